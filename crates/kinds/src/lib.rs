@@ -8,6 +8,18 @@ pub mod row;
 pub mod schema;
 
 pub mod configmap;
+pub mod endpoints;
+pub mod endpointslice;
+pub mod event;
+pub mod lease;
+pub mod namespace;
+pub mod node;
+pub mod persistentvolume;
+pub mod persistentvolumeclaim;
+pub mod secret;
+pub mod service;
+pub mod serviceaccount;
+pub mod storageclass;
 
 pub use plan::{Act, Controller, Key, Plan, Seen, Target};
 pub use registry::Registry;
@@ -15,7 +27,21 @@ pub use row::{Column, Row, Rules, Write};
 
 /// Every built-in kind.
 pub fn rows() -> Vec<Row> {
-    vec![configmap::row()]
+    vec![
+        configmap::row(),
+        endpoints::row(),
+        endpointslice::row(),
+        event::row(),
+        lease::row(),
+        namespace::row(),
+        node::row(),
+        persistentvolume::row(),
+        persistentvolumeclaim::row(),
+        secret::row(),
+        service::row(),
+        serviceaccount::row(),
+        storageclass::row(),
+    ]
 }
 
 /// Every controller, in no particular order.
