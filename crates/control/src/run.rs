@@ -59,11 +59,7 @@ impl Run {
             && (steps.is_empty() || is_independent(act))
         {
             let alone = !is_independent(act);
-            calls.extend(
-                self.acts
-                    .pop_front()
-                    .map(|act| call(self.controller, act, seen)),
-            );
+            steps.extend(self.acts.pop_front().map(|act| step(self.controller, act, seen)));
             if alone {
                 break;
             }
@@ -117,8 +113,8 @@ fn call(controller: &'static str, act: Act, seen: &Seen) -> Call {
             subresource,
             object,
         } => {
-            let call = Call::update(target.res, &target.namespace, &target.name, object)
-                .subresource(subresource);
+            let call =
+                Call::update(target.res, &target.namespace, &target.name, object).subresource(subresource);
             guarded(call, &target)
         }
         Act::Patch {
@@ -135,10 +131,7 @@ fn call(controller: &'static str, act: Act, seen: &Seen) -> Call {
             grace_seconds,
             propagation,
         } => {
-            let mut call = guarded(
-                Call::delete(target.res, &target.namespace, &target.name),
-                &target,
-            );
+            let mut call = guarded(Call::delete(target.res, &target.namespace, &target.name), &target);
             call.options.grace_seconds = grace_seconds;
             call.options.propagation = propagation;
             call

@@ -108,27 +108,30 @@ fn take_in(worker: &mut Worker, first: Change, changes: &mut Changes, around: &S
 async fn carry_out(mut run: Run, around: Surroundings) -> Run {
     loop {
         let (snapshot, rows) = (around.client.snapshot(), (around.rows)());
-        let calls = run.next_calls(&Seen {
+        let steps = run.next_steps(&Seen {
             now: around.env.now(),
             snapshot: &snapshot,
             rows: &rows,
         });
-        if calls.is_empty() {
+        if steps.is_empty() {
             return run;
         }
-        let results =
-            futures::future::join_all(calls.into_iter().map(|call| around.client.call(call))).await;
-        for result in results {
-            run.settle(result);
+        let calls = steps.into_iter().map(|step| {
+            let call = around.client.call(step.call);
+            async move { (step.optional, call.await) }
+        });
+        for (optional, result) in futures::future::join_all(calls).await {
+            if let (true, Err(status)) = (optional, &result) {
+                tracing::debug!(controller = run.controller, key = ?run.key, %status, "event not recorded");
+            }
+            run.settle(optional, result);
         }
     }
 }
 
 fn report(run: &Run) {
     match &run.failure {
-        Some(status)
-            if status.is_conflict() || status.is_not_found() || status.is_already_exists() =>
-        {
+        Some(status) if status.is_conflict() || status.is_not_found() || status.is_already_exists() => {
             tracing::debug!(controller = run.controller, key = ?run.key, %status, "planned again");
         }
         Some(status) => {

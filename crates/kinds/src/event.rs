@@ -69,12 +69,7 @@ pub fn record(component: &str, event: &EventAct, seen: &Seen) -> Call {
     let name = format!("{}.{}", about.name, fingerprint(component, event));
     let now = seen.now.rfc3339();
     if let Some(known) = seen.snapshot.get(EVENTS, namespace, &name) {
-        let count = known
-            .value()
-            .get("count")
-            .and_then(Value::as_i64)
-            .unwrap_or(1)
-            + 1;
+        let count = known.value().get("count").and_then(Value::as_i64).unwrap_or(1) + 1;
         return Call::merge_patch(
             EVENTS,
             namespace,
