@@ -4,10 +4,12 @@
 pub mod facts;
 pub mod plan;
 pub mod registry;
+pub mod replicaset;
 pub mod row;
 pub mod schema;
 
 pub mod configmap;
+pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
@@ -19,7 +21,9 @@ pub mod persistentvolumeclaim;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
+pub mod statefulset;
 pub mod storageclass;
+pub mod workload;
 
 pub use plan::{Act, Controller, Key, Plan, Seen, Target};
 pub use registry::Registry;
@@ -46,5 +50,9 @@ pub fn rows() -> Vec<Row> {
 
 /// Every controller, in no particular order.
 pub fn controllers() -> Vec<Controller> {
-    vec![]
+    vec![
+        statefulset::CONTROLLER,
+        deployment::CONTROLLER,
+        replicaset::CONTROLLER,
+    ]
 }
