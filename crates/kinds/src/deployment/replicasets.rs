@@ -39,6 +39,8 @@ pub struct Set {
     pub max_replicas: Option<i64>,
     /// Its controller has seen its newest spec.
     pub is_observed: bool,
+    /// Has the Deployment's template and so follows its other settings.
+    is_new: bool,
     wanted_revision: Option<i64>,
 }
 
@@ -59,6 +61,7 @@ impl Set {
             desired: number(DESIRED),
             max_replicas: number(MAX_REPLICAS),
             is_observed: status("observedGeneration") >= object.meta().generation,
+            is_new: false,
             wanted_revision: None,
             value,
         }
@@ -226,6 +229,7 @@ pub fn sync_revision(deployment: &Deployment, sets: &mut [Set], new: Option<usiz
     }
     sets[new].wanted_revision = (wanted != stored).then_some(revision);
     sets[new].revision = revision;
+    sets[new].is_new = true;
 }
 
 /// Writes every set whose size or bookkeeping this plan changed.
@@ -236,8 +240,9 @@ pub fn write_scales(deployment: &Deployment, sets: &[Set], plan: &mut Plan) {
             && (set.desired != Some(deployment.replicas)
                 || set.max_replicas != Some(max_replicas(deployment)));
         let template_changes = set.wanted_revision.is_some();
-        let min_ready = int(&set.value, "/spec/minReadySeconds").unwrap_or(0) != deployment.min_ready_seconds;
-        if !(scaled || stale_size || template_changes || (template_changes && min_ready)) {
+        let min_ready = set.is_new
+            && int(&set.value, "/spec/minReadySeconds").unwrap_or(0) != deployment.min_ready_seconds;
+        if !(scaled || stale_size || template_changes || min_ready) {
             continue;
         }
         let mut patch = json!({"spec": {"replicas": set.replicas}});
@@ -247,7 +252,7 @@ pub fn write_scales(deployment: &Deployment, sets: &[Set], plan: &mut Plan) {
                 json!({DESIRED: deployment.replicas.to_string(), MAX_REPLICAS: max_replicas(deployment).to_string()})
             }
         };
-        if template_changes && min_ready {
+        if min_ready {
             patch["spec"]["minReadySeconds"] = deployment.min_ready_seconds.into();
         }
         plan.acts.push(Act::Patch {
