@@ -17,6 +17,8 @@ pub struct Config {
     pub settings_file: PathBuf,
     /// From a Secret. Without it nobody may empty the file.
     pub token: Option<String>,
+    /// Where to link the program as `tail`.
+    pub tools_dir: Option<PathBuf>,
 }
 
 impl Config {
@@ -40,6 +42,7 @@ impl Config {
                 .unwrap_or_else(|| "/etc/visits/settings".to_owned())
                 .into(),
             token: set("VISITS_TOKEN"),
+            tools_dir: set("TOOLS_DIR").map(PathBuf::from),
         })
     }
 }

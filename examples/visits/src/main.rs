@@ -5,8 +5,10 @@ mod app;
 mod config;
 mod http;
 mod server;
+mod tail;
 mod visits;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +24,20 @@ use crate::server::Server;
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    match run() {
+    let mut args = std::env::args();
+    let called = args.next().unwrap_or_default();
+    let name = Path::new(&called)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("visits");
+    let result = match name {
+        "tail" => tail::run(args, &mut std::io::stdout()),
+        _ => run(),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("visits: {message}");
+            eprintln!("{name}: {message}");
             ExitCode::FAILURE
         }
     }
@@ -37,6 +49,11 @@ fn run() -> Result<(), String> {
         Signals::new([SIGTERM, SIGINT]).map_err(|e| format!("cannot listen for signals: {e}"))?;
     let config = Config::from_env(|name| std::env::var(name).ok())?;
     let port = config.port;
+    if let Some(dir) = &config.tools_dir
+        && let Err(e) = tail::link(dir, &std::env::var("PATH").unwrap_or_default())
+    {
+        eprintln!("there will be no `tail` in {}: {e}", dir.display()); // a convenience: no reason not to start
+    }
     let app = App::new(config)?;
     eprintln!("{} starts with {}", app.pod(), app.describe());
     let server = Server::start(port, Arc::new(app))?;

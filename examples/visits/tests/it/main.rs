@@ -17,10 +17,13 @@ struct Visits {
 
 impl Visits {
     fn start(dir: &Path, token: &str) -> Self {
-        let mut child = command(dir)
-            .env("VISITS_TOKEN", token)
-            .spawn()
-            .expect("the app starts");
+        let mut command = command(dir);
+        command.env("VISITS_TOKEN", token);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the app starts");
         let mut log = BufReader::new(child.stderr.take().expect("its log is piped"));
         let mut line = String::new();
         while !line.starts_with("listening on") {
@@ -242,6 +245,28 @@ fn requests_that_have_arrived_are_answered_after_sigterm() {
     assert!(
         log.ends_with("SIGTERM: all requests are finished, bye\n"),
         "{log}"
+    );
+}
+
+#[test]
+fn under_the_name_tail_it_shows_the_end_of_the_file() {
+    let dir = folder();
+    let tools = dir.path().join("tools");
+    std::fs::create_dir(&tools).expect("made");
+    let mut child = command(dir.path());
+    child.env("TOOLS_DIR", &tools).env("PATH", &tools);
+    let app = Visits::spawn(child);
+    for _ in 0..3 {
+        app.ask("GET /");
+    }
+    let tail = Command::new(tools.join("tail"))
+        .args(["-n", "2"])
+        .arg(dir.path().join("visits.txt"))
+        .output();
+    let shown = String::from_utf8(tail.expect("the link runs").stdout).expect("text");
+    assert_eq!(
+        Some(shown.as_str()),
+        app.ask("GET /visits").1.split_once('\n').map(|(_, rest)| rest)
     );
 }
 
