@@ -18,7 +18,9 @@ impl Entry<'_> {
     fn bears(&self, finding: &Finding) -> bool {
         self.rule == finding.rule
             && finding.path.starts_with(self.prefix)
-            && self.word.is_none_or(|word| finding.message.contains(&format!("`{word}`")))
+            && self
+                .word
+                .is_none_or(|word| finding.message.contains(&format!("`{word}`")))
     }
 }
 
@@ -26,8 +28,12 @@ impl Entry<'_> {
 pub fn apply(list: &str, rules: &[&str], findings: Vec<Finding>) -> Vec<Finding> {
     let mut entries = Vec::new();
     let mut remaining = Vec::new();
-    let about =
-        |line: usize, message: String| Finding { path: PATH.to_owned(), line, rule: "allow", message };
+    let about = |line: usize, message: String| Finding {
+        path: PATH.to_owned(),
+        line,
+        rule: "allow",
+        message,
+    };
     for (index, text) in list.lines().enumerate() {
         if text.trim().is_empty() || text.starts_with('#') {
             continue;
@@ -52,9 +58,12 @@ pub fn apply(list: &str, rules: &[&str], findings: Vec<Finding>) -> Vec<Finding>
         }
     }
     let stale = entries.iter().filter(|entry| !entry.used);
-    remaining.extend(
-        stale.map(|entry| about(entry.line, "nothing needs this line any more: remove it".to_owned())),
-    );
+    remaining.extend(stale.map(|entry| {
+        about(
+            entry.line,
+            "nothing needs this line any more: remove it".to_owned(),
+        )
+    }));
     remaining
 }
 
@@ -66,7 +75,13 @@ fn parse(line: usize, text: &str) -> Option<Entry<'_>> {
         [rule, prefix, word] => (rule, prefix, Some(word)),
         _ => return None,
     };
-    (!reason.trim().is_empty()).then_some(Entry { line, rule, prefix, word, used: false })
+    (!reason.trim().is_empty()).then_some(Entry {
+        line,
+        rule,
+        prefix,
+        word,
+        used: false,
+    })
 }
 
 #[cfg(test)]
@@ -74,11 +89,19 @@ mod tests {
     use super::*;
 
     fn finding(path: &str, message: &str) -> Finding {
-        Finding { path: path.to_owned(), line: 7, rule: "kind", message: message.to_owned() }
+        Finding {
+            path: path.to_owned(),
+            line: 7,
+            rule: "kind",
+            message: message.to_owned(),
+        }
     }
 
     fn remaining(list: &str, findings: Vec<Finding>) -> Vec<String> {
-        apply(list, &["kind"], findings).iter().map(ToString::to_string).collect()
+        apply(list, &["kind"], findings)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]

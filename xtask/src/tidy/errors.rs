@@ -54,7 +54,10 @@ mod tests {
     use crate::tidy::testing::tree;
 
     fn lines(text: &str) -> Vec<usize> {
-        check(&tree(&[("a.rs", text)])).iter().map(|finding| finding.line).collect()
+        check(&tree(&[("a.rs", text)]))
+            .iter()
+            .map(|finding| finding.line)
+            .collect()
     }
 
     #[test]
@@ -65,7 +68,10 @@ mod tests {
             ),
             [1, 2, 3, 4]
         );
-        assert_eq!(lines("// a comment without a reason\nif x { let _ = f(); }\n"), [2]);
+        assert_eq!(
+            lines("// a comment without a reason\nif x { let _ = f(); }\n"),
+            [2]
+        );
     }
 
     #[test]

@@ -8,19 +8,38 @@ use crate::tidy::{Finding, Tree};
 
 const ROOMS: &str = "crates/kinds/";
 /// Where kinds may be named: what tests, shows or measures the whole.
-const FREE: [&str; 6] = [ROOMS, "crates/e2e/", "crates/sim/", "examples/", "bench/", "xtask/"];
+const FREE: [&str; 6] = [
+    ROOMS,
+    "crates/e2e/",
+    "crates/sim/",
+    "examples/",
+    "bench/",
+    "xtask/",
+];
 const KIND_FIELD: &str = "kind: \"";
 
 pub fn check(tree: &Tree) -> Vec<Finding> {
-    let rooms = tree.rust.iter().filter(|file| file.path.starts_with(ROOMS) && file.path.contains("/src/"));
+    let rooms = tree
+        .rust
+        .iter()
+        .filter(|file| file.path.starts_with(ROOMS) && file.path.contains("/src/"));
     let kinds: BTreeSet<&str> = rooms.flat_map(kinds_of).collect();
     let mut findings = Vec::new();
     if kinds.is_empty() && tree.other("crates/kinds/Cargo.toml").is_some() {
         let message =
             format!("no row says {KIND_FIELD}…\": this check has nothing to look for; teach it the new form");
-        findings.push(Finding { path: format!("{ROOMS}src/lib.rs"), line: 1, rule: "kind", message });
+        findings.push(Finding {
+            path: format!("{ROOMS}src/lib.rs"),
+            line: 1,
+            rule: "kind",
+            message,
+        });
     }
-    for file in tree.rust.iter().filter(|file| !FREE.iter().any(|free| file.path.starts_with(free))) {
+    for file in tree
+        .rust
+        .iter()
+        .filter(|file| !FREE.iter().any(|free| file.path.starts_with(free)))
+    {
         for (line, literal) in file.strings.iter().filter(|(line, _)| !file.is_test_line(*line)) {
             let message = if kinds.contains(literal.as_str()) {
                 format!("names the kind `{literal}`: ask its row, or move this into its room")
@@ -29,7 +48,12 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
             } else {
                 continue;
             };
-            findings.push(Finding { path: file.path.clone(), line: *line, rule: "kind", message });
+            findings.push(Finding {
+                path: file.path.clone(),
+                line: *line,
+                rule: "kind",
+                message,
+            });
         }
     }
     findings
@@ -62,10 +86,16 @@ mod tests {
                 "crates/apiserver/src/a.rs",
                 "match kind {\n    \"StatefulSet\" => a(),\n    \"Widget\" | \"X\" => b(),\n}\n",
             ),
-            ("crates/control/src/a.rs", "const A: Res = Res::new(\"\", \"pods\");\n"),
+            (
+                "crates/control/src/a.rs",
+                "const A: Res = Res::new(\"\", \"pods\");\n",
+            ),
         ];
         let found = check(&tree(&files));
-        assert_eq!(places(&found), ["crates/apiserver/src/a.rs:2", "crates/control/src/a.rs:1"]);
+        assert_eq!(
+            places(&found),
+            ["crates/apiserver/src/a.rs:2", "crates/control/src/a.rs:1"]
+        );
         assert!(found[0].message.starts_with("names the kind `StatefulSet`"));
     }
 
@@ -77,7 +107,10 @@ mod tests {
                 "crates/apiserver/src/a.rs",
                 "// a StatefulSet\n#[cfg(test)]\nmod tests {\n    const A: &str = \"StatefulSet\";\n}\n",
             ),
-            ("crates/apiserver/tests/it/main.rs", "const A: &str = \"StatefulSet\";\n"),
+            (
+                "crates/apiserver/tests/it/main.rs",
+                "const A: &str = \"StatefulSet\";\n",
+            ),
             ("crates/e2e/src/lib.rs", "const A: &str = \"StatefulSet\";\n"),
             (
                 "crates/net/src/a.rs",
@@ -89,8 +122,10 @@ mod tests {
 
     #[test]
     fn a_check_that_sees_no_kinds_says_so() {
-        let files =
-            [("crates/kinds/Cargo.toml", ""), ("crates/kinds/src/lib.rs", "macro_rules! row { () => {} }\n")];
+        let files = [
+            ("crates/kinds/Cargo.toml", ""),
+            ("crates/kinds/src/lib.rs", "macro_rules! row { () => {} }\n"),
+        ];
         assert_eq!(places(&check(&tree(&files))), ["crates/kinds/src/lib.rs:1"]);
     }
 }

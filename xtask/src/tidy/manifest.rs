@@ -36,7 +36,12 @@ fn dependencies<'a>(manifest: &'a str, wanted: impl Fn(&str) -> bool) -> Vec<Dep
             table = text.trim_start_matches('[').split(']').next().unwrap_or("");
         } else if wanted(table) && text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
             let end = text.find(['.', ' ', '=']).unwrap_or(text.len());
-            found.push(Dependency { line: index + 1, name: &text[..end], text, above });
+            found.push(Dependency {
+                line: index + 1,
+                name: &text[..end],
+                text,
+                above,
+            });
         }
         above = text;
     }
@@ -46,21 +51,38 @@ fn dependencies<'a>(manifest: &'a str, wanted: impl Fn(&str) -> bool) -> Vec<Dep
 pub fn reasons(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut add = |path: &str, line, message| {
-        findings.push(Finding { path: path.to_owned(), line, rule: "reason", message });
+        findings.push(Finding {
+            path: path.to_owned(),
+            line,
+            rule: "reason",
+            message,
+        });
     };
-    for dependency in
-        dependencies(tree.other(WORKSPACE).unwrap_or(""), |table| table == "workspace.dependencies")
-    {
+    for dependency in dependencies(tree.other(WORKSPACE).unwrap_or(""), |table| {
+        table == "workspace.dependencies"
+    }) {
         let ours = dependency.text.contains("path = \"");
-        let beside = dependency.text.rsplit_once("# ").is_some_and(|(_, why)| words(why) >= 2);
-        let above = dependency.above.strip_prefix('#').is_some_and(|why| words(why) >= 3);
+        let beside = dependency
+            .text
+            .rsplit_once("# ")
+            .is_some_and(|(_, why)| words(why) >= 2);
+        let above = dependency
+            .above
+            .strip_prefix('#')
+            .is_some_and(|why| words(why) >= 3);
         if !(ours || beside || above) {
-            let message =
-                format!("`{}` does not say why it is here: add `# <reason>` to its line", dependency.name);
+            let message = format!(
+                "`{}` does not say why it is here: add `# <reason>` to its line",
+                dependency.name
+            );
             add(WORKSPACE, dependency.line, message);
         }
     }
-    for (path, text) in tree.other.iter().filter(|(path, _)| path.ends_with("/Cargo.toml")) {
+    for (path, text) in tree
+        .other
+        .iter()
+        .filter(|(path, _)| path.ends_with("/Cargo.toml"))
+    {
         for dependency in dependencies(text, |table| table.ends_with("dependencies")) {
             let inherits = dependency.text.contains("workspace = true");
             if !inherits {
@@ -82,7 +104,9 @@ fn words(text: &str) -> usize {
 pub fn arrows(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in &tree.other {
-        let Some(room) = path.strip_prefix("crates/").and_then(|rest| rest.strip_suffix("/Cargo.toml"))
+        let Some(room) = path
+            .strip_prefix("crates/")
+            .and_then(|rest| rest.strip_suffix("/Cargo.toml"))
         else {
             continue;
         };
@@ -90,13 +114,21 @@ pub fn arrows(tree: &Tree) -> Vec<Finding> {
         for dependency in dependencies(text, |table| table == "dependencies") {
             let upwards = own.is_some() && layer(dependency.name).is_some_and(|other| Some(other) >= own);
             let message = if upwards {
-                format!("`{room}` depends on `{}`: arrows point downwards only", dependency.name)
+                format!(
+                    "`{room}` depends on `{}`: arrows point downwards only",
+                    dependency.name
+                )
             } else if PURE.contains(&room) && IMPURE.contains(&dependency.name) {
                 format!("`{room}` is pure and depends on `{}`", dependency.name)
             } else {
                 continue;
             };
-            findings.push(Finding { path: path.clone(), line: dependency.line, rule: "arrow", message });
+            findings.push(Finding {
+                path: path.clone(),
+                line: dependency.line,
+                rule: "arrow",
+                message,
+            });
         }
     }
     findings
@@ -107,9 +139,17 @@ fn layer(room: &str) -> Option<usize> {
 }
 
 pub fn map(tree: &Tree) -> Vec<Finding> {
-    let finding = |line, message| Finding { path: MAP.to_owned(), line, rule: "map", message };
+    let finding = |line, message| Finding {
+        path: MAP.to_owned(),
+        line,
+        rule: "map",
+        message,
+    };
     let Some(map) = tree.other(MAP) else {
-        return vec![finding(1, "the map is missing: write it, on two pages".to_owned())];
+        return vec![finding(
+            1,
+            "the map is missing: write it, on two pages".to_owned(),
+        )];
     };
     let mut findings = Vec::new();
     let lines = map.lines().count();
@@ -119,8 +159,10 @@ pub fn map(tree: &Tree) -> Vec<Finding> {
             format!("{lines} lines, over {MAP_LINES}: the map fits on two pages"),
         ));
     }
-    let manifests =
-        tree.other.iter().filter_map(|(path, _)| path.strip_prefix("crates/")?.strip_suffix("/Cargo.toml"));
+    let manifests = tree
+        .other
+        .iter()
+        .filter_map(|(path, _)| path.strip_prefix("crates/")?.strip_suffix("/Cargo.toml"));
     for room in manifests.filter(|room| !map.contains(*room)) {
         findings.push(finding(1, format!("`{room}` is not on the map")));
     }
@@ -139,8 +181,14 @@ mod tests {
                          [workspace.lints.rust]\nunsafe_code = \"forbid\"\n";
         let room = "[package]\nname = \"a\"\n[dependencies]\nserde.workspace = true\nmeta = { workspace = true }\nhttp = \"1\"\n";
         let found = reasons(&tree(&[("Cargo.toml", workspace), ("crates/a/Cargo.toml", room)]));
-        assert_eq!(places(&found), ["Cargo.toml:3", "Cargo.toml:7", "crates/a/Cargo.toml:6"]);
-        assert_eq!(found[1].message, "`http` does not say why it is here: add `# <reason>` to its line");
+        assert_eq!(
+            places(&found),
+            ["Cargo.toml:3", "Cargo.toml:7", "crates/a/Cargo.toml:6"]
+        );
+        assert_eq!(
+            found[1].message,
+            "`http` does not say why it is here: add `# <reason>` to its line"
+        );
     }
 
     #[test]
@@ -154,9 +202,16 @@ mod tests {
                 "crates/node/Cargo.toml",
                 "[dependencies]\nkinds.workspace = true\nnet.workspace = true\ntokio.workspace = true\n[dev-dependencies]\napiserver.workspace = true\n",
             ),
-            ("crates/sim/Cargo.toml", "[dependencies]\napiserver.workspace = true\n"),
+            (
+                "crates/sim/Cargo.toml",
+                "[dependencies]\napiserver.workspace = true\n",
+            ),
         ];
-        let expected = ["crates/kinds/Cargo.toml:3", "crates/kinds/Cargo.toml:4", "crates/node/Cargo.toml:3"];
+        let expected = [
+            "crates/kinds/Cargo.toml:3",
+            "crates/kinds/Cargo.toml:4",
+            "crates/node/Cargo.toml:3",
+        ];
         assert_eq!(places(&arrows(&tree(&files))), expected);
     }
 

@@ -44,7 +44,10 @@ impl Tree {
     /// From paths and contents, as a test makes them.
     pub fn new(files: Vec<(String, String)>) -> Self {
         let (rust, other): (Vec<_>, _) = files.into_iter().partition(|(path, _)| path.ends_with(".rs"));
-        let mut rust: Vec<Source> = rust.into_iter().map(|(path, text)| Source::new(path, text)).collect();
+        let mut rust: Vec<Source> = rust
+            .into_iter()
+            .map(|(path, text)| Source::new(path, text))
+            .collect();
         source::mark_test_files(&mut rust);
         Self { rust, other }
     }
@@ -56,7 +59,10 @@ impl Tree {
             .output()
             .context("cannot run git, which lists the files to check")?;
         if !listed.status.success() {
-            bail!("git ls-files failed: {}", String::from_utf8_lossy(&listed.stderr).trim());
+            bail!(
+                "git ls-files failed: {}",
+                String::from_utf8_lossy(&listed.stderr).trim()
+            );
         }
         let mut files = Vec::new();
         for path in String::from_utf8(listed.stdout)?.split_terminator('\0') {
@@ -72,7 +78,10 @@ impl Tree {
     }
 
     pub fn other(&self, path: &str) -> Option<&str> {
-        self.other.iter().find(|(other, _)| other == path).map(|(_, text)| text.as_str())
+        self.other
+            .iter()
+            .find(|(other, _)| other == path)
+            .map(|(_, text)| text.as_str())
     }
 }
 
@@ -103,7 +112,9 @@ fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 pub fn run() -> anyhow::Result<ExitCode> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the repository")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("xtask lies in the repository")?;
     std::env::set_current_dir(root).context("cannot enter the repository")?;
     let tree = Tree::read()?;
     let findings = check(&tree);
@@ -111,7 +122,11 @@ pub fn run() -> anyhow::Result<ExitCode> {
         println!("{finding}");
     }
     if findings.is_empty() {
-        println!("tidy: {} rules hold in {} files", CHECKS.len(), tree.rust.len() + tree.other.len());
+        println!(
+            "tidy: {} rules hold in {} files",
+            CHECKS.len(),
+            tree.rust.len() + tree.other.len()
+        );
         return Ok(ExitCode::SUCCESS);
     }
     println!("tidy: {} findings", findings.len());
@@ -125,12 +140,20 @@ pub mod testing {
     use super::{Finding, Tree};
 
     pub fn tree(files: &[(&str, &str)]) -> Tree {
-        Tree::new(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect())
+        Tree::new(
+            files
+                .iter()
+                .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+                .collect(),
+        )
     }
 
     /// `path:line` of each finding.
     pub fn places(findings: &[Finding]) -> Vec<String> {
-        findings.iter().map(|f| format!("{}:{}", f.path, f.line)).collect()
+        findings
+            .iter()
+            .map(|f| format!("{}:{}", f.path, f.line))
+            .collect()
     }
 }
 

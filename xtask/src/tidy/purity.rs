@@ -5,16 +5,36 @@ use crate::tidy::{Finding, Tree};
 
 pub const PURE: [&str; 5] = ["meta", "merge", "codec", "kinds", "sched"];
 const WORDS: [&str; 6] = ["tokio", "hyper", "nix", "rand", "SystemTime", "Instant"];
-const PATHS: [&str; 5] = ["std::fs", "std::net", "std::thread", "std::process", "Timestamp::now"];
+const PATHS: [&str; 5] = [
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "std::process",
+    "Timestamp::now",
+];
 
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for file in tree.rust.iter().filter(|file| is_pure(&file.path) && !file.is_test) {
-        for (index, code) in file.code.iter().enumerate().filter(|(index, _)| !file.is_test_line(index + 1)) {
+    for file in tree
+        .rust
+        .iter()
+        .filter(|file| is_pure(&file.path) && !file.is_test)
+    {
+        for (index, code) in file
+            .code
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !file.is_test_line(index + 1))
+        {
             for word in WORDS.iter().chain(&PATHS).filter(|word| has_word(code, word)) {
                 let message =
                     format!("names `{word}`: take it as an argument, or decide here and act elsewhere");
-                findings.push(Finding { path: file.path.clone(), line: index + 1, rule: "pure", message });
+                findings.push(Finding {
+                    path: file.path.clone(),
+                    line: index + 1,
+                    rule: "pure",
+                    message,
+                });
             }
         }
     }
@@ -23,7 +43,9 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
 
 /// A source of a pure crate, or a `plan` module of any crate.
 fn is_pure(path: &str) -> bool {
-    let pure_crate = PURE.iter().any(|name| path.starts_with(&format!("crates/{name}/src/")));
+    let pure_crate = PURE
+        .iter()
+        .any(|name| path.starts_with(&format!("crates/{name}/src/")));
     pure_crate || path.starts_with("crates/") && (path.ends_with("/plan.rs") || path.contains("/plan/"))
 }
 
@@ -35,11 +57,20 @@ mod tests {
     #[test]
     fn clocks_and_runtimes_in_pure_code_are_found() {
         let files = [
-            ("crates/kinds/src/a.rs", "use std::time::{Duration, Instant};\nfn a() { tokio::spawn(b()); }\n"),
-            ("crates/net/src/rules/plan.rs", "let now = jiff::Timestamp::now();\n"),
+            (
+                "crates/kinds/src/a.rs",
+                "use std::time::{Duration, Instant};\nfn a() { tokio::spawn(b()); }\n",
+            ),
+            (
+                "crates/net/src/rules/plan.rs",
+                "let now = jiff::Timestamp::now();\n",
+            ),
         ];
-        let expected =
-            ["crates/kinds/src/a.rs:1", "crates/kinds/src/a.rs:2", "crates/net/src/rules/plan.rs:1"];
+        let expected = [
+            "crates/kinds/src/a.rs:1",
+            "crates/kinds/src/a.rs:2",
+            "crates/net/src/rules/plan.rs:1",
+        ];
         assert_eq!(places(&check(&tree(&files))), expected);
     }
 

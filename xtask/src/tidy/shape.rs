@@ -11,7 +11,9 @@ const LONG: &str = "LONG:";
 pub fn headers(tree: &Tree) -> Vec<Finding> {
     let without = tree.rust.iter().filter(|file| !file.text.starts_with("//!"));
     let message = "the file does not open with `//!`: say in 1 to 5 lines what it is for";
-    without.map(|file| finding(file, 1, "header", message.to_owned())).collect()
+    without
+        .map(|file| finding(file, 1, "header", message.to_owned()))
+        .collect()
 }
 
 pub fn file_lengths(tree: &Tree) -> Vec<Finding> {
@@ -52,7 +54,9 @@ pub fn function_lengths(tree: &Tree) -> Vec<Finding> {
 fn function_name(code: &str) -> Option<&str> {
     let at = word_positions(code, "fn").next()?;
     let rest = code[at + 2..].trim_start();
-    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(rest.len());
     Some(&rest[..end]).filter(|name| !name.is_empty()) // a pointer type, `fn(…)`, has none
 }
 
@@ -78,7 +82,12 @@ pub fn unfinished(tree: &Tree) -> Vec<Finding> {
         for (index, line) in text.lines().enumerate() {
             for word in WORDS.iter().filter(|word| has_word(line, word)) {
                 let message = format!("{word}: finish it or file it as an issue");
-                findings.push(Finding { path: path.clone(), line: index + 1, rule: "unfinished", message });
+                findings.push(Finding {
+                    path: path.clone(),
+                    line: index + 1,
+                    rule: "unfinished",
+                    message,
+                });
             }
         }
     }
@@ -88,7 +97,12 @@ pub fn unfinished(tree: &Tree) -> Vec<Finding> {
 pub fn ignored_tests(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in &tree.rust {
-        for (index, _) in file.code.iter().enumerate().filter(|(_, code)| code.contains("#[ignore")) {
+        for (index, _) in file
+            .code
+            .iter()
+            .enumerate()
+            .filter(|(_, code)| code.contains("#[ignore"))
+        {
             let message =
                 "a test is switched off: make it run, or let it say what it misses and count as skipped";
             findings.push(finding(file, index + 1, "ignored-test", message.to_owned()));
@@ -98,7 +112,12 @@ pub fn ignored_tests(tree: &Tree) -> Vec<Finding> {
 }
 
 fn finding(file: &Source, line: usize, rule: &'static str, message: String) -> Finding {
-    Finding { path: file.path.clone(), line, rule, message }
+    Finding {
+        path: file.path.clone(),
+        line,
+        rule,
+        message,
+    }
 }
 
 #[cfg(test)]
@@ -112,8 +131,14 @@ mod tests {
 
     #[test]
     fn a_header_is_the_first_thing_in_a_file() {
-        assert_eq!(places(&headers(&tree(&[("a.rs", "//! What it is.\nfn a() {}\n")]))), [""; 0]);
-        assert_eq!(places(&headers(&tree(&[("a.rs", "\n//! Late.\n"), ("b.rs", "")]))), ["a.rs:1", "b.rs:1"]);
+        assert_eq!(
+            places(&headers(&tree(&[("a.rs", "//! What it is.\nfn a() {}\n")]))),
+            [""; 0]
+        );
+        assert_eq!(
+            places(&headers(&tree(&[("a.rs", "\n//! Late.\n"), ("b.rs", "")]))),
+            ["a.rs:1", "b.rs:1"]
+        );
     }
 
     #[test]
@@ -131,14 +156,33 @@ mod tests {
         assert_eq!(places(&check(function("", 68))), [""; 0]);
         let found = check(function("", 69));
         assert_eq!(places(&found), ["a.rs:1"]);
-        assert!(found[0].message.starts_with("`f` has 71 lines, over 70"), "{}", found[0].message);
+        assert!(
+            found[0].message.starts_with("`f` has 71 lines, over 70"),
+            "{}",
+            found[0].message
+        );
         assert_eq!(
-            places(&check(function("/// Doc.\n// LONG: one story, told in order\n#[inline]\n", 90))),
+            places(&check(function(
+                "/// Doc.\n// LONG: one story, told in order\n#[inline]\n",
+                90
+            ))),
             [""; 0]
         );
-        assert_eq!(places(&check(function("// LONG: another's\nfn g() {}\n", 90))), ["a.rs:3"]);
-        assert_eq!(places(&check(format!("type F = fn(u8);\n{}", lines(100)))), [""; 0]);
-        assert_eq!(places(&check(format!("trait A {{\n    fn f(&self);\n{}}}\n", lines(100)))), [""; 0]);
+        assert_eq!(
+            places(&check(function("// LONG: another's\nfn g() {}\n", 90))),
+            ["a.rs:3"]
+        );
+        assert_eq!(
+            places(&check(format!("type F = fn(u8);\n{}", lines(100)))),
+            [""; 0]
+        );
+        assert_eq!(
+            places(&check(format!(
+                "trait A {{\n    fn f(&self);\n{}}}\n",
+                lines(100)
+            ))),
+            [""; 0]
+        );
     }
 
     #[test]
@@ -150,7 +194,10 @@ mod tests {
             ),
             ("Makefile", "all:\n# FIXME\n"),
         ];
-        assert_eq!(places(&unfinished(&tree(&files))), ["a.rs:1", "a.rs:2", "a.rs:4", "Makefile:2"]);
+        assert_eq!(
+            places(&unfinished(&tree(&files))),
+            ["a.rs:1", "a.rs:2", "a.rs:4", "Makefile:2"]
+        );
     }
 
     #[test]

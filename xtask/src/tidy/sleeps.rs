@@ -20,7 +20,12 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
             if !file.comment_at(line).contains(REASON) {
                 let message =
                     format!("{what}: wait for the event itself, or say why not with `// {REASON} …`");
-                findings.push(Finding { path: file.path.clone(), line, rule: "sleep", message });
+                findings.push(Finding {
+                    path: file.path.clone(),
+                    line,
+                    rule: "sleep",
+                    message,
+                });
             }
         }
     }
@@ -58,13 +63,26 @@ mod tests {
     #[test]
     fn sleeps_in_tests_and_loops_are_found() {
         let files = [
-            ("crates/a/src/a.rs", "fn a() {\n    while !ready() {\n        thread::sleep(STEP);\n    }\n}\n"),
-            ("crates/a/tests/it/main.rs", "fn a() {\n    tokio::time::sleep(STEP).await;\n}\n"),
-            ("crates/b/src/a.rs", "#[cfg(test)]\nmod tests {\n    fn a() { sleep_until(then); }\n}\n"),
+            (
+                "crates/a/src/a.rs",
+                "fn a() {\n    while !ready() {\n        thread::sleep(STEP);\n    }\n}\n",
+            ),
+            (
+                "crates/a/tests/it/main.rs",
+                "fn a() {\n    tokio::time::sleep(STEP).await;\n}\n",
+            ),
+            (
+                "crates/b/src/a.rs",
+                "#[cfg(test)]\nmod tests {\n    fn a() { sleep_until(then); }\n}\n",
+            ),
         ];
         assert_eq!(
             places(&check(&tree(&files))),
-            ["crates/a/src/a.rs:3", "crates/a/tests/it/main.rs:2", "crates/b/src/a.rs:3"]
+            [
+                "crates/a/src/a.rs:3",
+                "crates/a/tests/it/main.rs:2",
+                "crates/b/src/a.rs:3"
+            ]
         );
     }
 
@@ -79,7 +97,10 @@ mod tests {
                 "crates/a/src/b.rs",
                 "loop {\n    // pause: the back-off between two pulls, which nothing announces\n    env.sleep(d).await;\n}\n",
             ),
-            ("crates/a/tests/it/main.rs", "let a = \"sleep(1)\";\n// sleep(1)\n"),
+            (
+                "crates/a/tests/it/main.rs",
+                "let a = \"sleep(1)\";\n// sleep(1)\n",
+            ),
         ];
         assert_eq!(places(&check(&tree(&files))), [""; 0]);
     }

@@ -31,8 +31,18 @@ impl Source {
         let strings = lexer.strings;
         let test_lines = test_items(&code);
         let in_test_folder = ["tests", "benches", "e2e", "sim", "testing"];
-        let is_test = path.split('/').any(|part| in_test_folder.contains(&part.trim_end_matches(".rs")));
-        Self { path, text, code, comments, strings, test_lines, is_test }
+        let is_test = path
+            .split('/')
+            .any(|part| in_test_folder.contains(&part.trim_end_matches(".rs")));
+        Self {
+            path,
+            text,
+            code,
+            comments,
+            strings,
+            test_lines,
+            is_test,
+        }
     }
 
     /// Whether a 1-based line is test code.
@@ -70,7 +80,11 @@ pub fn mark_test_files(files: &mut [Source]) {
             "mod.rs" | "lib.rs" | "main.rs" => folder.to_owned(),
             _ => format!("{folder}/{}", name.trim_end_matches(".rs")),
         };
-        for pair in file.code.windows(2).filter(|pair| pair[0].trim() == "#[cfg(test)]") {
+        for pair in file
+            .code
+            .windows(2)
+            .filter(|pair| pair[0].trim() == "#[cfg(test)]")
+        {
             let declared = pair[1].trim().trim_start_matches("pub ").strip_prefix("mod ");
             if let Some(module) = declared.and_then(|rest| rest.strip_suffix(';')) {
                 test_modules.push(format!("{base}/{module}"));
@@ -79,7 +93,9 @@ pub fn mark_test_files(files: &mut [Source]) {
     }
     for file in files.iter_mut() {
         let whole = |module: &String| {
-            file.path.strip_prefix(module.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+            file.path
+                .strip_prefix(module.as_str())
+                .is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
         };
         file.is_test |= test_modules.iter().any(whole);
     }
@@ -255,7 +271,10 @@ impl Lexer {
         let ident = |c: char| c.is_alphanumeric() || c == '_';
         let prefix = |c: char| matches!(c, 'b' | 'c');
         let before = self.at.checked_sub(1).and_then(|i| self.chars.get(i)).copied();
-        let hashes = self.chars[self.at + 1..].iter().take_while(|c| **c == '#').count();
+        let hashes = self.chars[self.at + 1..]
+            .iter()
+            .take_while(|c| **c == '#')
+            .count();
         self.peek(1 + hashes) == Some('"') && before.is_none_or(|c| !ident(c) || prefix(c))
     }
 
@@ -310,7 +329,10 @@ mod tests {
         let code = source.code[1].replace(' ', "");
         assert_eq!(code, "letc=;letd:&'astr=r\"\";f();");
         assert_eq!(source.comments, ["// b {", "/* { /* } */ { */"]);
-        assert_eq!(source.strings, [(1, "{ // \\\" }".to_owned()), (2, "} \" x".to_owned())]);
+        assert_eq!(
+            source.strings,
+            [(1, "{ // \\\" }".to_owned()), (2, "} \" x".to_owned())]
+        );
     }
 
     #[test]
