@@ -33,7 +33,9 @@ fn drops_a_value(code: &str) -> bool {
         return false;
     };
     let assigns = |text: &str| text.starts_with('=') && !text.starts_with("==") && !text.starts_with("=>");
-    assigns(rest) || rest.starts_with(':') && code.contains("let _")
+    // A type that is spelled out and is no result says that nothing is lost.
+    let typed = rest.strip_prefix(':').filter(|_| code.contains("let _"));
+    assigns(rest) || typed.is_some_and(|kind| kind.split('=').next().unwrap_or(kind).contains("Result"))
 }
 
 fn calls(file: &Source, index: usize) -> bool {
@@ -81,7 +83,7 @@ mod tests {
         assert_eq!(lines(text), [0; 0]);
         assert_eq!(
             lines(
-                "let _guard = f();\nlet _ = unused;\nmatch x { _ => f(), }\n    _ => f(),\nlet (_, b) = f();\n"
+                "let _guard = f();\nlet _ = unused;\nmatch x { _ => f(), }\n    _ => f(),\nlet (_, b) = f();\nlet _: Option<u8> = f();\n"
             ),
             [0; 0]
         );

@@ -64,7 +64,8 @@ fn kinds_of(file: &Source) -> impl Iterator<Item = &str> {
     let rows = code.filter(|(index, code)| code.contains(KIND_FIELD) && !file.is_test_line(index + 1));
     rows.filter_map(|(index, _)| {
         let text = file.text.lines().nth(index)?;
-        text.split_once(KIND_FIELD)?.1.split('"').next()
+        let kind = text.split_once(KIND_FIELD)?.1.split('"').next()?;
+        kind.starts_with(|c: char| c.is_ascii_uppercase()).then_some(kind) // a schema's `kind` is in lower case
     })
 }
 

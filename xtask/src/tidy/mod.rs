@@ -52,20 +52,13 @@ impl Tree {
         Self { rust, other }
     }
 
-    /// What git knows or would add, below the current folder.
+    /// What git knows or would add, of the repository that the current folder is in.
     fn read() -> anyhow::Result<Self> {
-        let listed = Command::new("git")
-            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-            .output()
-            .context("cannot run git, which lists the files to check")?;
-        if !listed.status.success() {
-            bail!(
-                "git ls-files failed: {}",
-                String::from_utf8_lossy(&listed.stderr).trim()
-            );
-        }
+        let root = git(&["rev-parse", "--show-toplevel"])?;
+        std::env::set_current_dir(root.trim_end()).context("cannot enter the repository")?;
+        let listed = git(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
         let mut files = Vec::new();
-        for path in String::from_utf8(listed.stdout)?.split_terminator('\0') {
+        for path in listed.split_terminator('\0') {
             if !Path::new(path).is_file() {
                 continue; // deleted, and not committed yet
             }
@@ -83,6 +76,21 @@ impl Tree {
             .find(|(other, _)| other == path)
             .map(|(_, text)| text.as_str())
     }
+}
+
+fn git(args: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new("git")
+        .args(args)
+        .output()
+        .context("cannot run git, which lists the files")?;
+    if !output.status.success() {
+        bail!(
+            "git {} failed: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    String::from_utf8(output.stdout).context("git prints a path that is not UTF-8")
 }
 
 type Check = fn(&Tree) -> Vec<Finding>;
@@ -112,10 +120,6 @@ fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 pub fn run() -> anyhow::Result<ExitCode> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("xtask lies in the repository")?;
-    std::env::set_current_dir(root).context("cannot enter the repository")?;
     let tree = Tree::read()?;
     let findings = check(&tree);
     for finding in &findings {

@@ -5,12 +5,14 @@ use crate::tidy::source::{Source, has_word, word_positions};
 use crate::tidy::{Finding, Tree};
 
 const REASON: &str = "pause:";
+/// A call and what follows it are looked for within so many lines.
+const CALL_LINES: usize = 8;
 
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in &tree.rust {
         let loops = loop_lines(file);
-        for (index, _) in file.code.iter().enumerate().filter(|(_, code)| sleeps(code)) {
+        for index in (0..file.code.len()).filter(|&index| sleeps(file, index)) {
             let line = index + 1;
             let what = match (file.is_test_line(line), loops[index]) {
                 (true, _) => "a test sleeps",
@@ -32,14 +34,34 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// A call of `sleep` or `sleep_until`; not the definition of one.
-fn sleeps(code: &str) -> bool {
+/// Whether a line calls `sleep` or `sleep_until` and waits for it on the spot. A timer that is raced against events (an
+/// arm of a select, a future that is kept) waits for no condition.
+fn sleeps(file: &Source, index: usize) -> bool {
+    let code = &file.code[index];
     ["sleep", "sleep_until"].iter().any(|name| {
         word_positions(code, name).any(|at| {
-            let called = code[at + name.len()..].trim_start().starts_with('(');
-            called && !code[..at].trim_end().ends_with("fn")
+            let (before, after) = (code[..at].trim_end(), code[at + name.len()..].trim_start());
+            let called = after.starts_with('(') && !before.ends_with("fn");
+            called && (before.ends_with("thread::") || is_awaited(file, index, after))
         })
     })
+}
+
+/// Whether `.await` follows the call whose arguments `after` opens.
+fn is_awaited(file: &Source, index: usize, after: &str) -> bool {
+    let rest = file
+        .code
+        .iter()
+        .skip(index + 1)
+        .take(CALL_LINES)
+        .map(String::as_str);
+    let mut depth = 0;
+    let text: String = std::iter::once(after).chain(rest).collect();
+    let closes = text.find(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth == 0
+    });
+    closes.is_some_and(|at| text[at + 1..].trim_start().starts_with(".await"))
 }
 
 /// For each line, whether it lies in the body of a loop.
@@ -73,7 +95,7 @@ mod tests {
             ),
             (
                 "crates/b/src/a.rs",
-                "#[cfg(test)]\nmod tests {\n    fn a() { sleep_until(then); }\n}\n",
+                "#[cfg(test)]\nmod tests {\n    fn a() { sleep_until(\n  then())\n  .await; }\n}\n",
             ),
         ];
         assert_eq!(
@@ -96,6 +118,10 @@ mod tests {
             (
                 "crates/a/src/b.rs",
                 "loop {\n    // pause: the back-off between two pulls, which nothing announces\n    env.sleep(d).await;\n}\n",
+            ),
+            (
+                "crates/a/src/c.rs",
+                "loop {\n    select! {\n        () = env.sleep(d) => {}\n        () = next => {}\n    }\n    let timer = env.sleep_until(at).fuse();\n}\n",
             ),
             (
                 "crates/a/tests/it/main.rs",

@@ -30,10 +30,9 @@ impl Source {
             .collect();
         let strings = lexer.strings;
         let test_lines = test_items(&code);
-        let in_test_folder = ["tests", "benches", "e2e", "sim", "testing"];
-        let is_test = path
-            .split('/')
-            .any(|part| in_test_folder.contains(&part.trim_end_matches(".rs")));
+        let folders = ["tests", "benches", "e2e", "sim", "testing"];
+        let names = |part: &str| folders.contains(&part) || part.ends_with("_tests");
+        let is_test = path.split('/').any(|part| names(part.trim_end_matches(".rs")));
         Self {
             path,
             text,
