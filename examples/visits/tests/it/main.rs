@@ -217,7 +217,11 @@ fn a_connection_serves_many_requests_and_ends_at_once_on_sigterm() {
     assert_eq!(read_answer(&mut stream).1, "ok\n");
     app.terminate();
     let (status, log) = app.end();
-    assert_eq!((status.code(), log.contains("all requests are finished")), (Some(0), true), "{log}");
+    assert_eq!(
+        (status.code(), log.contains("all requests are finished")),
+        (Some(0), true),
+        "{log}"
+    );
 }
 
 #[test]
