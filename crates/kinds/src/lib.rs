@@ -2,13 +2,14 @@
 //! This file holds the only list of kinds; everything else is derived from the rows.
 
 pub mod facts;
+mod json;
 pub mod plan;
 pub mod registry;
-pub mod replicaset;
 pub mod row;
 pub mod schema;
 
 pub mod configmap;
+pub mod controllerrevision;
 pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
@@ -18,6 +19,8 @@ pub mod namespace;
 pub mod node;
 pub mod persistentvolume;
 pub mod persistentvolumeclaim;
+pub mod pod;
+pub mod replicaset;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
@@ -33,6 +36,8 @@ pub use row::{Column, Row, Rules, Write};
 pub fn rows() -> Vec<Row> {
     vec![
         configmap::row(),
+        controllerrevision::row(),
+        deployment::row(),
         endpoints::row(),
         endpointslice::row(),
         event::row(),
@@ -41,9 +46,12 @@ pub fn rows() -> Vec<Row> {
         node::row(),
         persistentvolume::row(),
         persistentvolumeclaim::row(),
+        pod::row(),
+        replicaset::row(),
         secret::row(),
         service::row(),
         serviceaccount::row(),
+        statefulset::row(),
         storageclass::row(),
     ]
 }

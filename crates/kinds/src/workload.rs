@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// Pods, by their resource: every workload makes and watches them.
-pub const PODS: Res = Res::new("", "pods");
+pub use crate::pod::PODS;
 
 /// The part of a pod that workload plans look at. Decoded once a revision and shared by all of them.
 #[derive(Debug, Default, Deserialize)]

@@ -20,7 +20,10 @@ struct Mentioned {
 fn mentioned(value: &Value, place: Place<'_>) -> Mentioned {
     let form = place.form(Some(value));
     match form {
-        Form::Leaf => Mentioned { itself: true, within: Map::new() },
+        Form::Leaf => Mentioned {
+            itself: true,
+            within: Map::new(),
+        },
         Form::Fields => mentioned_fields(value, place),
         Form::Set | Form::Keyed(_) => mentioned_items(value, place, form),
     }
@@ -35,15 +38,23 @@ fn mentioned_fields(value: &Value, place: Place<'_>) -> Mentioned {
             within.insert(element::field(name), node);
         }
     }
-    Mentioned { itself: false, within }
+    Mentioned {
+        itself: false,
+        within,
+    }
 }
 
 fn mentioned_items(value: &Value, place: Place<'_>, form: Form<'_>) -> Mentioned {
     let mut named = BTreeMap::<String, Option<Mentioned>>::new();
     for item in items_of(Some(value)) {
-        let Ok(name) = place.element_of(form, item) else { continue };
+        let Ok(name) = place.element_of(form, item) else {
+            continue;
+        };
         // Items that share a name are one leaf.
-        named.entry(name).and_modify(|entry| *entry = None).or_insert_with(|| Some(mentioned(item, place.items())));
+        named
+            .entry(name)
+            .and_modify(|entry| *entry = None)
+            .or_insert_with(|| Some(mentioned(item, place.items())));
     }
     let mut within = Map::new();
     for (name, below) in named {
@@ -51,7 +62,10 @@ fn mentioned_items(value: &Value, place: Place<'_>, form: Form<'_>) -> Mentioned
             within.insert(name, node);
         }
     }
-    Mentioned { itself: false, within }
+    Mentioned {
+        itself: false,
+        within,
+    }
 }
 
 /// The set with every declared field on the way to a member added: who owns `.spec.replicas` holds on to `.spec`.
@@ -62,7 +76,9 @@ pub(crate) fn with_named_parents(set: &FieldSet, place: Place<'_>) -> FieldSet {
 fn named_parents(level: &Map<String, Value>, place: Place<'_>) -> Map<String, Value> {
     let mut out = Map::new();
     for (key, child) in level {
-        let (false, Some(child)) = (key == SELF, child.as_object()) else { continue };
+        let (false, Some(child)) = (key == SELF, child.as_object()) else {
+            continue;
+        };
         let (below, declared) = match key.strip_prefix("f:") {
             Some(name) => (place.field_or_deduced(name), place.declares(name)),
             None => (place.items(), false),

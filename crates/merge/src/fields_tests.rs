@@ -35,7 +35,10 @@ fn malformed_sets_are_refused() {
 fn difference_keeps_children_and_recursive_difference_does_not() {
     let owned = set(json!({"f:a": {".": {}, "f:b": {}}, "f:c": {"f:d": {}, "f:e": {}}}));
     let parents = FieldSet::of_fields(&[&["a"], &["c", "d"]]);
-    assert_eq!(owned.difference(&parents), set(json!({"f:a": {"f:b": {}}, "f:c": {"f:e": {}}})));
+    assert_eq!(
+        owned.difference(&parents),
+        set(json!({"f:a": {"f:b": {}}, "f:c": {"f:e": {}}}))
+    );
     let mut rest = owned.clone();
     rest.subtract_recursive(&parents);
     assert_eq!(rest, set(json!({"f:c": {"f:e": {}}})));
@@ -108,5 +111,8 @@ proptest! {
 
 #[test]
 fn a_node_that_only_marks_itself_is_a_leaf() {
-    assert_eq!(set(json!({"f:a": {".": {}}})).0, Map::from_iter([("f:a".to_owned(), json!({}))]));
+    assert_eq!(
+        set(json!({"f:a": {".": {}}})).0,
+        Map::from_iter([("f:a".to_owned(), json!({}))])
+    );
 }

@@ -9,23 +9,71 @@ fn patched(mut doc: Value, patch: Value) -> Result<Value, String> {
 #[test]
 fn operations_follow_rfc_6902() {
     for (doc, patch, want) in [
-        (json!({"foo":"bar"}), json!([{"op":"add","path":"/baz","value":"qux"}]), json!({"baz":"qux","foo":"bar"})),
-        (json!({"foo":["bar","baz"]}), json!([{"op":"add","path":"/foo/1","value":"qux"}]), json!({"foo":["bar","qux","baz"]})),
-        (json!({"foo":["bar"]}), json!([{"op":"add","path":"/foo/-","value":["abc"]}]), json!({"foo":["bar",["abc"]]})),
-        (json!({"baz":"qux","foo":"bar"}), json!([{"op":"remove","path":"/baz"}]), json!({"foo":"bar"})),
-        (json!({"foo":["bar","qux","baz"]}), json!([{"op":"remove","path":"/foo/1"}]), json!({"foo":["bar","baz"]})),
-        (json!({"foo":["a","b"]}), json!([{"op":"remove","path":"/foo/-1"}]), json!({"foo":["a"]})),
-        (json!({"baz":"qux"}), json!([{"op":"replace","path":"/baz","value":"boo"}]), json!({"baz":"boo"})),
+        (
+            json!({"foo":"bar"}),
+            json!([{"op":"add","path":"/baz","value":"qux"}]),
+            json!({"baz":"qux","foo":"bar"}),
+        ),
+        (
+            json!({"foo":["bar","baz"]}),
+            json!([{"op":"add","path":"/foo/1","value":"qux"}]),
+            json!({"foo":["bar","qux","baz"]}),
+        ),
+        (
+            json!({"foo":["bar"]}),
+            json!([{"op":"add","path":"/foo/-","value":["abc"]}]),
+            json!({"foo":["bar",["abc"]]}),
+        ),
+        (
+            json!({"baz":"qux","foo":"bar"}),
+            json!([{"op":"remove","path":"/baz"}]),
+            json!({"foo":"bar"}),
+        ),
+        (
+            json!({"foo":["bar","qux","baz"]}),
+            json!([{"op":"remove","path":"/foo/1"}]),
+            json!({"foo":["bar","baz"]}),
+        ),
+        (
+            json!({"foo":["a","b"]}),
+            json!([{"op":"remove","path":"/foo/-1"}]),
+            json!({"foo":["a"]}),
+        ),
+        (
+            json!({"baz":"qux"}),
+            json!([{"op":"replace","path":"/baz","value":"boo"}]),
+            json!({"baz":"boo"}),
+        ),
         (
             json!({"foo":{"bar":"baz","waldo":"fred"},"qux":{"corge":"grault"}}),
             json!([{"op":"move","from":"/foo/waldo","path":"/qux/thud"}]),
             json!({"foo":{"bar":"baz"},"qux":{"corge":"grault","thud":"fred"}}),
         ),
-        (json!({"foo":["all","grass","cows","eat"]}), json!([{"op":"move","from":"/foo/1","path":"/foo/3"}]), json!({"foo":["all","cows","eat","grass"]})),
-        (json!({"a":{"b":1}}), json!([{"op":"copy","from":"/a","path":"/c"}]), json!({"a":{"b":1},"c":{"b":1}})),
-        (json!({"a/b":1,"m~n":2}), json!([{"op":"test","path":"/a~1b","value":1},{"op":"test","path":"/m~0n","value":2}]), json!({"a/b":1,"m~n":2})),
-        (json!({"a":1}), json!([{"op":"test","path":"/nope"}]), json!({"a":1})),
-        (json!({"a":1}), json!([{"op":"replace","path":"","value":{"b":2}}]), json!({"b":2})),
+        (
+            json!({"foo":["all","grass","cows","eat"]}),
+            json!([{"op":"move","from":"/foo/1","path":"/foo/3"}]),
+            json!({"foo":["all","cows","eat","grass"]}),
+        ),
+        (
+            json!({"a":{"b":1}}),
+            json!([{"op":"copy","from":"/a","path":"/c"}]),
+            json!({"a":{"b":1},"c":{"b":1}}),
+        ),
+        (
+            json!({"a/b":1,"m~n":2}),
+            json!([{"op":"test","path":"/a~1b","value":1},{"op":"test","path":"/m~0n","value":2}]),
+            json!({"a/b":1,"m~n":2}),
+        ),
+        (
+            json!({"a":1}),
+            json!([{"op":"test","path":"/nope"}]),
+            json!({"a":1}),
+        ),
+        (
+            json!({"a":1}),
+            json!([{"op":"replace","path":"","value":{"b":2}}]),
+            json!({"b":2}),
+        ),
     ] {
         assert_eq!(patched(doc.clone(), patch.clone()), Ok(want), "{doc} + {patch}");
     }
@@ -64,17 +112,40 @@ fn a_failed_test_is_told_apart() {
 #[test]
 fn operations_copies_and_depth_are_bounded() {
     let many = Value::Array(vec![json!({"op":"test","path":"/no"}); MAX_OPERATIONS + 1]);
-    assert_eq!(patched(json!({}), many).expect_err("too many"), "The allowed maximum operations in a JSON patch is 10000, got 10001");
+    assert_eq!(
+        patched(json!({}), many).expect_err("too many"),
+        "The allowed maximum operations in a JSON patch is 10000, got 10001"
+    );
 
-    let doubling = Value::Array((0..60).flat_map(|i| [json!({"op":"copy","from":"/a","path":format!("/b{i}")}), json!({"op":"copy","from":"","path":"/a"})]).collect());
+    let doubling = Value::Array(
+        (0..60)
+            .flat_map(|i| {
+                [
+                    json!({"op":"copy","from":"/a","path":format!("/b{i}")}),
+                    json!({"op":"copy","from":"","path":"/a"}),
+                ]
+            })
+            .collect(),
+    );
     let error = patched(json!({"a":"x".repeat(1000)}), doubling).expect_err("growth is bounded");
-    assert!(error.contains("accumulated size increase") || error.contains("nest deeper"), "{error}");
+    assert!(
+        error.contains("accumulated size increase") || error.contains("nest deeper"),
+        "{error}"
+    );
 
-    let wide = Value::Array((0..10_000).map(|i| json!({"op":"copy","from":"/a","path":format!("/b{i}")})).collect());
+    let wide = Value::Array(
+        (0..10_000)
+            .map(|i| json!({"op":"copy","from":"/a","path":format!("/b{i}")}))
+            .collect(),
+    );
     let error = patched(json!({"a":"x".repeat(1000)}), wide).expect_err("growth is bounded");
     assert!(error.contains("exceeding the limit 3145728"), "{error}");
 
-    let deepening = Value::Array((1..200).map(|i| json!({"op":"add","path":"/a".repeat(i),"value":{}})).collect());
+    let deepening = Value::Array(
+        (1..200)
+            .map(|i| json!({"op":"add","path":"/a".repeat(i),"value":{}}))
+            .collect(),
+    );
     let error = patched(json!({}), deepening).expect_err("depth is bounded");
     assert!(error.contains("deeper than 128"), "{error}");
 }

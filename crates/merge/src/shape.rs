@@ -35,7 +35,11 @@ pub(crate) type NoElement = String;
 
 impl<'s> Place<'s> {
     pub(crate) fn root(schema: &'s Schema) -> Self {
-        let place = Place { arena: schema.arena(), node: Some(schema.node_id()), depth: 0 };
+        let place = Place {
+            arena: schema.arena(),
+            node: Some(schema.node_id()),
+            depth: 0,
+        };
         match schema.kind() {
             SchemaKind::Any => Place { node: None, ..place },
             _ => place,
@@ -47,7 +51,11 @@ impl<'s> Place<'s> {
     }
 
     fn at(self, node: Option<u32>) -> Self {
-        Place { node, depth: self.depth + 1, ..self }
+        Place {
+            node,
+            depth: self.depth + 1,
+            ..self
+        }
     }
 
     /// The form for this value; only where there is no schema does it depend on the value.
@@ -62,8 +70,13 @@ impl<'s> Place<'s> {
             },
             Some(SchemaKind::Object(object)) if !object.atomic => Form::Fields,
             Some(SchemaKind::Map { atomic: false, .. }) => Form::Fields,
-            Some(SchemaKind::Array { list: ListType::Set, .. }) => Form::Set,
-            Some(SchemaKind::Array { list: ListType::Map(keys), .. }) => Form::Keyed(keys),
+            Some(SchemaKind::Array {
+                list: ListType::Set, ..
+            }) => Form::Set,
+            Some(SchemaKind::Array {
+                list: ListType::Map(keys),
+                ..
+            }) => Form::Keyed(keys),
             Some(_) => Form::Leaf,
         }
     }
@@ -84,7 +97,8 @@ impl<'s> Place<'s> {
         match self.kind() {
             None => Some(self.at(None)),
             Some(SchemaKind::Map { values, .. }) => Some(self.at(Some(*values))),
-            Some(SchemaKind::Object(object)) => match object.fields.binary_search_by(|f| (*f.name).cmp(name)) {
+            Some(SchemaKind::Object(object)) => match object.fields.binary_search_by(|f| (*f.name).cmp(name))
+            {
                 Ok(i) => Some(self.at(Some(object.fields[i].node))),
                 Err(_) if object.preserve_unknown || object.fields.is_empty() => Some(self.at(None)),
                 Err(_) => None,
@@ -101,7 +115,9 @@ impl<'s> Place<'s> {
     /// Whether the field is part of a struct, so that it is there even if nobody says so.
     pub(crate) fn declares(self, name: &str) -> bool {
         match self.kind() {
-            Some(SchemaKind::Object(object)) => object.fields.binary_search_by(|f| (*f.name).cmp(name)).is_ok(),
+            Some(SchemaKind::Object(object)) => {
+                object.fields.binary_search_by(|f| (*f.name).cmp(name)).is_ok()
+            }
             _ => false,
         }
     }
@@ -129,9 +145,13 @@ impl<'s> Place<'s> {
         match form {
             Form::Keyed(keys) => self.keyed_element(keys, item),
             Form::Set => match item {
-                Value::Object(_) => Err("associative list without keys has an element that's a map type".into()),
+                Value::Object(_) => {
+                    Err("associative list without keys has an element that's a map type".into())
+                }
                 Value::Array(_) => Err("not supported: associative list with lists as elements".into()),
-                Value::Null => Err("associative list without keys has an element that's an explicit null".into()),
+                Value::Null => {
+                    Err("associative list without keys has an element that's an explicit null".into())
+                }
                 scalar => Ok(element::scalar(scalar)),
             },
             Form::Leaf | Form::Fields => Err("invalid indexing of non-associative list".into()),

@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn patched(mut doc: Value, patch: Value) -> Result<Value, String> {
-    apply(&mut doc, patch, &deployment()).map(|()| doc).map_err(|e| e.to_string())
+    apply(&mut doc, patch, &deployment())
+        .map(|()| doc)
+        .map_err(|e| e.to_string())
 }
 
 fn containers(items: Value) -> Value {
@@ -74,7 +76,10 @@ fn element_order_places_items() {
             patch["spec"]["template"]["spec"]["containers"] = containers;
         }
         let doc = patched(json!({"spec":{"template":{"spec":{"containers": live}}}}), patch);
-        doc.map_or_else(|e| e, |doc| doc["spec"]["template"]["spec"]["containers"].to_string())
+        doc.map_or_else(
+            |e| e,
+            |doc| doc["spec"]["template"]["spec"]["containers"].to_string(),
+        )
     };
     insta::assert_snapshot!(
         [
@@ -92,7 +97,13 @@ fn element_order_places_items() {
 #[test]
 fn what_does_not_fit_is_refused_in_upstreams_words() {
     let live = json!([{"name":"a"}]);
-    let metadata = |patch: Value| patched(json!({"metadata":{"finalizers":["x"],"labels":{"a":"1"}}}), json!({"metadata": patch})).expect_err("must be refused");
+    let metadata = |patch: Value| {
+        patched(
+            json!({"metadata":{"finalizers":["x"],"labels":{"a":"1"}}}),
+            json!({"metadata": patch}),
+        )
+        .expect_err("must be refused")
+    };
     insta::assert_snapshot!(
         [
             after(live.clone(), json!([{"image":"x"}])),
@@ -118,9 +129,20 @@ fn what_does_not_fit_is_refused_in_upstreams_words() {
 
 #[test]
 fn a_list_of_many_items_merges_in_linear_time() {
-    let items = |prefix: &str| Value::Array((0..50_000).map(|i| json!({"name": format!("{prefix}{i}")})).collect());
+    let items = |prefix: &str| {
+        Value::Array(
+            (0..50_000)
+                .map(|i| json!({"name": format!("{prefix}{i}")}))
+                .collect(),
+        )
+    };
     let doc = patched(containers(items("a")), containers(items("b"))).expect("merges");
-    assert_eq!(doc["spec"]["template"]["spec"]["containers"].as_array().map(Vec::len), Some(100_000));
+    assert_eq!(
+        doc["spec"]["template"]["spec"]["containers"]
+            .as_array()
+            .map(Vec::len),
+        Some(100_000)
+    );
 }
 
 proptest! {

@@ -14,7 +14,8 @@ const LABEL_VALUE_MSG: &str = "a valid label must be an empty string or consist 
 pub const LABEL_MAX: usize = 63;
 pub const SUBDOMAIN_MAX: usize = 253;
 
-fn regex_error(msg: &str, fmt: &str, examples: &[&str]) -> String {
+/// What a text must be, with examples and the pattern.
+pub fn regex_error(msg: &str, fmt: &str, examples: &[&str]) -> String {
     if examples.is_empty() {
         return format!("{msg} (regex used for validation is '{fmt}')");
     }
@@ -22,7 +23,7 @@ fn regex_error(msg: &str, fmt: &str, examples: &[&str]) -> String {
         .iter()
         .map(|e| format!("'{e}'"))
         .collect::<Vec<_>>()
-        .join(", or ");
+        .join(",  or "); // two spaces, as upstream prints it
     format!("{msg} (e.g. {list}, regex used for validation is '{fmt}')")
 }
 

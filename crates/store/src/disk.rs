@@ -136,12 +136,7 @@ impl DiskLog {
         self.end = end;
         self.prepared = prepared;
         let cancel = Arc::new(AtomicBool::new(false));
-        let (dir, id, state, cancelled) = (
-            self.dir.clone(),
-            self.id.clone(),
-            state.clone(),
-            cancel.clone(),
-        );
+        let (dir, id, state, cancelled) = (self.dir.clone(), self.id.clone(), state.clone(), cancel.clone());
         let thread = std::thread::Builder::new()
             .name("checkpoint".into())
             .spawn(move || write_checkpoint(&dir, &id, &state, &cancelled))?;
@@ -242,12 +237,7 @@ fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
 }
 
 /// Writes all objects of `state` and, once they are durable under their final name, removes the files they replace.
-fn write_checkpoint(
-    dir: &Path,
-    id: &str,
-    state: &Snapshot,
-    cancelled: &AtomicBool,
-) -> io::Result<u64> {
+fn write_checkpoint(dir: &Path, id: &str, state: &Snapshot, cancelled: &AtomicBool) -> io::Result<u64> {
     let revision = state.revision();
     let path = files::unfinished_path(dir, revision);
     let written = write_objects(&path, id, state, cancelled);
@@ -264,12 +254,7 @@ fn write_checkpoint(
     Ok(bytes)
 }
 
-fn write_objects(
-    path: &Path,
-    id: &str,
-    state: &Snapshot,
-    cancelled: &AtomicBool,
-) -> io::Result<u64> {
+fn write_objects(path: &Path, id: &str, state: &Snapshot, cancelled: &AtomicBool) -> io::Result<u64> {
     let header = FileHeader {
         kind: FileKind::Checkpoint,
         revision: state.revision(),

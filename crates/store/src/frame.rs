@@ -41,15 +41,8 @@ pub struct Damaged {
 /// One operation of a frame.
 #[derive(Debug)]
 pub enum Op {
-    Put {
-        res: Res,
-        object: Object,
-    },
-    Delete {
-        res: Res,
-        key: String,
-        revision: u64,
-    },
+    Put { res: Res, object: Object },
+    Delete { res: Res, key: String, revision: u64 },
 }
 
 /// Appends one frame to `out`.
@@ -129,13 +122,7 @@ pub fn encode_changes(changes: &[Change]) -> Vec<u8> {
             }
             ChangeKind::Deleted => {
                 let key = change.object.meta().key();
-                encode_op(
-                    &mut out,
-                    DELETE,
-                    change.res,
-                    change.revision,
-                    key.as_bytes(),
-                );
+                encode_op(&mut out, DELETE, change.res, change.revision, key.as_bytes());
             }
         }
     }

@@ -65,12 +65,7 @@ pub fn sweep(dir: &Path) -> Result<(), OpenError> {
     let paths = logs
         .map(|r| files::log_path(dir, *r))
         .chain(checkpoints.map(|r| files::checkpoint_path(dir, *r)))
-        .chain(
-            listing
-                .unfinished
-                .iter()
-                .map(|r| files::unfinished_path(dir, *r)),
-        );
+        .chain(listing.unfinished.iter().map(|r| files::unfinished_path(dir, *r)));
     for path in paths.collect::<Vec<PathBuf>>() {
         std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
     }
@@ -109,11 +104,7 @@ impl Recovered {
             let ops = frame::decode(&frame.body).map_err(|e| damaged(&path, frame.offset, e))?;
             for op in ops {
                 let Op::Put { res, object } = op else {
-                    return Err(damaged(
-                        &path,
-                        frame.offset,
-                        "a checkpoint holds a deletion",
-                    ));
+                    return Err(damaged(&path, frame.offset, "a checkpoint holds a deletion"));
                 };
                 objects += 1;
                 self.newest.put(res, object);

@@ -52,10 +52,7 @@ pub enum CommitError {
         "write {index} does not fit what is stored ({})",
         describe(current.as_ref())
     )]
-    Conflict {
-        index: usize,
-        current: Option<Object>,
-    },
+    Conflict { index: usize, current: Option<Object> },
     /// The disk is full. Nothing was written, reads go on, and writes work again as soon as there is room.
     #[error("the disk is full: {0}; free some space, then try again")]
     Full(String),
@@ -125,11 +122,7 @@ impl State {
         (results, changes, records)
     }
 
-    fn transact(
-        &mut self,
-        writes: Vec<Write>,
-        changes: &mut Vec<Change>,
-    ) -> Result<Committed, CommitError> {
+    fn transact(&mut self, writes: Vec<Write>, changes: &mut Vec<Change>) -> Result<Committed, CommitError> {
         if writes.is_empty() {
             return Ok(Committed {
                 revision: self.revision(),

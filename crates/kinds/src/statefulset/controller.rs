@@ -1,7 +1,7 @@
 //! Which changes wake which StatefulSets.
 
 use super::STATEFULSETS;
-use super::revisions::CONTROLLERREVISIONS;
+use crate::controllerrevision::CONTROLLERREVISIONS;
 use crate::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
 use crate::workload::PODS;
 use crate::{Controller, Key, Seen};

@@ -4,13 +4,13 @@
 use super::plan::Set;
 use super::pods::{REVISION_LABEL, revision_of};
 use crate::Seen;
+use crate::controllerrevision::CONTROLLERREVISIONS;
 use crate::plan::{Act, Plan, Target};
 use crate::row::{int, text};
 use crate::workload::{self, Pod};
-use meta::{Object, Res};
+use meta::Object;
 use serde_json::{Value, json};
 
-pub const CONTROLLERREVISIONS: Res = Res::new("apps", "controllerrevisions");
 const HASH_LABEL: &str = "controller.kubernetes.io/hash";
 /// Different templates with one name are unlikely; more of them in a row than this is a broken hash.
 const MAX_COLLISIONS: i64 = 16;
