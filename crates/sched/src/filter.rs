@@ -103,7 +103,7 @@ fn lacking(wants: &Wants, node: &NodeView) -> Vec<String> {
     out
 }
 
-fn tolerations(wants: &Wants) -> impl Iterator<Item = &Value> {
+fn tolerations<'a>(wants: &Wants<'a>) -> impl Iterator<Item = &'a Value> + use<'a> {
     wants
         .spec
         .get("tolerations")
