@@ -1,0 +1,5 @@
+//! The network with real namespaces and real traffic. Needs root.
+#![allow(clippy::unwrap_used)]
+
+mod services;
+mod world;
