@@ -12,11 +12,17 @@ pub mod ruleset;
 pub mod services;
 pub mod sockets;
 
+pub mod egress;
+pub mod publish;
+
 mod nft;
 mod pods;
+mod relay;
 
 pub use cluster::{ClusterNet, NetError};
 pub use config::{Cidr, ConfigError, EgressConfig, GATEWAY, NetConfig};
+pub use egress::Egress;
 pub use pods::PodError;
+pub use publish::{Publication, PublishError, PublishOn, PublishPort, Published, PublishedPort, Publisher};
 pub use services::{Endpoint, Protocol, Service, ServicePort};
 pub use sockets::{Sockets, dial_pod_loopback};

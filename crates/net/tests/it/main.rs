@@ -1,5 +1,6 @@
 //! The network with real namespaces and real traffic. Needs root.
 #![allow(clippy::unwrap_used)]
 
+mod outside;
 mod services;
 mod world;
