@@ -33,11 +33,24 @@ pub enum NetError {
     #[error(transparent)]
     Pod(#[from] PodError),
     #[error("cannot set {name} in the network namespace of cluster {cluster}: {source}")]
-    Sysctl { cluster: String, name: &'static str, source: io::Error },
+    Sysctl {
+        cluster: String,
+        name: &'static str,
+        source: io::Error,
+    },
     #[error("cannot {what} in the network namespace of cluster {cluster}: {source}")]
-    Setup { cluster: String, what: &'static str, source: nlink::Error },
-    #[error("cannot change the service rules of cluster {cluster}: {source}; isopod needs nftables in the kernel")]
-    Rules { cluster: String, source: nlink::Error },
+    Setup {
+        cluster: String,
+        what: &'static str,
+        source: nlink::Error,
+    },
+    #[error(
+        "cannot change the service rules of cluster {cluster}: {source}; isopod needs nftables in the kernel"
+    )]
+    Rules {
+        cluster: String,
+        source: nlink::Error,
+    },
 }
 
 /// The network of one cluster. Dropping it leaves everything as it is; [`ClusterNet::remove`] takes it away.
@@ -61,8 +74,17 @@ impl ClusterNet {
         set_up(&config, &namespace, &sockets).await?;
         let pods = Pods::open(&config, &namespace).await?;
         let rules = Backend::open(&namespace, Table::new(&config)).await;
-        let rules = rules.map_err(|source| NetError::Rules { cluster: config.cluster.clone(), source })?;
-        Ok(Self { config, namespace, sockets, pods, rules: Mutex::new(rules) })
+        let rules = rules.map_err(|source| NetError::Rules {
+            cluster: config.cluster.clone(),
+            source,
+        })?;
+        Ok(Self {
+            config,
+            namespace,
+            sockets,
+            pods,
+            rules: Mutex::new(rules),
+        })
     }
 
     /// Removes the network of the cluster in `data_dir`, also one that was left half-made. Idempotent.
@@ -110,7 +132,10 @@ impl ClusterNet {
     pub async fn set_services(&self, services: &[Service]) -> Result<(), NetError> {
         let rules = Ruleset::build(self.config.node_ip, services);
         let applied = self.rules.lock().await.apply(&rules).await;
-        applied.map_err(|source| NetError::Rules { cluster: self.config.cluster.clone(), source })
+        applied.map_err(|source| NetError::Rules {
+            cluster: self.config.cluster.clone(),
+            source,
+        })
     }
 
     /// The service rules as text, for people.
@@ -139,27 +164,63 @@ impl ClusterNet {
 
 /// Addresses, routes and sysctls of the namespace. Each step is idempotent, so it also repairs.
 async fn set_up(config: &NetConfig, namespace: &File, sockets: &Sockets) -> Result<(), NetError> {
-    let sysctl = |source| NetError::Sysctl { cluster: config.cluster.clone(), name: "net.ipv4.ip_forward", source };
-    sockets.run(cluster_sysctls).await.and_then(|r| r).map_err(sysctl)?;
-    let err = |what| move |source| NetError::Setup { cluster: config.cluster.clone(), what, source };
-    let route = Connection::<Route>::new_in(namespace.as_fd()).map_err(err("open a netlink socket"))?;
+    let sysctl = |source| NetError::Sysctl {
+        cluster: config.cluster.clone(),
+        name: "net.ipv4.ip_forward",
+        source,
+    };
+    sockets
+        .run(cluster_sysctls)
+        .await
+        .and_then(|r| r)
+        .map_err(sysctl)?;
+    let err = |what| {
+        move |source| NetError::Setup {
+            cluster: config.cluster.clone(),
+            what,
+            source,
+        }
+    };
+    let route =
+        Connection::<Route>::new_in(namespace.as_fd()).map_err(err("open a netlink socket"))?;
     route.set_link_up("lo").await.map_err(err("start lo"))?;
     for ip in [config.node_ip, config.dns_ip] {
-        route.replace_address(Ipv4Address::new("lo", ip, 32)).await.map_err(err("add an address to lo"))?;
+        route
+            .replace_address(Ipv4Address::new("lo", ip, 32))
+            .await
+            .map_err(err("add an address to lo"))?;
     }
     // Only so that the kernel has a route when it asks for one, before the rules give the real destination.
     let services = Ipv4Route::from_addr(config.service_cidr.base(), config.service_cidr.prefix());
-    let services = services.dev("lo").scope(RouteScope::Link).prefsrc(config.node_ip);
-    route.replace_route(services).await.map_err(err("add the service route"))?;
+    let services = services
+        .dev("lo")
+        .scope(RouteScope::Link)
+        .prefsrc(config.node_ip);
+    route
+        .replace_route(services)
+        .await
+        .map_err(err("add the service route"))?;
     if config.egress.is_some() {
-        let rules = route.get_rules_v4().await.map_err(err("read routing rules"))?;
+        let rules = route
+            .get_rules_v4()
+            .await
+            .map_err(err("read routing rules"))?;
         if !rules.iter().any(|r| r.table_id() == EGRESS_TABLE) {
             let rule = RuleBuilder::v4().fwmark(EGRESS_MARK).table(EGRESS_TABLE);
-            route.add_rule(rule).await.map_err(err("add the relay's routing rule"))?;
+            route
+                .add_rule(rule)
+                .await
+                .map_err(err("add the relay's routing rule"))?;
         }
-        let local = Ipv4Route::default_route().dev("lo").table(EGRESS_TABLE).scope(RouteScope::Host);
+        let local = Ipv4Route::default_route()
+            .dev("lo")
+            .table(EGRESS_TABLE)
+            .scope(RouteScope::Host);
         let local = local.route_type(nlink::netlink::types::route::RouteType::Local);
-        route.replace_route(local).await.map_err(err("add the relay's route"))?;
+        route
+            .replace_route(local)
+            .await
+            .map_err(err("add the relay's route"))?;
     }
     Ok(())
 }

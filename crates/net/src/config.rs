@@ -66,7 +66,11 @@ impl Cidr {
 }
 
 const fn mask_of(prefix: u8) -> u32 {
-    if prefix == 0 { 0 } else { u32::MAX << (32 - prefix) }
+    if prefix == 0 {
+        0
+    } else {
+        u32::MAX << (32 - prefix)
+    }
 }
 
 impl fmt::Display for Cidr {
@@ -84,18 +88,26 @@ impl FromStr for Cidr {
         let addr: Ipv4Addr = addr.parse().map_err(|_| invalid())?;
         let prefix: u8 = prefix.parse().map_err(|_| invalid())?;
         let cidr = Self::new(addr, prefix).ok_or_else(invalid)?;
-        if cidr.base == addr { Ok(cidr) } else { Err(invalid()) }
+        if cidr.base == addr {
+            Ok(cidr)
+        } else {
+            Err(invalid())
+        }
     }
 }
 
 /// Why a [`NetConfig`] cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{0:?} is not an IPv4 network; write it as 10.244.0.0/16, with the bits after the prefix zero")]
+    #[error(
+        "{0:?} is not an IPv4 network; write it as 10.244.0.0/16, with the bits after the prefix zero"
+    )]
     Cidr(String),
     #[error("pod network {pods} and service network {services} overlap; choose two that do not")]
     Overlap { pods: Cidr, services: Cidr },
-    #[error("DNS service address {dns} is not inside the service network {services}; choose one that is")]
+    #[error(
+        "DNS service address {dns} is not inside the service network {services}; choose one that is"
+    )]
     DnsOutside { dns: Ipv4Addr, services: Cidr },
     #[error("pod network {0} is too small or too large; use a prefix from /8 to /28")]
     PodNetworkSize(Cidr),
@@ -135,8 +147,14 @@ impl NetConfig {
         Self {
             cluster: cluster.into(),
             data_dir: data_dir.into(),
-            pod_cidr: Cidr { base: Ipv4Addr::new(10, 244, 0, 0), prefix: 16 },
-            service_cidr: Cidr { base: Ipv4Addr::new(10, 96, 0, 0), prefix: 16 },
+            pod_cidr: Cidr {
+                base: Ipv4Addr::new(10, 244, 0, 0),
+                prefix: 16,
+            },
+            service_cidr: Cidr {
+                base: Ipv4Addr::new(10, 96, 0, 0),
+                prefix: 16,
+            },
             dns_ip: Ipv4Addr::new(10, 96, 0, 10),
             node_ip: Ipv4Addr::new(10, 244, 0, 1),
             egress: Some(EgressConfig::default()),
@@ -146,10 +164,16 @@ impl NetConfig {
     /// Checks what the rest of the crate takes for granted.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.pod_cidr.overlaps(self.service_cidr) {
-            return Err(ConfigError::Overlap { pods: self.pod_cidr, services: self.service_cidr });
+            return Err(ConfigError::Overlap {
+                pods: self.pod_cidr,
+                services: self.service_cidr,
+            });
         }
         if !self.service_cidr.contains(self.dns_ip) {
-            return Err(ConfigError::DnsOutside { dns: self.dns_ip, services: self.service_cidr });
+            return Err(ConfigError::DnsOutside {
+                dns: self.dns_ip,
+                services: self.service_cidr,
+            });
         }
         if !(8..=28).contains(&self.pod_cidr.prefix) {
             return Err(ConfigError::PodNetworkSize(self.pod_cidr));
@@ -198,8 +222,14 @@ mod tests {
         let mut config = NetConfig::new("a", "/data");
         assert!(config.validate().is_ok());
         config.service_cidr = "10.244.8.0/24".parse().unwrap();
-        assert!(matches!(config.validate(), Err(ConfigError::Overlap { .. })));
+        assert!(matches!(
+            config.validate(),
+            Err(ConfigError::Overlap { .. })
+        ));
         config.service_cidr = "10.97.0.0/16".parse().unwrap();
-        assert!(matches!(config.validate(), Err(ConfigError::DnsOutside { .. })));
+        assert!(matches!(
+            config.validate(),
+            Err(ConfigError::DnsOutside { .. })
+        ));
     }
 }

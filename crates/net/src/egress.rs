@@ -9,7 +9,9 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, getsockopt, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrIn, getsockopt, recvmsg, setsockopt, sockopt,
+};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -58,18 +60,34 @@ pub struct Egress {
 impl Egress {
     /// Starts the relay. `None` when the cluster's configuration has no way out.
     pub async fn start(net: &ClusterNet) -> io::Result<Option<Self>> {
-        let Some(mut config) = net.config().egress.clone() else { return Ok(None) };
+        let Some(mut config) = net.config().egress.clone() else {
+            return Ok(None);
+        };
         let ended = CancellationToken::new();
         let node_ip = net.config().node_ip;
-        let tcp = net.listen(SocketAddrV4::new(node_ip, EGRESS_TCP_PORT)).await?;
-        let udp = transparent(net.sockets(), SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, EGRESS_UDP_PORT), true).await?;
+        let tcp = net
+            .listen(SocketAddrV4::new(node_ip, EGRESS_TCP_PORT))
+            .await?;
+        let udp = transparent(
+            net.sockets(),
+            SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, EGRESS_UDP_PORT),
+            true,
+        )
+        .await?;
         // Destinations in here were not brought by the rules but asked for by somebody inside.
-        config.denied.extend([net.config().pod_cidr, net.config().service_cidr]);
+        config
+            .denied
+            .extend([net.config().pod_cidr, net.config().service_cidr]);
         config.denied.extend(crate::config::Cidr::new(node_ip, 32));
         let config = Arc::new(config);
         spawn(&ended, accept(tcp, config.clone(), ended.clone()));
-        spawn(&ended, receive(udp, net.sockets().clone(), config, ended.clone()));
-        Ok(Some(Self { _ended: ended.drop_guard() }))
+        spawn(
+            &ended,
+            receive(udp, net.sockets().clone(), config, ended.clone()),
+        );
+        Ok(Some(Self {
+            _ended: ended.drop_guard(),
+        }))
     }
 }
 
@@ -86,7 +104,9 @@ fn spawn(ended: &CancellationToken, work: impl Future<Output = ()> + Send + 'sta
 async fn accept(listener: TcpListener, config: Arc<EgressConfig>, ended: CancellationToken) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
     loop {
-        let Ok(permit) = connections.clone().acquire_owned().await else { return };
+        let Ok(permit) = connections.clone().acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((client, _)) => {
                 tokio::spawn(forward(client, config.clone(), ended.clone(), permit));
@@ -99,10 +119,16 @@ async fn accept(listener: TcpListener, config: Arc<EgressConfig>, ended: Cancell
     }
 }
 
-async fn forward(client: TcpStream, config: Arc<EgressConfig>, ended: CancellationToken, permit: OwnedSemaphorePermit) {
+async fn forward(
+    client: TcpStream,
+    config: Arc<EgressConfig>,
+    ended: CancellationToken,
+    permit: OwnedSemaphorePermit,
+) {
     let dial = async {
         let original = original_destination(&client)?;
-        let target = destination(&config, original).map_err(|e| io::Error::new(io::ErrorKind::PermissionDenied, e))?;
+        let target = destination(&config, original)
+            .map_err(|e| io::Error::new(io::ErrorKind::PermissionDenied, e))?;
         let server = within_dial_timeout(TcpStream::connect(SocketAddr::V4(target))).await?;
         server.set_nodelay(true)?;
         client.set_nodelay(true)?;
@@ -129,7 +155,11 @@ fn original_destination(client: &TcpStream) -> io::Result<SocketAddrV4> {
 
 /// A UDP socket that may have an address that is not the machine's: to receive what TPROXY hands over, or to
 /// answer in the name of the other side.
-async fn transparent(sockets: &Sockets, bind: SocketAddrV4, receive_original: bool) -> io::Result<UdpSocket> {
+async fn transparent(
+    sockets: &Sockets,
+    bind: SocketAddrV4,
+    receive_original: bool,
+) -> io::Result<UdpSocket> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, bind as bind_to, socket};
     let make = move || -> io::Result<std::net::UdpSocket> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -148,11 +178,18 @@ async fn transparent(sockets: &Sockets, bind: SocketAddrV4, receive_original: bo
 
 type FlowKey = (SocketAddrV4, SocketAddrV4);
 
-async fn receive(socket: UdpSocket, sockets: Sockets, config: Arc<EgressConfig>, ended: CancellationToken) {
+async fn receive(
+    socket: UdpSocket,
+    sockets: Sockets,
+    config: Arc<EgressConfig>,
+    ended: CancellationToken,
+) {
     let flows = Arc::new(Flows::<FlowKey>::new());
     let mut buffer = vec![0; DATAGRAM_BYTES];
     loop {
-        let received = socket.async_io(Interest::READABLE, || receive_one(&socket, &mut buffer)).await;
+        let received = socket
+            .async_io(Interest::READABLE, || receive_one(&socket, &mut buffer))
+            .await;
         let (length, client, original) = match received {
             Ok(received) => received,
             Err(e) => {
@@ -184,17 +221,29 @@ async fn receive(socket: UdpSocket, sockets: Sockets, config: Arc<EgressConfig>,
     }
 }
 
-fn receive_one(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddrV4, SocketAddrV4)> {
+fn receive_one(
+    socket: &UdpSocket,
+    buffer: &mut [u8],
+) -> io::Result<(usize, SocketAddrV4, SocketAddrV4)> {
     let mut control = nix::cmsg_space!(nix::libc::sockaddr_in);
     let mut parts = [IoSliceMut::new(buffer)];
-    let message =
-        recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_DONTWAIT)?;
+    let message = recvmsg::<SockaddrIn>(
+        socket.as_raw_fd(),
+        &mut parts,
+        Some(&mut control),
+        MsgFlags::MSG_DONTWAIT,
+    )?;
     let missing = || io::Error::other("the kernel did not say where a datagram was going");
     let original = message.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::Ipv4OrigDstAddr(raw) => Some(SocketAddrV4::from(SockaddrIn::from(raw))),
+        ControlMessageOwned::Ipv4OrigDstAddr(raw) => {
+            Some(SocketAddrV4::from(SockaddrIn::from(raw)))
+        }
         _ => None,
     });
-    let client = message.address.map(SocketAddrV4::from).ok_or_else(missing)?;
+    let client = message
+        .address
+        .map(SocketAddrV4::from)
+        .ok_or_else(missing)?;
     Ok((message.bytes, client, original.ok_or_else(missing)?))
 }
 
@@ -248,12 +297,28 @@ mod tests {
     #[test]
     fn destinations() {
         let alias = Ipv4Addr::new(192, 0, 2, 1);
-        let config = EgressConfig { host_alias: Some(alias), denied: vec!["198.51.100.0/24".parse().unwrap()] };
+        let config = EgressConfig {
+            host_alias: Some(alias),
+            denied: vec!["198.51.100.0/24".parse().unwrap()],
+        };
         let to = |ip: [u8; 4]| destination(&config, SocketAddrV4::new(ip.into(), 80));
-        assert_eq!(to([192, 0, 2, 1]).unwrap().to_string(), "127.0.0.1:80", "the host's alias");
+        assert_eq!(
+            to([192, 0, 2, 1]).unwrap().to_string(),
+            "127.0.0.1:80",
+            "the host's alias"
+        );
         assert_eq!(to([203, 0, 113, 9]).unwrap().to_string(), "203.0.113.9:80");
-        for special in [[127, 0, 0, 1], [169, 254, 169, 254], [224, 0, 0, 1], [0, 0, 0, 0], [255; 4]] {
-            assert!(matches!(to(special), Err(Denied::Special(_))), "{special:?}");
+        for special in [
+            [127, 0, 0, 1],
+            [169, 254, 169, 254],
+            [224, 0, 0, 1],
+            [0, 0, 0, 0],
+            [255; 4],
+        ] {
+            assert!(
+                matches!(to(special), Err(Denied::Special(_))),
+                "{special:?}"
+            );
         }
         assert!(matches!(to([198, 51, 100, 7]), Err(Denied::Configured(_))));
     }

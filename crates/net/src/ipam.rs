@@ -20,16 +20,30 @@ impl Ipam {
     /// The network's first and last address and `reserved` are never handed out.
     pub fn new(cidr: Cidr, reserved: &[Ipv4Addr], next: u32) -> Self {
         let last = u32::try_from(cidr.size() - 1).unwrap_or(u32::MAX);
-        let mut set: BTreeSet<u32> = reserved.iter().filter_map(|ip| cidr.index_of(*ip)).collect();
+        let mut set: BTreeSet<u32> = reserved
+            .iter()
+            .filter_map(|ip| cidr.index_of(*ip))
+            .collect();
         set.extend([0, last]);
-        Self { cidr, reserved: set, by_pod: BTreeMap::new(), taken: BTreeSet::new(), next }
+        Self {
+            cidr,
+            reserved: set,
+            by_pod: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            next,
+        }
     }
 
     /// Records an address found in the kernel. False when it cannot be this pod's: outside
     /// the network, reserved, or another pod's.
     pub fn restore(&mut self, pod: &str, ip: Ipv4Addr) -> bool {
-        let Some(index) = self.cidr.index_of(ip) else { return false };
-        if self.reserved.contains(&index) || self.by_pod.contains_key(pod) || !self.taken.insert(index) {
+        let Some(index) = self.cidr.index_of(ip) else {
+            return false;
+        };
+        if self.reserved.contains(&index)
+            || self.by_pod.contains_key(pod)
+            || !self.taken.insert(index)
+        {
             return false;
         }
         self.by_pod.insert(pod.to_owned(), index);
@@ -68,7 +82,9 @@ impl Ipam {
     }
 
     pub fn pods(&self) -> impl Iterator<Item = (&str, Ipv4Addr)> {
-        self.by_pod.iter().filter_map(|(pod, index)| Some((pod.as_str(), self.cidr.nth(*index)?)))
+        self.by_pod
+            .iter()
+            .filter_map(|(pod, index)| Some((pod.as_str(), self.cidr.nth(*index)?)))
     }
 }
 
@@ -79,7 +95,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn small() -> Ipam {
-        Ipam::new("10.1.0.0/28".parse().unwrap(), &[Ipv4Addr::new(10, 1, 0, 1)], 0)
+        Ipam::new(
+            "10.1.0.0/28".parse().unwrap(),
+            &[Ipv4Addr::new(10, 1, 0, 1)],
+            0,
+        )
     }
 
     #[test]
@@ -87,7 +107,9 @@ mod tests {
         let mut ipam = small();
         let first = ipam.allocate("a").unwrap();
         ipam.release("a");
-        let later: Vec<_> = (0..12).map(|i| ipam.allocate(&format!("p{i}")).unwrap()).collect();
+        let later: Vec<_> = (0..12)
+            .map(|i| ipam.allocate(&format!("p{i}")).unwrap())
+            .collect();
         assert!(!later.contains(&first));
         assert_eq!(ipam.allocate("last"), Some(first));
         assert_eq!(ipam.allocate("one too many"), None);
@@ -97,9 +119,18 @@ mod tests {
     fn a_pod_keeps_its_address_over_a_restart() {
         let mut ipam = small();
         assert!(ipam.restore("a", Ipv4Addr::new(10, 1, 0, 9)));
-        assert!(!ipam.restore("b", Ipv4Addr::new(10, 1, 0, 9)), "two pods, one address");
-        assert!(!ipam.restore("c", Ipv4Addr::new(10, 1, 0, 1)), "the node's own");
-        assert!(!ipam.restore("d", Ipv4Addr::new(10, 9, 0, 1)), "another network");
+        assert!(
+            !ipam.restore("b", Ipv4Addr::new(10, 1, 0, 9)),
+            "two pods, one address"
+        );
+        assert!(
+            !ipam.restore("c", Ipv4Addr::new(10, 1, 0, 1)),
+            "the node's own"
+        );
+        assert!(
+            !ipam.restore("d", Ipv4Addr::new(10, 9, 0, 1)),
+            "another network"
+        );
         assert_eq!(ipam.allocate("a"), Some(Ipv4Addr::new(10, 1, 0, 9)));
     }
 

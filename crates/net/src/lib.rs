@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod config;
+pub mod dns;
 pub mod ipam;
 pub mod namespace;
 pub mod ruleset;
@@ -21,8 +22,11 @@ mod relay;
 
 pub use cluster::{ClusterNet, NetError};
 pub use config::{Cidr, ConfigError, EgressConfig, GATEWAY, NetConfig};
+pub use dns::{DnsServer, DnsTable, Upstreams, resolv_conf};
 pub use egress::Egress;
 pub use pods::PodError;
-pub use publish::{Publication, PublishError, PublishOn, PublishPort, Published, PublishedPort, Publisher};
+pub use publish::{
+    Publication, PublishError, PublishOn, PublishPort, Published, PublishedPort, Publisher,
+};
 pub use services::{Endpoint, Protocol, Service, ServicePort};
 pub use sockets::{Sockets, dial_pod_loopback};

@@ -19,7 +19,11 @@ const UNMOUNTS_MAX: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum NamespaceError {
     #[error("cannot {what} {}: {source}", path.display())]
-    Path { what: &'static str, path: PathBuf, source: io::Error },
+    Path {
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("cannot start a thread for the network namespace: {0}; raise the process limit")]
     Thread(io::Error),
     #[error("cannot make a network namespace: {0}; isopod needs root (CAP_SYS_ADMIN)")]
@@ -39,7 +43,9 @@ fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> NamespaceErr
 pub fn open_or_create(run_dir: &Path) -> Result<(File, bool), NamespaceError> {
     let path = run_dir.join("netns");
     if is_namespace(&path) {
-        return File::open(&path).map(|file| (file, false)).map_err(at("open", &path));
+        return File::open(&path)
+            .map(|file| (file, false))
+            .map_err(at("open", &path));
     }
     fs::create_dir_all(run_dir).map_err(at("create directory", run_dir))?;
     if !is_mount_point(run_dir)? {
@@ -51,10 +57,18 @@ pub fn open_or_create(run_dir: &Path) -> Result<(File, bool), NamespaceError> {
         unshare(CloneFlags::CLONE_NEWNET).map_err(NamespaceError::Unshare)?;
         // Of this thread, not of the process: /proc/self is the main thread's.
         let source = Path::new("/proc/thread-self/ns/net");
-        mount(Some(source), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .map_err(|e| at("mount the network namespace on", &target)(e.into()))
+        mount(
+            Some(source),
+            &target,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )
+        .map_err(|e| at("mount the network namespace on", &target)(e.into()))
     })?;
-    File::open(&path).map(|file| (file, true)).map_err(at("open", &path))
+    File::open(&path)
+        .map(|file| (file, true))
+        .map_err(at("open", &path))
 }
 
 /// Removes what [`open_or_create`] made, whole or half-made. Nothing there is fine, too.
@@ -67,10 +81,19 @@ pub fn remove(run_dir: &Path) -> Result<(), NamespaceError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(at("remove", run_dir)(e)),
     }
-    let Some(parent) = run_dir.parent() else { return Ok(()) };
+    let Some(parent) = run_dir.parent() else {
+        return Ok(());
+    };
     match fs::remove_dir(parent) {
         Ok(()) => Ok(()),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Ok(()),
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Ok(())
+        }
         Err(e) => Err(at("remove", parent)(e)),
     }
 }
@@ -99,18 +122,35 @@ pub fn run_inside<T: Send + 'static>(
 fn in_new_thread<T: Send + 'static>(
     job: impl FnOnce() -> Result<T, NamespaceError> + Send + 'static,
 ) -> Result<T, NamespaceError> {
-    let thread = std::thread::Builder::new().name("net-enter".into()).spawn(job);
-    thread.map_err(NamespaceError::Thread)?.join().map_err(|_| NamespaceError::ThreadDied)?
+    let thread = std::thread::Builder::new()
+        .name("net-enter".into())
+        .spawn(job);
+    thread
+        .map_err(NamespaceError::Thread)?
+        .join()
+        .map_err(|_| NamespaceError::ThreadDied)?
 }
 
 /// Shared, so that unmounting it here also unmounts the copies that other mount namespaces
 /// (containers being started) hold; else one of them could keep the namespace alive.
 fn mount_tmpfs(dir: &Path) -> Result<(), NamespaceError> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("isopod-net"), dir, Some("tmpfs"), flags, Some("size=1m,mode=0700"))
-        .map_err(|e| at("mount a tmpfs on", dir)(e.into()))?;
-    mount(None::<&str>, dir, None::<&str>, MsFlags::MS_SHARED, None::<&str>)
-        .map_err(|e| at("share the mount", dir)(e.into()))
+    mount(
+        Some("isopod-net"),
+        dir,
+        Some("tmpfs"),
+        flags,
+        Some("size=1m,mode=0700"),
+    )
+    .map_err(|e| at("mount a tmpfs on", dir)(e.into()))?;
+    mount(
+        None::<&str>,
+        dir,
+        None::<&str>,
+        MsFlags::MS_SHARED,
+        None::<&str>,
+    )
+    .map_err(|e| at("share the mount", dir)(e.into()))
 }
 
 fn is_mount_point(dir: &Path) -> Result<bool, NamespaceError> {
@@ -129,5 +169,7 @@ fn unmount_all(path: &Path) -> Result<(), NamespaceError> {
             Err(e) => return Err(at("unmount", path)(e.into())),
         }
     }
-    Err(at("unmount", path)(io::Error::other(format!("it is mounted more than {UNMOUNTS_MAX} times"))))
+    Err(at("unmount", path)(io::Error::other(format!(
+        "it is mounted more than {UNMOUNTS_MAX} times"
+    ))))
 }

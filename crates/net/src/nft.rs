@@ -10,16 +10,16 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nlink::Connection;
 use nlink::netlink::netfilter::{ConntrackFilter, IpProtocol};
 use nlink::netlink::nftables::{
-    BaseChain, Chain, ChainName, CmpOp, DynsetExpr, DynsetOp, Expr, Family, FilterHook, LookupExpr, MetaKey,
-    NatHook, NumgenKind, PayloadBase, Priority, RawExpr, Register, Set, SetDataType, SetElement, SetElementData,
-    SetKeyType, Transaction, Verdict,
+    BaseChain, Chain, ChainName, CmpOp, DynsetExpr, DynsetOp, Expr, Family, FilterHook, LookupExpr,
+    MetaKey, NatHook, NumgenKind, PayloadBase, Priority, RawExpr, Register, Set, SetDataType,
+    SetElement, SetElementData, SetKeyType, Transaction, Verdict,
 };
 use nlink::netlink::{Netfilter, Nftables};
 
 use crate::config::Cidr;
 use crate::ruleset::{
-    Change, EGRESS_MARK, EGRESS_TCP_PORT, EGRESS_UDP_PORT, Hook, Pick, Rule, Ruleset, STICKY_LIMIT, ServiceKey,
-    TABLE, Table,
+    Change, EGRESS_MARK, EGRESS_TCP_PORT, EGRESS_UDP_PORT, Hook, Pick, Rule, Ruleset, STICKY_LIMIT,
+    ServiceKey, TABLE, Table,
 };
 use crate::services::{Endpoint, Protocol};
 
@@ -48,9 +48,16 @@ impl Backend {
         let nft = Connection::<Nftables>::new_in(namespace.as_fd())?;
         let conntrack = Connection::<Netfilter>::new_in(namespace.as_fd())?;
         if let Err(e) = setsockopt(nft.socket(), sockopt::SndBufForce, &SEND_BUFFER_BYTES) {
-            tracing::warn!("cannot raise the send buffer for firewall changes: {e}; thousands of Services may not fit");
+            tracing::warn!(
+                "cannot raise the send buffer for firewall changes: {e}; thousands of Services may not fit"
+            );
         }
-        let mut backend = Self { nft, conntrack, table, applied: Ruleset::default() };
+        let mut backend = Self {
+            nft,
+            conntrack,
+            table,
+            applied: Ruleset::default(),
+        };
         match backend.read().await? {
             Some(rules) => backend.applied = rules,
             None => backend.replace(&Ruleset::default()).await?,
@@ -82,29 +89,43 @@ impl Backend {
             self.applied = found;
             match self.commit(&self.applied.diff(new)).await {
                 Ok(()) => return Ok(()),
-                Err(e) => tracing::warn!("changing the service rules failed again: {e}; replacing the table"),
+                Err(e) => tracing::warn!(
+                    "changing the service rules failed again: {e}; replacing the table"
+                ),
             }
         }
         self.replace(new).await
     }
 
     async fn commit(&self, change: &Change) -> Result<()> {
-        change_transaction(self.nft.transaction(), change)?.commit(&self.nft).await
+        change_transaction(self.nft.transaction(), change)?
+            .commit(&self.nft)
+            .await
     }
 
     /// The table from nothing, in one transaction.
     async fn replace(&mut self, rules: &Ruleset) -> Result<()> {
         // Not `destroy`: kernels before 6.3 have none. Without flags this makes the table or leaves it.
-        let mut tx = self.nft.transaction().update_table(TABLE, Family::Ip, 0).del_table(TABLE, Family::Ip);
+        let mut tx = self
+            .nft
+            .transaction()
+            .update_table(TABLE, Family::Ip, 0)
+            .del_table(TABLE, Family::Ip);
         tx = tx.add_table_with_comment(TABLE, Family::Ip, 0, Some(&self.table.version()));
         for set in sets() {
             tx = tx.add_set(set);
         }
         for (name, hook, rules) in &self.table.chains {
-            tx = tx.add_chain(Chain::new(TABLE, *name)?.family(Family::Ip).base(base_chain(*hook)));
+            tx = tx.add_chain(
+                Chain::new(TABLE, *name)?
+                    .family(Family::Ip)
+                    .base(base_chain(*hook)),
+            );
             tx = add_rules(tx, name, rules);
         }
-        change_transaction(tx, &Ruleset::default().diff(rules))?.commit(&self.nft).await?;
+        change_transaction(tx, &Ruleset::default().diff(rules))?
+            .commit(&self.nft)
+            .await?;
         self.applied = rules.clone();
         Ok(())
     }
@@ -112,35 +133,69 @@ impl Backend {
     /// What is in the kernel; `None` when there is no table, or one of another version.
     async fn read(&self) -> Result<Option<Ruleset>> {
         let tables = self.nft.list_tables_in(Family::Ip).await?;
-        let Some(table) = tables.iter().find(|t| t.name == TABLE) else { return Ok(None) };
+        let Some(table) = tables.iter().find(|t| t.name == TABLE) else {
+            return Ok(None);
+        };
         if table.comment.as_deref() != Some(&self.table.version()) {
             return Ok(None);
         }
         let mut rules = Ruleset::default();
-        for element in self.nft.list_set_elements(TABLE, "services", Family::Ip).await? {
+        for element in self
+            .nft
+            .list_set_elements(TABLE, "services", Family::Ip)
+            .await?
+        {
             let chain = match element.data() {
                 Some(SetElementData::Verdict(Verdict::GotoTo(chain))) => chain.as_str().to_owned(),
                 _ => return Ok(None),
             };
-            let (Some(key), Some(pick)) = (read_key(element.key()), Pick::from_chain(&chain)) else { return Ok(None) };
+            let (Some(key), Some(pick)) = (read_key(element.key()), Pick::from_chain(&chain))
+            else {
+                return Ok(None);
+            };
             rules.services.insert(key, pick);
         }
-        for element in self.nft.list_set_elements(TABLE, "backends", Family::Ip).await? {
-            let Some(SetElementData::Value(value)) = element.data() else { return Ok(None) };
-            let index = element.key().get(12..16).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
+        for element in self
+            .nft
+            .list_set_elements(TABLE, "backends", Family::Ip)
+            .await?
+        {
+            let Some(SetElementData::Value(value)) = element.data() else {
+                return Ok(None);
+            };
+            let index = element
+                .key()
+                .get(12..16)
+                .and_then(|b| b.try_into().ok())
+                .map(u32::from_ne_bytes);
             match (read_key(element.key()), index, read_endpoint(value)) {
-                (Some(key), Some(index), Some(endpoint)) => rules.backends.insert((key, index), endpoint),
+                (Some(key), Some(index), Some(endpoint)) => {
+                    rules.backends.insert((key, index), endpoint)
+                }
                 _ => return Ok(None),
             };
         }
-        for element in self.nft.list_set_elements(TABLE, "live", Family::Ip).await? {
-            match (read_key(element.key()), element.key().get(12..).and_then(read_endpoint)) {
+        for element in self
+            .nft
+            .list_set_elements(TABLE, "live", Family::Ip)
+            .await?
+        {
+            match (
+                read_key(element.key()),
+                element.key().get(12..).and_then(read_endpoint),
+            ) {
                 (Some(key), Some(endpoint)) => rules.live.insert((key, endpoint)),
                 _ => return Ok(None),
             };
         }
-        for element in self.nft.list_set_elements(TABLE, "hairpin", Family::Ip).await? {
-            let Some(ip) = read_ip(element.key()) else { return Ok(None) };
+        for element in self
+            .nft
+            .list_set_elements(TABLE, "hairpin", Family::Ip)
+            .await?
+        {
+            let Some(ip) = read_ip(element.key()) else {
+                return Ok(None);
+            };
             rules.hairpin.insert(ip);
         }
         Ok(Some(rules))
@@ -174,7 +229,9 @@ fn base_chain(hook: Hook) -> BaseChain {
 }
 
 fn new_set(name: &str, key: &[SetKeyType]) -> Set {
-    Set::new(TABLE, name).family(Family::Ip).key_type(SetKeyType::Concat(key.to_vec()))
+    Set::new(TABLE, name)
+        .family(Family::Ip)
+        .key_type(SetKeyType::Concat(key.to_vec()))
 }
 
 fn set_named(name: &str) -> Set {
@@ -194,21 +251,47 @@ fn set_named(name: &str) -> Set {
 }
 
 fn sets() -> impl Iterator<Item = Set> {
-    ["services", "backends", "sticky", "live", "hairpin"].into_iter().map(set_named)
+    ["services", "backends", "sticky", "live", "hairpin"]
+        .into_iter()
+        .map(set_named)
 }
 
 fn change_transaction(mut tx: Transaction, change: &Change) -> Result<Transaction> {
     let remove = |tx, set: &str, keys: Vec<Vec<u8>>| {
         let elements: Vec<_> = keys.into_iter().map(SetElement::new).collect();
-        elements.chunks(ELEMENTS_CHUNK).fold(tx, |tx: Transaction, part| tx.del_set_elements(&set_named(set), part))
+        elements
+            .chunks(ELEMENTS_CHUNK)
+            .fold(tx, |tx: Transaction, part| {
+                tx.del_set_elements(&set_named(set), part)
+            })
     };
     let add = |tx, set: &str, elements: Vec<SetElement>| {
-        elements.chunks(ELEMENTS_CHUNK).fold(tx, |tx: Transaction, part| tx.add_set_elements(&set_named(set), part))
+        elements
+            .chunks(ELEMENTS_CHUNK)
+            .fold(tx, |tx: Transaction, part| {
+                tx.add_set_elements(&set_named(set), part)
+            })
     };
-    tx = remove(tx, "services", change.services.remove.iter().map(key_bytes).collect());
-    tx = remove(tx, "backends", change.backends.remove.iter().map(backend_key).collect());
-    tx = remove(tx, "live", change.live.remove.iter().map(live_key).collect());
-    tx = remove(tx, "hairpin", change.hairpin.remove.iter().map(hairpin_key).collect());
+    tx = remove(
+        tx,
+        "services",
+        change.services.remove.iter().map(key_bytes).collect(),
+    );
+    tx = remove(
+        tx,
+        "backends",
+        change.backends.remove.iter().map(backend_key).collect(),
+    );
+    tx = remove(
+        tx,
+        "live",
+        change.live.remove.iter().map(live_key).collect(),
+    );
+    tx = remove(
+        tx,
+        "hairpin",
+        change.hairpin.remove.iter().map(hairpin_key).collect(),
+    );
     for pick in &change.add_chains {
         tx = tx.add_chain(Chain::new(TABLE, pick.chain())?.family(Family::Ip));
         tx = add_rules(tx, &pick.chain(), &pick.rules());
@@ -219,10 +302,29 @@ fn change_transaction(mut tx: Transaction, change: &Change) -> Result<Transactio
         services.push(SetElement::new(key_bytes(key)).verdict(verdict));
     }
     let backends = change.backends.add.iter();
-    let backends = backends.map(|(k, e)| SetElement::new(backend_key(k)).value(SetElement::new(endpoint_bytes(e))));
+    let backends = backends
+        .map(|(k, e)| SetElement::new(backend_key(k)).value(SetElement::new(endpoint_bytes(e))));
     tx = add(tx, "backends", backends.collect());
-    tx = add(tx, "live", change.live.add.iter().map(|k| SetElement::new(live_key(k))).collect());
-    tx = add(tx, "hairpin", change.hairpin.add.iter().map(|ip| SetElement::new(hairpin_key(ip))).collect());
+    tx = add(
+        tx,
+        "live",
+        change
+            .live
+            .add
+            .iter()
+            .map(|k| SetElement::new(live_key(k)))
+            .collect(),
+    );
+    tx = add(
+        tx,
+        "hairpin",
+        change
+            .hairpin
+            .add
+            .iter()
+            .map(|ip| SetElement::new(hairpin_key(ip)))
+            .collect(),
+    );
     tx = add(tx, "services", services);
     for pick in &change.del_chains {
         tx = tx.del_chain(TABLE, &pick.chain(), Family::Ip);
@@ -232,7 +334,9 @@ fn change_transaction(mut tx: Transaction, change: &Change) -> Result<Transactio
 
 fn add_rules(tx: Transaction, chain: &str, rules: &[Rule]) -> Transaction {
     rules.iter().fold(tx, |tx, rule| {
-        let rule = nlink::netlink::nftables::Rule::new(TABLE, chain).family(Family::Ip).expressions(lower(rule));
+        let rule = nlink::netlink::nftables::Rule::new(TABLE, chain)
+            .family(Family::Ip)
+            .expressions(lower(rule));
         tx.add_rule(rule)
     })
 }
@@ -282,37 +386,68 @@ fn read_port(bytes: &[u8]) -> Option<u16> {
 
 fn read_key(bytes: &[u8]) -> Option<ServiceKey> {
     let protocol = Protocol::from_number(*bytes.get(4)?)?;
-    Some(ServiceKey { ip: read_ip(bytes)?, protocol, port: read_port(bytes.get(8..)?)? })
+    Some(ServiceKey {
+        ip: read_ip(bytes)?,
+        protocol,
+        port: read_port(bytes.get(8..)?)?,
+    })
 }
 
 fn read_endpoint(bytes: &[u8]) -> Option<Endpoint> {
-    Some(Endpoint { ip: read_ip(bytes)?, port: read_port(bytes.get(4..)?)? })
+    Some(Endpoint {
+        ip: read_ip(bytes)?,
+        port: read_port(bytes.get(4..)?)?,
+    })
 }
 
 // ---- rules as expressions ----
 
 use Register::{
-    Reg32_00 as W0, Reg32_01 as W1, Reg32_02 as W2, Reg32_03 as W3, Reg32_04 as W4, Reg32_05 as W5, Reg32_06 as W6,
+    Reg32_00 as W0, Reg32_01 as W1, Reg32_02 as W2, Reg32_03 as W3, Reg32_04 as W4, Reg32_05 as W5,
+    Reg32_06 as W6,
 };
 
 fn saddr(dreg: Register) -> Expr {
-    Expr::Payload { dreg, base: PayloadBase::Network, offset: 12, len: 4 }
+    Expr::Payload {
+        dreg,
+        base: PayloadBase::Network,
+        offset: 12,
+        len: 4,
+    }
 }
 
 fn daddr(dreg: Register) -> Expr {
-    Expr::Payload { dreg, base: PayloadBase::Network, offset: 16, len: 4 }
+    Expr::Payload {
+        dreg,
+        base: PayloadBase::Network,
+        offset: 16,
+        len: 4,
+    }
 }
 
 fn protocol(dreg: Register) -> Expr {
-    Expr::Meta { dreg, key: MetaKey::L4Proto }
+    Expr::Meta {
+        dreg,
+        key: MetaKey::L4Proto,
+    }
 }
 
 fn dport(dreg: Register) -> Expr {
-    Expr::Payload { dreg, base: PayloadBase::Transport, offset: 2, len: 2 }
+    Expr::Payload {
+        dreg,
+        base: PayloadBase::Transport,
+        offset: 2,
+        len: 2,
+    }
 }
 
 fn draw(dreg: Register, modulus: u32) -> Expr {
-    Expr::Numgen { dreg, kind: NumgenKind::Random, modulus, offset: 0 }
+    Expr::Numgen {
+        dreg,
+        kind: NumgenKind::Random,
+        modulus,
+        offset: 0,
+    }
 }
 
 fn lookup(set: &str, sreg: Register, dreg: Option<Register>) -> Expr {
@@ -324,15 +459,29 @@ fn lookup(set: &str, sreg: Register, dreg: Option<Register>) -> Expr {
 }
 
 fn equals(sreg: Register, data: Vec<u8>) -> Expr {
-    Expr::Cmp { sreg, op: CmpOp::Eq, data }
+    Expr::Cmp {
+        sreg,
+        op: CmpOp::Eq,
+        data,
+    }
 }
 
 fn in_network(network: Cidr, inside: bool) -> [Expr; 3] {
     let op = if inside { CmpOp::Eq } else { CmpOp::Neq };
     [
         daddr(W0),
-        Expr::Bitwise { sreg: W0, dreg: W0, len: 4, mask: network.mask().octets().to_vec(), xor: vec![0; 4] },
-        Expr::Cmp { sreg: W0, op, data: network.base().octets().to_vec() },
+        Expr::Bitwise {
+            sreg: W0,
+            dreg: W0,
+            len: 4,
+            mask: network.mask().octets().to_vec(),
+            xor: vec![0; 4],
+        },
+        Expr::Cmp {
+            sreg: W0,
+            op,
+            data: network.base().octets().to_vec(),
+        },
     ]
 }
 
@@ -368,8 +517,18 @@ fn remember(op: DynsetOp, data: Register, seconds: Option<u32>) -> Expr {
 
 fn from_pods_to_outside(inside: &[Cidr], number: u8) -> Vec<Expr> {
     let prefix = crate::pods::LINK_PREFIX.as_bytes().to_vec();
-    let mut exprs = vec![Expr::Meta { dreg: W0, key: MetaKey::IifName }, equals(W0, prefix)];
-    exprs.extend(inside.iter().flat_map(|network| in_network(*network, false)));
+    let mut exprs = vec![
+        Expr::Meta {
+            dreg: W0,
+            key: MetaKey::IifName,
+        },
+        equals(W0, prefix),
+    ];
+    exprs.extend(
+        inside
+            .iter()
+            .flat_map(|network| in_network(*network, false)),
+    );
     exprs.extend([protocol(W0), equals(W0, vec![number])]);
     exprs
 }
@@ -377,7 +536,12 @@ fn from_pods_to_outside(inside: &[Cidr], number: u8) -> Vec<Expr> {
 fn lower(rule: &Rule) -> Vec<Expr> {
     match rule {
         Rule::Dispatch => {
-            vec![daddr(W0), protocol(W1), dport(W2), lookup("services", W0, Some(Register::Verdict))]
+            vec![
+                daddr(W0),
+                protocol(W1),
+                dport(W2),
+                lookup("services", W0, Some(Register::Verdict)),
+            ]
         }
         Rule::Random { endpoints } => vec![
             daddr(W0),
@@ -400,7 +564,13 @@ fn lower(rule: &Rule) -> Vec<Expr> {
         ],
         // The kernel wants a value even for a removal and ignores it.
         Rule::StickyForget => {
-            vec![saddr(W0), daddr(W1), protocol(W2), dport(W3), remember(DynsetOp::Delete, W0, None)]
+            vec![
+                saddr(W0),
+                daddr(W1),
+                protocol(W2),
+                dport(W3),
+                remember(DynsetOp::Delete, W0, None),
+            ]
         }
         Rule::StickyRandom { endpoints, seconds } => vec![
             saddr(W0),
@@ -414,33 +584,71 @@ fn lower(rule: &Rule) -> Vec<Expr> {
         ],
         Rule::Hairpin => {
             let masquerade = nlink::netlink::nftables::MasqExpr::new().into();
-            vec![saddr(W0), daddr(W1), lookup("hairpin", W0, None), masquerade]
+            vec![
+                saddr(W0),
+                daddr(W1),
+                lookup("hairpin", W0, None),
+                masquerade,
+            ]
         }
         Rule::EgressTcp { inside, node_ip } => {
             let mut exprs = from_pods_to_outside(inside, Protocol::Tcp.number());
-            exprs.push(Expr::Immediate { dreg: W4, data: node_ip.octets().to_vec() });
-            exprs.push(Expr::Immediate { dreg: W5, data: EGRESS_TCP_PORT.to_be_bytes().to_vec() });
+            exprs.push(Expr::Immediate {
+                dreg: W4,
+                data: node_ip.octets().to_vec(),
+            });
+            exprs.push(Expr::Immediate {
+                dreg: W5,
+                data: EGRESS_TCP_PORT.to_be_bytes().to_vec(),
+            });
             exprs.push(dnat(W4, W5));
             exprs
         }
         Rule::EgressUdp { inside } => {
             let mut exprs = from_pods_to_outside(inside, Protocol::Udp.number());
-            exprs.push(Expr::Immediate { dreg: W4, data: EGRESS_UDP_PORT.to_be_bytes().to_vec() });
-            exprs.push(Expr::Tproxy { family: Family::Ip as u8, sreg_addr: None, sreg_port: Some(W4) });
-            exprs.push(Expr::Immediate { dreg: W5, data: EGRESS_MARK.to_ne_bytes().to_vec() });
-            exprs.push(Expr::MetaSet { key: MetaKey::Mark, sreg: W5 });
+            exprs.push(Expr::Immediate {
+                dreg: W4,
+                data: EGRESS_UDP_PORT.to_be_bytes().to_vec(),
+            });
+            exprs.push(Expr::Tproxy {
+                family: Family::Ip as u8,
+                sreg_addr: None,
+                sreg_port: Some(W4),
+            });
+            exprs.push(Expr::Immediate {
+                dreg: W5,
+                data: EGRESS_MARK.to_ne_bytes().to_vec(),
+            });
+            exprs.push(Expr::MetaSet {
+                key: MetaKey::Mark,
+                sreg: W5,
+            });
             exprs.push(Expr::Verdict(Verdict::Accept));
             exprs
         }
-        Rule::Refuse { services, except, reset } => {
+        Rule::Refuse {
+            services,
+            except,
+            reset,
+        } => {
             let mut exprs = in_network(*services, true).to_vec();
             exprs.push(daddr(W0));
-            exprs.push(Expr::Cmp { sreg: W0, op: CmpOp::Neq, data: except.octets().to_vec() });
+            exprs.push(Expr::Cmp {
+                sreg: W0,
+                op: CmpOp::Neq,
+                data: except.octets().to_vec(),
+            });
             if *reset {
                 exprs.extend([protocol(W0), equals(W0, vec![Protocol::Tcp.number()])]);
-                exprs.push(Expr::Reject { reject_type: REJECT_RESET, icmp_code: 0 });
+                exprs.push(Expr::Reject {
+                    reject_type: REJECT_RESET,
+                    icmp_code: 0,
+                });
             } else {
-                exprs.push(Expr::Reject { reject_type: REJECT_ICMP, icmp_code: ICMP_PORT_UNREACHABLE });
+                exprs.push(Expr::Reject {
+                    reject_type: REJECT_ICMP,
+                    icmp_code: ICMP_PORT_UNREACHABLE,
+                });
             }
             exprs
         }

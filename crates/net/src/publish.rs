@@ -56,12 +56,19 @@ pub struct Publication {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    #[error("port {port}/{protocol} is taken on 127.0.0.1; stop what listens there or choose another nodePort")]
+    #[error(
+        "port {port}/{protocol} is taken on 127.0.0.1; stop what listens there or choose another nodePort"
+    )]
     NodePortTaken { port: u16, protocol: Protocol },
-    #[error("no address from 127.0.0.1 to 127.0.0.250 has all ports of the Service free ({ports}); stop what listens there (see `ss -lntu`) or choose other ports")]
+    #[error(
+        "no address from 127.0.0.1 to 127.0.0.250 has all ports of the Service free ({ports}); stop what listens there (see `ss -lntu`) or choose other ports"
+    )]
     NoAddress { ports: String },
     #[error("cannot listen on {address}: {message}")]
-    Listen { address: SocketAddrV4, message: String },
+    Listen {
+        address: SocketAddrV4,
+        message: String,
+    },
 }
 
 /// What became of one port.
@@ -85,7 +92,10 @@ impl Published {
     pub fn address(&self) -> Option<Ipv4Addr> {
         let bound = |p: &PublishedPort| p.bound.as_ref().ok().map(|addr| *addr.ip());
         let first = self.ports.first().and_then(bound)?;
-        self.ports.iter().all(|p| bound(p) == Some(first)).then_some(first)
+        self.ports
+            .iter()
+            .all(|p| bound(p) == Some(first))
+            .then_some(first)
     }
 }
 
@@ -124,8 +134,15 @@ impl Drop for Publisher {
 impl Publisher {
     pub fn new(sockets: Sockets) -> Self {
         let connections = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
-        let context = Context { sockets, connections, ended: CancellationToken::new() };
-        Self { context, active: Mutex::new(BTreeMap::new()) }
+        let context = Context {
+            sockets,
+            connections,
+            ended: CancellationToken::new(),
+        };
+        Self {
+            context,
+            active: Mutex::new(BTreeMap::new()),
+        }
     }
 
     /// Publishes exactly `desired` from now on. What stays the same is not touched; connections go on even when
@@ -133,12 +150,21 @@ impl Publisher {
     pub async fn set(&self, desired: &[Publication]) -> Vec<Published> {
         let mut active = self.active.lock().await;
         // First free what is no longer wanted: a new Service may want the same port.
-        let wanted = |key: &(String, PublishOn)| desired.iter().find(|p| p.service == key.0 && p.on == key.1);
+        let wanted = |key: &(String, PublishOn)| {
+            desired.iter().find(|p| p.service == key.0 && p.on == key.1)
+        };
         let keys: Vec<_> = active.keys().cloned().collect();
         for key in keys {
-            let ports: Vec<PortKey> = wanted(&key).map(|p| p.ports.iter().map(port_key).collect()).unwrap_or_default();
-            let Some(entry) = active.get_mut(&key) else { continue };
-            for gone in entry.listeners.extract_if(.., |port, _| !ports.contains(port)) {
+            let ports: Vec<PortKey> = wanted(&key)
+                .map(|p| p.ports.iter().map(port_key).collect())
+                .unwrap_or_default();
+            let Some(entry) = active.get_mut(&key) else {
+                continue;
+            };
+            for gone in entry
+                .listeners
+                .extract_if(.., |port, _| !ports.contains(port))
+            {
                 stop(gone.1).await;
             }
             if entry.listeners.is_empty() {
@@ -171,26 +197,52 @@ impl Publisher {
         }
     }
 
-    async fn publish_each(&self, publication: &Publication, before: Option<Active>) -> (Active, Published) {
-        let mut now = before.unwrap_or(Active { address: Ipv4Addr::LOCALHOST, listeners: BTreeMap::new() });
+    async fn publish_each(
+        &self,
+        publication: &Publication,
+        before: Option<Active>,
+    ) -> (Active, Published) {
+        let mut now = before.unwrap_or(Active {
+            address: Ipv4Addr::LOCALHOST,
+            listeners: BTreeMap::new(),
+        });
         let mut ports = Vec::new();
         for port in &publication.ports {
             let address = SocketAddrV4::new(now.address, port.port);
-            let taken = PublishError::NodePortTaken { port: port.port, protocol: port.protocol };
+            let taken = PublishError::NodePortTaken {
+                port: port.port,
+                protocol: port.protocol,
+            };
             let bound = match self.ensure(&mut now, port).await {
                 Ok(()) => Ok(address),
                 Err(e) if e.kind() == io::ErrorKind::AddrInUse => Err(taken),
-                Err(e) => Err(PublishError::Listen { address, message: e.to_string() }),
+                Err(e) => Err(PublishError::Listen {
+                    address,
+                    message: e.to_string(),
+                }),
             };
-            ports.push(PublishedPort { protocol: port.protocol, port: port.port, bound });
+            ports.push(PublishedPort {
+                protocol: port.protocol,
+                port: port.port,
+                bound,
+            });
         }
         (now, report(publication, ports))
     }
 
-    async fn publish_together(&self, publication: &Publication, before: Option<Active>) -> (Active, Published) {
-        let mut now = before.unwrap_or(Active { address: Ipv4Addr::LOCALHOST, listeners: BTreeMap::new() });
+    async fn publish_together(
+        &self,
+        publication: &Publication,
+        before: Option<Active>,
+    ) -> (Active, Published) {
+        let mut now = before.unwrap_or(Active {
+            address: Ipv4Addr::LOCALHOST,
+            listeners: BTreeMap::new(),
+        });
         let (start, mut last_error) = (now.address, None);
-        let others = (1..=LAST_LOOPBACK).map(|last| Ipv4Addr::new(127, 0, 0, last)).filter(|a| *a != start);
+        let others = (1..=LAST_LOOPBACK)
+            .map(|last| Ipv4Addr::new(127, 0, 0, last))
+            .filter(|a| *a != start);
         for address in std::iter::once(start).chain(others) {
             if address != now.address {
                 // All ports share one address: what was bound on the other one moves, too.
@@ -202,14 +254,27 @@ impl Publisher {
             match self.ensure_all(&mut now, &publication.ports).await {
                 Ok(()) => {
                     let bound = |p: &PublishPort| Ok(SocketAddrV4::new(address, p.port));
-                    return (now, report(publication, publication.ports.iter().map(|p| outcome(p, bound(p))).collect()));
+                    return (
+                        now,
+                        report(
+                            publication,
+                            publication
+                                .ports
+                                .iter()
+                                .map(|p| outcome(p, bound(p)))
+                                .collect(),
+                        ),
+                    );
                 }
                 Err((port, e)) if e.kind() == io::ErrorKind::AddrInUse => {
                     tracing::debug!(%address, port, "taken on the host; trying the next address");
                 }
                 Err((port, e)) => {
                     let address = SocketAddrV4::new(address, port);
-                    last_error = Some(PublishError::Listen { address, message: e.to_string() });
+                    last_error = Some(PublishError::Listen {
+                        address,
+                        message: e.to_string(),
+                    });
                     break;
                 }
             }
@@ -217,12 +282,32 @@ impl Publisher {
         for listener in std::mem::take(&mut now.listeners).into_values() {
             stop(listener).await;
         }
-        let list: Vec<_> = publication.ports.iter().map(|p| format!("{}/{}", p.port, p.protocol)).collect();
-        let error = last_error.unwrap_or(PublishError::NoAddress { ports: list.join(", ") });
-        (now, report(publication, publication.ports.iter().map(|p| outcome(p, Err(error.clone()))).collect()))
+        let list: Vec<_> = publication
+            .ports
+            .iter()
+            .map(|p| format!("{}/{}", p.port, p.protocol))
+            .collect();
+        let error = last_error.unwrap_or(PublishError::NoAddress {
+            ports: list.join(", "),
+        });
+        (
+            now,
+            report(
+                publication,
+                publication
+                    .ports
+                    .iter()
+                    .map(|p| outcome(p, Err(error.clone())))
+                    .collect(),
+            ),
+        )
     }
 
-    async fn ensure_all(&self, entry: &mut Active, ports: &[PublishPort]) -> Result<(), (u16, io::Error)> {
+    async fn ensure_all(
+        &self,
+        entry: &mut Active,
+        ports: &[PublishPort],
+    ) -> Result<(), (u16, io::Error)> {
         for port in ports {
             self.ensure(entry, port).await.map_err(|e| (port.port, e))?;
         }
@@ -259,7 +344,9 @@ impl Publisher {
                 })
             }
         };
-        entry.listeners.insert(port_key(port), Listener { target, stop, task });
+        entry
+            .listeners
+            .insert(port_key(port), Listener { target, stop, task });
         Ok(())
     }
 }
@@ -269,11 +356,19 @@ fn port_key(port: &PublishPort) -> PortKey {
 }
 
 fn outcome(port: &PublishPort, bound: Result<SocketAddrV4, PublishError>) -> PublishedPort {
-    PublishedPort { protocol: port.protocol, port: port.port, bound }
+    PublishedPort {
+        protocol: port.protocol,
+        port: port.port,
+        bound,
+    }
 }
 
 fn report(publication: &Publication, ports: Vec<PublishedPort>) -> Published {
-    Published { service: publication.service.clone(), on: publication.on, ports }
+    Published {
+        service: publication.service.clone(),
+        on: publication.on,
+        ports,
+    }
 }
 
 /// Returns when the port is free again.
@@ -287,7 +382,9 @@ async fn stop(listener: Listener) {
 async fn accept(listener: TcpListener, context: Context, target: Arc<ArcSwap<SocketAddrV4>>) {
     loop {
         // The semaphore is never closed; should it be, the listener ends.
-        let Ok(permit) = context.connections.clone().acquire_owned().await else { return };
+        let Ok(permit) = context.connections.clone().acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((client, _)) => {
                 tokio::spawn(forward(client, context.clone(), **target.load(), permit));
@@ -300,7 +397,12 @@ async fn accept(listener: TcpListener, context: Context, target: Arc<ArcSwap<Soc
     }
 }
 
-async fn forward(client: tokio::net::TcpStream, context: Context, target: SocketAddrV4, permit: OwnedSemaphorePermit) {
+async fn forward(
+    client: tokio::net::TcpStream,
+    context: Context,
+    target: SocketAddrV4,
+    permit: OwnedSemaphorePermit,
+) {
     let dial = within_dial_timeout(context.sockets.dial(target));
     let result = tokio::select! {
         result = dial => result,
@@ -345,7 +447,13 @@ async fn receive(
                 Ok(upstream) => {
                     let upstream = Arc::new(upstream);
                     let ended = flows.insert(client, upstream.clone(), target, stopped);
-                    tokio::spawn(answer(socket.clone(), client, upstream.clone(), flows.clone(), ended));
+                    tokio::spawn(answer(
+                        socket.clone(),
+                        client,
+                        upstream.clone(),
+                        flows.clone(),
+                        ended,
+                    ));
                     upstream
                 }
                 Err(e) => {

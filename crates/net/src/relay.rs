@@ -45,7 +45,9 @@ pub(crate) fn reset(stream: &TcpStream) {
 }
 
 /// Opens the other side of a connection within [`DIAL_TIMEOUT`].
-pub(crate) async fn within_dial_timeout(dial: impl Future<Output = io::Result<TcpStream>>) -> io::Result<TcpStream> {
+pub(crate) async fn within_dial_timeout(
+    dial: impl Future<Output = io::Result<TcpStream>>,
+) -> io::Result<TcpStream> {
     match tokio::time::timeout(DIAL_TIMEOUT, dial).await {
         Ok(result) => result,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
@@ -81,12 +83,26 @@ impl<K: Eq + Hash + Copy> Flows<K> {
     }
 
     /// Adds a flow and returns the token that ends it. An older one of the same client ends.
-    pub fn insert(&self, key: K, upstream: Arc<UdpSocket>, target: SocketAddrV4, parent: &CancellationToken) -> CancellationToken {
+    pub fn insert(
+        &self,
+        key: K,
+        upstream: Arc<UdpSocket>,
+        target: SocketAddrV4,
+        parent: &CancellationToken,
+    ) -> CancellationToken {
         let ended = parent.child_token();
-        let flow = Flow { upstream, target, ended: ended.clone(), last: Instant::now() };
+        let flow = Flow {
+            upstream,
+            target,
+            ended: ended.clone(),
+            last: Instant::now(),
+        };
         let mut flows = self.lock();
         if !flows.contains_key(&key) && flows.len() >= UDP_FLOWS_LIMIT {
-            let oldest = flows.iter().min_by_key(|(_, flow)| flow.last).map(|(key, _)| *key);
+            let oldest = flows
+                .iter()
+                .min_by_key(|(_, flow)| flow.last)
+                .map(|(key, _)| *key);
             if let Some(old) = oldest.and_then(|key| flows.remove(&key)) {
                 old.ended.cancel();
             }
@@ -140,12 +156,17 @@ mod tests {
         let target = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
         let parent = CancellationToken::new();
         let limit = u32::try_from(UDP_FLOWS_LIMIT).unwrap();
-        let tokens: Vec<_> = (0..limit).map(|i| flows.insert(i, socket.clone(), target, &parent)).collect();
+        let tokens: Vec<_> = (0..limit)
+            .map(|i| flows.insert(i, socket.clone(), target, &parent))
+            .collect();
         assert!(flows.touch(&0, target).is_some());
         flows.insert(limit, socket.clone(), target, &parent);
         assert_eq!(flows.len(), UDP_FLOWS_LIMIT);
         assert!(!tokens[0].is_cancelled() && tokens[1].is_cancelled());
         let elsewhere = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2);
-        assert!(flows.touch(&0, elsewhere).is_none(), "another target needs another flow");
+        assert!(
+            flows.touch(&0, elsewhere).is_none(),
+            "another target needs another flow"
+        );
     }
 }

@@ -58,18 +58,26 @@ impl Pick {
         let mut parts = name.strip_prefix("pick-")?.split("-sticky-");
         let endpoints = parts.next()?.parse().ok()?;
         let sticky_seconds = parts.next().map(str::parse).transpose().ok()?;
-        Some(Self { endpoints, sticky_seconds })
+        Some(Self {
+            endpoints,
+            sticky_seconds,
+        })
     }
 
     /// The rules of the chain.
     pub fn rules(self) -> Vec<Rule> {
-        let random = Rule::Random { endpoints: self.endpoints };
+        let random = Rule::Random {
+            endpoints: self.endpoints,
+        };
         match self.sticky_seconds {
             None => vec![random],
             Some(seconds) => vec![
                 Rule::StickyKnown { seconds },
                 Rule::StickyForget,
-                Rule::StickyRandom { endpoints: self.endpoints, seconds },
+                Rule::StickyRandom {
+                    endpoints: self.endpoints,
+                    seconds,
+                },
                 // Only reached when `sticky` is full.
                 random,
             ],
@@ -97,12 +105,22 @@ impl Ruleset {
         sorted.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         let mut rules = Self::default();
         for service in sorted {
-            let sticky_seconds = service.affinity.map(|t| u32::try_from(t.as_secs()).unwrap_or(u32::MAX).max(1));
+            let sticky_seconds = service
+                .affinity
+                .map(|t| u32::try_from(t.as_secs()).unwrap_or(u32::MAX).max(1));
             for port in &service.ports {
                 let node = port.node_port.map(|node_port| (node_ip, node_port));
-                let addresses = service.cluster_ips.iter().map(|ip| (*ip, port.port)).chain(node);
+                let addresses = service
+                    .cluster_ips
+                    .iter()
+                    .map(|ip| (*ip, port.port))
+                    .chain(node);
                 for (ip, number) in addresses {
-                    let key = ServiceKey { ip, protocol: port.protocol, port: number };
+                    let key = ServiceKey {
+                        ip,
+                        protocol: port.protocol,
+                        port: number,
+                    };
                     rules.add(key, sticky_seconds, &port.endpoints);
                 }
             }
@@ -116,7 +134,13 @@ impl Ruleset {
         if count == 0 || self.services.contains_key(&key) {
             return;
         }
-        self.services.insert(key, Pick { endpoints: count, sticky_seconds });
+        self.services.insert(
+            key,
+            Pick {
+                endpoints: count,
+                sticky_seconds,
+            },
+        );
         for (index, endpoint) in (0..).zip(endpoints) {
             self.backends.insert((key, index), endpoint);
             self.hairpin.insert(endpoint.ip);
@@ -156,8 +180,13 @@ impl Ruleset {
     /// a UDP client never opens a new connection by itself.
     pub fn gone_udp(&self, new: &Self) -> BTreeSet<(ServiceKey, Endpoint)> {
         let udp = |rules: &Self| -> BTreeSet<(ServiceKey, Endpoint)> {
-            let pairs = rules.backends.iter().map(|((key, _), endpoint)| (*key, *endpoint));
-            pairs.filter(|(key, _)| key.protocol == Protocol::Udp).collect()
+            let pairs = rules
+                .backends
+                .iter()
+                .map(|((key, _), endpoint)| (*key, *endpoint));
+            pairs
+                .filter(|(key, _)| key.protocol == Protocol::Udp)
+                .collect()
         };
         udp(self).difference(&udp(new)).copied().collect()
     }
@@ -189,7 +218,10 @@ pub struct MapChange<K, V> {
 
 impl<K, V> Default for MapChange<K, V> {
     fn default() -> Self {
-        Self { remove: Vec::new(), add: Vec::new() }
+        Self {
+            remove: Vec::new(),
+            add: Vec::new(),
+        }
     }
 }
 
@@ -197,8 +229,16 @@ impl<K: Ord + Copy, V: PartialEq + Copy> MapChange<K, V> {
     fn between(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> Self {
         let differs = |other: &BTreeMap<K, V>, key: &K, value: &V| other.get(key) != Some(value);
         Self {
-            remove: old.iter().filter(|(k, v)| differs(new, k, v)).map(|(k, _)| *k).collect(),
-            add: new.iter().filter(|(k, v)| differs(old, k, v)).map(|(k, v)| (*k, *v)).collect(),
+            remove: old
+                .iter()
+                .filter(|(k, v)| differs(new, k, v))
+                .map(|(k, _)| *k)
+                .collect(),
+            add: new
+                .iter()
+                .filter(|(k, v)| differs(old, k, v))
+                .map(|(k, v)| (*k, *v))
+                .collect(),
         }
     }
 
@@ -218,13 +258,19 @@ pub struct SetChange<K> {
 
 impl<K> Default for SetChange<K> {
     fn default() -> Self {
-        Self { remove: Vec::new(), add: Vec::new() }
+        Self {
+            remove: Vec::new(),
+            add: Vec::new(),
+        }
     }
 }
 
 impl<K: Ord + Copy> SetChange<K> {
     fn between(old: &BTreeSet<K>, new: &BTreeSet<K>) -> Self {
-        Self { remove: old.difference(new).copied().collect(), add: new.difference(old).copied().collect() }
+        Self {
+            remove: old.difference(new).copied().collect(),
+            add: new.difference(old).copied().collect(),
+        }
     }
 
     fn apply(&self, set: &mut BTreeSet<K>) {
@@ -239,24 +285,49 @@ impl<K: Ord + Copy> SetChange<K> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
     Dispatch,
-    Random { endpoints: u32 },
-    StickyKnown { seconds: u32 },
+    Random {
+        endpoints: u32,
+    },
+    StickyKnown {
+        seconds: u32,
+    },
     StickyForget,
-    StickyRandom { endpoints: u32, seconds: u32 },
+    StickyRandom {
+        endpoints: u32,
+        seconds: u32,
+    },
     Hairpin,
-    EgressTcp { inside: Vec<Cidr>, node_ip: Ipv4Addr },
-    EgressUdp { inside: Vec<Cidr> },
-    Refuse { services: Cidr, except: Ipv4Addr, reset: bool },
+    EgressTcp {
+        inside: Vec<Cidr>,
+        node_ip: Ipv4Addr,
+    },
+    EgressUdp {
+        inside: Vec<Cidr>,
+    },
+    Refuse {
+        services: Cidr,
+        except: Ipv4Addr,
+        reset: bool,
+    },
 }
 
 impl Rule {
     pub fn to_text(&self) -> String {
         let from_pods = |inside: &[Cidr]| {
-            let list: Vec<String> = inside.iter().map(|cidr| format!("ip daddr != {cidr}")).collect();
-            format!("iifname \"{}*\" {}", crate::pods::LINK_PREFIX, list.join(" "))
+            let list: Vec<String> = inside
+                .iter()
+                .map(|cidr| format!("ip daddr != {cidr}"))
+                .collect();
+            format!(
+                "iifname \"{}*\" {}",
+                crate::pods::LINK_PREFIX,
+                list.join(" ")
+            )
         };
         let draw = |n: &u32| {
-            format!("dnat ip to ip daddr . meta l4proto . th dport . numgen random mod {n} map @backends")
+            format!(
+                "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod {n} map @backends"
+            )
         };
         match self {
             Self::Dispatch => "ip daddr . meta l4proto . th dport vmap @services".to_owned(),
@@ -266,21 +337,39 @@ impl Rule {
             ),
             Self::StickyForget => "delete @sticky { client . service }".to_owned(),
             Self::StickyRandom { endpoints, seconds } => {
-                format!("update @sticky {{ client . service timeout {seconds}s : drawn }} {}", draw(endpoints))
+                format!(
+                    "update @sticky {{ client . service timeout {seconds}s : drawn }} {}",
+                    draw(endpoints)
+                )
             }
             Self::Hairpin => "ip saddr . ip daddr @hairpin masquerade".to_owned(),
             Self::EgressTcp { inside, node_ip } => {
-                format!("{} meta l4proto tcp dnat ip to {node_ip}:{EGRESS_TCP_PORT}", from_pods(inside))
+                format!(
+                    "{} meta l4proto tcp dnat ip to {node_ip}:{EGRESS_TCP_PORT}",
+                    from_pods(inside)
+                )
             }
             Self::EgressUdp { inside } => format!(
                 "{} meta l4proto udp tproxy ip to :{EGRESS_UDP_PORT} meta mark set {EGRESS_MARK:#x} accept",
                 from_pods(inside)
             ),
-            Self::Refuse { services, except, reset: true } => {
-                format!("ip daddr {services} ip daddr != {except} meta l4proto tcp reject with tcp reset")
+            Self::Refuse {
+                services,
+                except,
+                reset: true,
+            } => {
+                format!(
+                    "ip daddr {services} ip daddr != {except} meta l4proto tcp reject with tcp reset"
+                )
             }
-            Self::Refuse { services, except, reset: false } => {
-                format!("ip daddr {services} ip daddr != {except} reject with icmp port-unreachable")
+            Self::Refuse {
+                services,
+                except,
+                reset: false,
+            } => {
+                format!(
+                    "ip daddr {services} ip daddr != {except} reject with icmp port-unreachable"
+                )
             }
         }
     }
@@ -328,7 +417,9 @@ const SETS: &str = "\
 impl Table {
     pub fn new(config: &NetConfig) -> Self {
         let mut inside = vec![config.pod_cidr, config.service_cidr];
-        let single = [GATEWAY, config.node_ip].into_iter().filter_map(|ip| Cidr::new(ip, 32));
+        let single = [GATEWAY, config.node_ip]
+            .into_iter()
+            .filter_map(|ip| Cidr::new(ip, 32));
         for cidr in single {
             if !inside.iter().any(|net| net.contains(cidr.base())) {
                 inside.push(cidr);
@@ -337,23 +428,47 @@ impl Table {
         let mut nat = vec![Rule::Dispatch];
         let mut chains = Vec::new();
         if config.egress.is_some() {
-            chains.push(("egress", Hook::FilterPrerouting, vec![Rule::EgressUdp { inside: inside.clone() }]));
-            nat.push(Rule::EgressTcp { inside, node_ip: config.node_ip });
+            chains.push((
+                "egress",
+                Hook::FilterPrerouting,
+                vec![Rule::EgressUdp {
+                    inside: inside.clone(),
+                }],
+            ));
+            nat.push(Rule::EgressTcp {
+                inside,
+                node_ip: config.node_ip,
+            });
         }
-        let refuse = |reset| Rule::Refuse { services: config.service_cidr, except: config.dns_ip, reset };
+        let refuse = |reset| Rule::Refuse {
+            services: config.service_cidr,
+            except: config.dns_ip,
+            reset,
+        };
         chains.extend([
             ("prerouting", Hook::NatPrerouting, nat),
             ("output", Hook::NatOutput, vec![Rule::Dispatch]),
             ("postrouting", Hook::NatPostrouting, vec![Rule::Hairpin]),
-            ("refuse-forward", Hook::FilterForward, vec![refuse(true), refuse(false)]),
-            ("refuse-output", Hook::FilterOutput, vec![refuse(true), refuse(false)]),
+            (
+                "refuse-forward",
+                Hook::FilterForward,
+                vec![refuse(true), refuse(false)],
+            ),
+            (
+                "refuse-output",
+                Hook::FilterOutput,
+                vec![refuse(true), refuse(false)],
+            ),
         ]);
         Self { chains }
     }
 
     /// A digest of the static part; a table with another one was made by another configuration or version.
     pub fn version(&self) -> String {
-        format!("isopod {:016x}", crate::pods::fnv64(self.to_text(&Ruleset::default()).as_bytes()))
+        format!(
+            "isopod {:016x}",
+            crate::pods::fnv64(self.to_text(&Ruleset::default()).as_bytes())
+        )
     }
 
     /// The whole table in the syntax of `nft` (where `nft` has none, in words): for people and goldens.
@@ -372,7 +487,10 @@ impl Table {
             chain(format!("\tchain {} {{\n", pick.chain()), &pick.rules());
         }
         for (name, hook, rules) in &self.chains {
-            chain(format!("\tchain {name} {{\n\t\t{}\n", hook.to_text()), rules);
+            chain(
+                format!("\tchain {name} {{\n\t\t{}\n", hook.to_text()),
+                rules,
+            );
         }
         let mut element = |set: &str, what: String| {
             // Writing to a String cannot fail.

@@ -10,7 +10,10 @@ use crate::services::ServicePort;
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 
 fn endpoint(last: u8, port: u16) -> Endpoint {
-    Endpoint { ip: Ipv4Addr::new(10, 244, 1, last), port }
+    Endpoint {
+        ip: Ipv4Addr::new(10, 244, 1, last),
+        port,
+    }
 }
 
 fn example() -> Vec<Service> {
@@ -30,15 +33,30 @@ fn example() -> Vec<Service> {
     };
     let web = [endpoint(4, 8080), endpoint(3, 8080), endpoint(4, 8080)];
     vec![
-        service("web", [10, 96, 0, 20], None, vec![port("http", Protocol::Tcp, 80, Some(30_080), &web)]),
+        service(
+            "web",
+            [10, 96, 0, 20],
+            None,
+            vec![port("http", Protocol::Tcp, 80, Some(30_080), &web)],
+        ),
         service(
             "sticky",
             [10, 96, 0, 21],
             Some(10_800),
             vec![port("", Protocol::Tcp, 443, None, &[endpoint(5, 8443)])],
         ),
-        service("dns", [10, 96, 0, 22], None, vec![port("dns", Protocol::Udp, 53, None, &[endpoint(6, 53)])]),
-        service("empty", [10, 96, 0, 23], None, vec![port("", Protocol::Tcp, 80, None, &[])]),
+        service(
+            "dns",
+            [10, 96, 0, 22],
+            None,
+            vec![port("dns", Protocol::Udp, 53, None, &[endpoint(6, 53)])],
+        ),
+        service(
+            "empty",
+            [10, 96, 0, 23],
+            None,
+            vec![port("", Protocol::Tcp, 80, None, &[])],
+        ),
     ]
 }
 
@@ -52,10 +70,17 @@ fn golden_table() {
 fn golden_table_without_egress_and_with_the_node_elsewhere() {
     let mut config = NetConfig::new("golden", "/data");
     config.egress = None;
-    insta::assert_snapshot!("table-closed", Table::new(&config).to_text(&Ruleset::default()));
+    insta::assert_snapshot!(
+        "table-closed",
+        Table::new(&config).to_text(&Ruleset::default())
+    );
     config.egress = Some(crate::config::EgressConfig::default());
     config.node_ip = Ipv4Addr::new(172, 31, 0, 1);
-    assert!(Table::new(&config).to_text(&Ruleset::default()).contains("ip daddr != 172.31.0.1/32"));
+    assert!(
+        Table::new(&config)
+            .to_text(&Ruleset::default())
+            .contains("ip daddr != 172.31.0.1/32")
+    );
 }
 
 #[test]
@@ -74,16 +99,29 @@ fn gone_udp_endpoints_are_named_and_tcp_ones_are_not() {
     for service in &mut services {
         service.ports[0].endpoints = vec![endpoint(9, 53)];
     }
-    let gone: Vec<_> = old.gone_udp(&Ruleset::build(NODE, &services)).into_iter().collect();
-    let key = ServiceKey { ip: Ipv4Addr::new(10, 96, 0, 22), protocol: Protocol::Udp, port: 53 };
+    let gone: Vec<_> = old
+        .gone_udp(&Ruleset::build(NODE, &services))
+        .into_iter()
+        .collect();
+    let key = ServiceKey {
+        ip: Ipv4Addr::new(10, 96, 0, 22),
+        protocol: Protocol::Udp,
+        port: 53,
+    };
     assert_eq!(gone, [(key, endpoint(6, 53))]);
 }
 
 #[test]
 fn chain_names_read_back() {
     for pick in [
-        Pick { endpoints: 3, sticky_seconds: None },
-        Pick { endpoints: 1, sticky_seconds: Some(10_800) },
+        Pick {
+            endpoints: 3,
+            sticky_seconds: None,
+        },
+        Pick {
+            endpoints: 1,
+            sticky_seconds: Some(10_800),
+        },
     ] {
         assert_eq!(Pick::from_chain(&pick.chain()), Some(pick));
     }
@@ -93,7 +131,12 @@ fn chain_names_read_back() {
 }
 
 fn any_services() -> impl Strategy<Value = Vec<Service>> {
-    let port = (1u16..5, any::<bool>(), prop::option::of(30_000u16..30_004), prop::collection::vec(1u8..6, 0..5));
+    let port = (
+        1u16..5,
+        any::<bool>(),
+        prop::option::of(30_000u16..30_004),
+        prop::collection::vec(1u8..6, 0..5),
+    );
     let ports = prop::collection::vec(port, 0..3);
     let service = (1u8..6, ports, prop::option::of(1u64..3));
     prop::collection::vec(service, 0..6).prop_map(|services| {
@@ -104,13 +147,18 @@ fn any_services() -> impl Strategy<Value = Vec<Service>> {
             affinity: affinity.map(Duration::from_secs),
             ports: ports
                 .into_iter()
-                .map(|(port, tcp, node_port, endpoints): (u16, bool, _, Vec<u8>)| ServicePort {
-                    name: String::new(),
-                    protocol: if tcp { Protocol::Tcp } else { Protocol::Udp },
-                    port,
-                    node_port,
-                    endpoints: endpoints.into_iter().map(|last| endpoint(last, 80)).collect(),
-                })
+                .map(
+                    |(port, tcp, node_port, endpoints): (u16, bool, _, Vec<u8>)| ServicePort {
+                        name: String::new(),
+                        protocol: if tcp { Protocol::Tcp } else { Protocol::Udp },
+                        port,
+                        node_port,
+                        endpoints: endpoints
+                            .into_iter()
+                            .map(|last| endpoint(last, 80))
+                            .collect(),
+                    },
+                )
                 .collect(),
         };
         services.into_iter().enumerate().map(build).collect()

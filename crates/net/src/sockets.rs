@@ -39,14 +39,21 @@ impl Sockets {
                 job();
             }
         };
-        std::thread::Builder::new().name("net-sockets".into()).spawn(body).map_err(NamespaceError::Thread)?;
+        std::thread::Builder::new()
+            .name("net-sockets".into())
+            .spawn(body)
+            .map_err(NamespaceError::Thread)?;
         ready.await.map_err(|_| NamespaceError::ThreadDied)??;
         Ok(Self { jobs })
     }
 
     /// Runs `job` on the thread inside. It must be short and must not block.
-    pub(crate) async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-        let died = || io::Error::other("the thread inside the cluster's network namespace has ended");
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        let died =
+            || io::Error::other("the thread inside the cluster's network namespace has ended");
         let (reply, result) = oneshot::channel();
         let job: Job = Box::new(move || {
             if reply.send(job()).is_err() {
@@ -85,7 +92,9 @@ impl Sockets {
 
     /// A socket that talks to `addr` only.
     pub async fn udp_connect(&self, addr: SocketAddrV4) -> io::Result<UdpSocket> {
-        let socket = self.udp_bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)).await?;
+        let socket = self
+            .udp_bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))
+            .await?;
         socket.connect(SocketAddr::V4(addr)).await?;
         Ok(socket)
     }
@@ -95,7 +104,11 @@ impl Sockets {
 pub async fn dial_pod_loopback(netns: &Path, port: u16) -> io::Result<TcpStream> {
     let file = File::open(netns)?;
     let make = move || namespace::run_inside(file, TcpSocket::new_v4).map_err(io::Error::other);
-    let socket = tokio::task::spawn_blocking(make).await.map_err(io::Error::other)???;
+    let socket = tokio::task::spawn_blocking(make)
+        .await
+        .map_err(io::Error::other)???;
     socket.set_nodelay(true)?;
-    socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
+    socket
+        .connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .await
 }

@@ -7,7 +7,10 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSo
 use std::process::Command;
 
 use net::Protocol::{self, Tcp, Udp};
-use net::{ClusterNet, Egress, Publication, PublishError, PublishOn, PublishPort, Publisher, dial_pod_loopback};
+use net::{
+    ClusterNet, Egress, Publication, PublishError, PublishOn, PublishPort, Publisher,
+    dial_pod_loopback,
+};
 use tokio::io::AsyncReadExt;
 
 use crate::world::{World, ask, first_line, get, service, v4};
@@ -17,7 +20,10 @@ const ALIAS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// A port that is free on 127.0.0.1 now.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("free port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("free port")
+        .port()
 }
 
 fn publication(on: PublishOn, ports: &[(Protocol, u16, u16)]) -> Publication {
@@ -26,7 +32,11 @@ fn publication(on: PublishOn, ports: &[(Protocol, u16, u16)]) -> Publication {
         port: *port,
         target: v4(VIP, *target),
     };
-    Publication { service: "default/web".into(), on, ports: ports.iter().map(port).collect() }
+    Publication {
+        service: "default/web".into(),
+        on,
+        ports: ports.iter().map(port).collect(),
+    }
 }
 
 async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
@@ -40,7 +50,11 @@ async fn a_published_service_balances_and_its_connections_outlive_changes() {
     let (ea, eb) = (a.serve_tcp(8080), b.serve_tcp(8080));
     let udp = service(Ipv4Addr::new(10, 96, 7, 8), Udp, 53, vec![a.serve_udp(53)]);
     let services = |endpoints| [service(VIP, Tcp, 80, endpoints), udp.clone()];
-    world.net().set_services(&services(vec![ea, eb])).await.unwrap();
+    world
+        .net()
+        .set_services(&services(vec![ea, eb]))
+        .await
+        .unwrap();
 
     let publisher = Publisher::new(world.net().sockets().clone());
     let port = free_port();
@@ -69,7 +83,10 @@ async fn a_published_service_balances_and_its_connections_outlive_changes() {
     world.net().set_services(&services(vec![])).await.unwrap();
     assert!(blocking(move || get(to)).await.is_err(), "no endpoint");
     assert_eq!(publisher.set(&[]).await, []);
-    assert_eq!(blocking(move || get(to)).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(
+        blocking(move || get(to)).await.unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
     let echo = blocking(move || {
         old.write_all(b"x").unwrap();
         let mut echo = [0; 1];
@@ -86,24 +103,49 @@ async fn a_taken_port_moves_a_load_balancer_and_fails_a_node_port() {
     let (one, two) = (free_port(), free_port());
     let taken = TcpListener::bind(("127.0.0.1", two)).unwrap();
     let ports = [(Tcp, one, 80), (Tcp, two, 81)];
-    let both = [publication(PublishOn::AnyLoopback, &ports), publication(PublishOn::Localhost, &[(Tcp, two, 80)])];
+    let both = [
+        publication(PublishOn::AnyLoopback, &ports),
+        publication(PublishOn::Localhost, &[(Tcp, two, 80)]),
+    ];
     let published = publisher.set(&both).await;
     let address = published[0].address().unwrap();
-    assert_ne!(address, Ipv4Addr::LOCALHOST, "both ports share the next address that has both");
-    let error = PublishError::NodePortTaken { port: two, protocol: Tcp };
+    assert_ne!(
+        address,
+        Ipv4Addr::LOCALHOST,
+        "both ports share the next address that has both"
+    );
+    let error = PublishError::NodePortTaken {
+        port: two,
+        protocol: Tcp,
+    };
     assert_eq!(published[1].ports[0].bound, Err(error));
-    assert!(TcpListener::bind(("127.0.0.1", one)).is_ok(), "what was bound on the way is free again");
+    assert!(
+        TcpListener::bind(("127.0.0.1", one)).is_ok(),
+        "what was bound on the way is free again"
+    );
 
     drop(taken);
     let again = publisher.set(&both).await;
-    assert_eq!(again[0].address(), Some(address), "a Service keeps its address");
-    assert!(again[1].ports[0].bound.is_ok(), "the node port is tried again");
+    assert_eq!(
+        again[0].address(),
+        Some(address),
+        "a Service keeps its address"
+    );
+    assert!(
+        again[1].ports[0].bound.is_ok(),
+        "the node port is tried again"
+    );
 
     let everywhere = TcpListener::bind(("0.0.0.0", 0)).unwrap();
     let port = everywhere.local_addr().unwrap().port();
-    let published = publisher.set(&[publication(PublishOn::AnyLoopback, &[(Tcp, port, 80)])]).await;
+    let published = publisher
+        .set(&[publication(PublishOn::AnyLoopback, &[(Tcp, port, 80)])])
+        .await;
     let error = published[0].ports[0].bound.clone().unwrap_err();
-    assert!(error.to_string().contains(&format!("{port}/tcp")), "{error}");
+    assert!(
+        error.to_string().contains(&format!("{port}/tcp")),
+        "{error}"
+    );
     publisher.close().await;
 }
 
@@ -141,7 +183,10 @@ async fn pods_reach_the_outside_through_the_relay() {
     server.join().unwrap();
 
     let metadata = v4(Ipv4Addr::new(169, 254, 169, 254), 80);
-    assert!(a.get(metadata).is_err(), "link-local addresses are not relayed");
+    assert!(
+        a.get(metadata).is_err(),
+        "link-local addresses are not relayed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,17 +195,32 @@ async fn without_a_way_out_the_outside_is_unreachable() {
     assert!(Egress::start(world.net()).await.unwrap().is_none());
     let a = world.pod("a").await;
     let error = a.get(v4(ALIAS, 80)).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable), "{error}");
+    assert!(
+        matches!(
+            error.kind(),
+            ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn port_forward_reaches_the_loopback_of_a_pod() {
     let world = World::new().await;
     let pod = world.pod("a").await;
-    let listener = pod.inside(|| TcpListener::bind("127.0.0.1:7777").unwrap()).join().unwrap();
-    let server = std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"inside").unwrap());
+    let listener = pod
+        .inside(|| TcpListener::bind("127.0.0.1:7777").unwrap())
+        .join()
+        .unwrap();
+    let server =
+        std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"inside").unwrap());
     let mut text = String::new();
-    dial_pod_loopback(&pod.netns, 7777).await.unwrap().read_to_string(&mut text).await.unwrap();
+    dial_pod_loopback(&pod.netns, 7777)
+        .await
+        .unwrap()
+        .read_to_string(&mut text)
+        .await
+        .unwrap();
     assert_eq!(text, "inside");
     server.join().unwrap();
     let refused = dial_pod_loopback(&pod.netns, 7778).await.unwrap_err();
@@ -170,8 +230,14 @@ async fn port_forward_reaches_the_loopback_of_a_pod() {
 /// Everything of the host that a network could change. Tools that are not installed say nothing.
 fn host_state() -> Vec<(String, String)> {
     let run = |command: &str| {
-        let out = Command::new("sh").args(["-c", command]).output().expect("sh");
-        (command.to_owned(), String::from_utf8_lossy(&out.stdout).into_owned())
+        let out = Command::new("sh")
+            .args(["-c", command])
+            .output()
+            .expect("sh");
+        (
+            command.to_owned(),
+            String::from_utf8_lossy(&out.stdout).into_owned(),
+        )
     };
     let mut state: Vec<_> = [
         "ip -o address",
@@ -193,28 +259,50 @@ fn host_state() -> Vec<(String, String)> {
 /// Mounts of ours; other tests running at the same time have theirs, so they are told apart by directory.
 fn mounts_like(_what: &str) -> String {
     let all = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
-    all.lines().filter(|line| line.contains("isopod-untouched")).map(|l| format!("{l}\n")).collect()
+    all.lines()
+        .filter(|line| line.contains("isopod-untouched"))
+        .map(|l| format!("{l}\n"))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_host_is_untouched() {
     let before = host_state();
-    let dir = tempfile::Builder::new().prefix("isopod-untouched").tempdir().unwrap();
+    let dir = tempfile::Builder::new()
+        .prefix("isopod-untouched")
+        .tempdir()
+        .unwrap();
     let data = dir.path().join("data");
-    let net = ClusterNet::open(net::NetConfig::new("untouched", &data)).await.unwrap();
+    let net = ClusterNet::open(net::NetConfig::new("untouched", &data))
+        .await
+        .unwrap();
     let relay = Egress::start(&net).await.unwrap();
     let mut pod = crate::world::Pod::new(dir.path(), "a");
     pod.ip = net.attach("a", &pod.netns).await.unwrap();
     let endpoint = pod.serve_tcp(80);
-    net.set_services(&[service(VIP, Tcp, 80, vec![endpoint])]).await.unwrap();
+    net.set_services(&[service(VIP, Tcp, 80, vec![endpoint])])
+        .await
+        .unwrap();
     let publisher = Publisher::new(net.sockets().clone());
-    publisher.set(&[publication(PublishOn::AnyLoopback, &[(Tcp, free_port(), 80)])]).await;
+    publisher
+        .set(&[publication(
+            PublishOn::AnyLoopback,
+            &[(Tcp, free_port(), 80)],
+        )])
+        .await;
     assert!(net.dial(SocketAddrV4::new(VIP, 80)).await.is_ok());
 
     let without_mounts = |state: Vec<(String, String)>| -> Vec<_> {
-        state.into_iter().filter(|(what, _)| what != "mounts").collect()
+        state
+            .into_iter()
+            .filter(|(what, _)| what != "mounts")
+            .collect()
     };
-    assert_eq!(without_mounts(host_state()), without_mounts(before.clone()), "while the cluster runs");
+    assert_eq!(
+        without_mounts(host_state()),
+        without_mounts(before.clone()),
+        "while the cluster runs"
+    );
     publisher.close().await;
     drop((relay, net, pod));
     ClusterNet::remove(&data).unwrap();
@@ -225,13 +313,18 @@ async fn the_host_is_untouched() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_made_leftovers_are_removed_and_reused() {
-    let dir = tempfile::Builder::new().prefix("isopod-leftover").tempdir().unwrap();
+    let dir = tempfile::Builder::new()
+        .prefix("isopod-leftover")
+        .tempdir()
+        .unwrap();
     let data = dir.path().join("data");
     let run = data.join("run/net");
     // As after a reboot, or a crash between two steps: files without mounts.
     std::fs::create_dir_all(&run).unwrap();
     std::fs::write(run.join("netns"), "").unwrap();
-    let net = ClusterNet::open(net::NetConfig::new("leftover", &data)).await.unwrap();
+    let net = ClusterNet::open(net::NetConfig::new("leftover", &data))
+        .await
+        .unwrap();
     drop(net);
     ClusterNet::remove(&data).unwrap();
     assert!(!run.exists());
@@ -247,8 +340,14 @@ async fn two_clusters_share_networks_but_nothing_else() {
     let (mut a, mut b) = (one.pod("a").await, two.pod("b").await);
     assert_eq!(a.ip, b.ip, "each cluster counts for itself");
     let (ea, eb) = (a.serve_tcp(80), b.serve_tcp(80));
-    one.net().set_services(&[service(VIP, Tcp, 80, vec![ea])]).await.unwrap();
-    two.net().set_services(&[service(VIP, Tcp, 80, vec![eb])]).await.unwrap();
+    one.net()
+        .set_services(&[service(VIP, Tcp, 80, vec![ea])])
+        .await
+        .unwrap();
+    two.net()
+        .set_services(&[service(VIP, Tcp, 80, vec![eb])])
+        .await
+        .unwrap();
     assert!(a.get(v4(VIP, 80)).unwrap().starts_with("a "));
     assert!(b.get(v4(VIP, 80)).unwrap().starts_with("b "));
 }

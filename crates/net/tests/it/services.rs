@@ -15,7 +15,9 @@ const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 7, 7);
 fn names(answers: &[String]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for answer in answers {
-        *counts.entry(answer.split(' ').next().unwrap_or_default().to_owned()).or_default() += 1;
+        *counts
+            .entry(answer.split(' ').next().unwrap_or_default().to_owned())
+            .or_default() += 1;
     }
     counts
 }
@@ -32,11 +34,23 @@ async fn a_pod_reaches_pods_the_node_and_a_service() {
     let (mut a, mut b) = (world.pod("a").await, world.pod("b").await);
     assert_ne!(a.ip, b.ip);
     let endpoints = vec![a.serve_tcp(8080), b.serve_tcp(8080)];
-    assert_eq!(a.get(v4(b.ip, 8080)).unwrap(), format!("b {}", a.ip), "pods see each other's own addresses");
+    assert_eq!(
+        a.get(v4(b.ip, 8080)).unwrap(),
+        format!("b {}", a.ip),
+        "pods see each other's own addresses"
+    );
 
-    world.net().set_services(&[service(VIP, Tcp, 80, endpoints)]).await.unwrap();
+    world
+        .net()
+        .set_services(&[service(VIP, Tcp, 80, endpoints)])
+        .await
+        .unwrap();
     let counts = names(&a.get_many(v4(VIP, 80), 60));
-    assert_eq!(counts.keys().collect::<Vec<_>>(), ["a", "b"], "balanced, and a reaches itself (hairpin): {counts:?}");
+    assert_eq!(
+        counts.keys().collect::<Vec<_>>(),
+        ["a", "b"],
+        "balanced, and a reaches itself (hairpin): {counts:?}"
+    );
     assert!(counts.values().all(|n| *n >= 12), "evenly: {counts:?}");
 
     let mut seen = BTreeSet::new();
@@ -46,25 +60,47 @@ async fn a_pod_reaches_pods_the_node_and_a_service() {
         stream.read_exact(&mut hello).await.unwrap();
         seen.insert(hello[0] as char);
     }
-    assert_eq!(seen, BTreeSet::from(['a', 'b']), "the server's own sockets are balanced, too");
+    assert_eq!(
+        seen,
+        BTreeSet::from(['a', 'b']),
+        "the server's own sockets are balanced, too"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_without_endpoints_refuses_at_once() {
     let world = World::new().await;
     let mut a = world.pod("a").await;
-    world.net().set_services(&[service(VIP, Tcp, 80, vec![])]).await.unwrap();
+    world
+        .net()
+        .set_services(&[service(VIP, Tcp, 80, vec![])])
+        .await
+        .unwrap();
     let start = Instant::now();
-    assert_eq!(a.get(v4(VIP, 80)).unwrap_err().kind(), ErrorKind::ConnectionRefused);
-    assert_eq!(world.net().dial(v4(VIP, 80)).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(
+        a.get(v4(VIP, 80)).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
+    assert_eq!(
+        world.net().dial(v4(VIP, 80)).await.unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
     let udp = a.inside(|| ask(&udp_client(v4(VIP, 53)))).join().unwrap();
     assert_eq!(udp.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     assert!(start.elapsed() < PATIENCE, "refused, not timed out");
 
     let endpoints = vec![a.serve_tcp(8080)];
-    world.net().set_services(&[service(VIP, Tcp, 80, endpoints)]).await.unwrap();
+    world
+        .net()
+        .set_services(&[service(VIP, Tcp, 80, endpoints)])
+        .await
+        .unwrap();
     assert!(a.get(v4(VIP, 80)).is_ok());
-    assert_eq!(a.get(v4(VIP, 81)).unwrap_err().kind(), ErrorKind::ConnectionRefused, "a port it does not have");
+    assert_eq!(
+        a.get(v4(VIP, 81)).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused,
+        "a port it does not have"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,7 +114,11 @@ async fn affinity_keeps_a_client_on_its_endpoint_while_that_is_there() {
     let client = world.pod("client").await;
     let mut sticky = service(VIP, Tcp, 80, endpoints.clone());
     sticky.affinity = Some(Duration::from_secs(60));
-    world.net().set_services(std::slice::from_ref(&sticky)).await.unwrap();
+    world
+        .net()
+        .set_services(std::slice::from_ref(&sticky))
+        .await
+        .unwrap();
 
     let first = names(&client.get_many(v4(VIP, 80), 20));
     assert_eq!(first.len(), 1, "one endpoint only: {first:?}");
@@ -87,11 +127,24 @@ async fn affinity_keeps_a_client_on_its_endpoint_while_that_is_there() {
     // Another endpoint leaves: the choice stays. The chosen one leaves: a new choice, and it stays, too.
     let other = pods.iter().find(|p| p.name != chosen).unwrap().ip;
     sticky.ports[0].endpoints.retain(|e| e.ip != other);
-    world.net().set_services(std::slice::from_ref(&sticky)).await.unwrap();
-    assert_eq!(names(&client.get_many(v4(VIP, 80), 10)).keys().collect::<Vec<_>>(), [&chosen]);
+    world
+        .net()
+        .set_services(std::slice::from_ref(&sticky))
+        .await
+        .unwrap();
+    assert_eq!(
+        names(&client.get_many(v4(VIP, 80), 10))
+            .keys()
+            .collect::<Vec<_>>(),
+        [&chosen]
+    );
     let gone = pods.iter().find(|p| p.name == chosen).unwrap().ip;
     sticky.ports[0].endpoints.retain(|e| e.ip != gone);
-    world.net().set_services(std::slice::from_ref(&sticky)).await.unwrap();
+    world
+        .net()
+        .set_services(std::slice::from_ref(&sticky))
+        .await
+        .unwrap();
     let second = names(&client.get_many(v4(VIP, 80), 10));
     assert_eq!(second.len(), 1, "one endpoint again: {second:?}");
     assert!(!second.contains_key(&chosen));
@@ -103,7 +156,11 @@ async fn affinity_ends_after_its_timeout() {
     let (mut a, mut b) = (world.pod("a").await, world.pod("b").await);
     let mut sticky = service(VIP, Tcp, 80, vec![a.serve_tcp(8080), b.serve_tcp(8080)]);
     sticky.affinity = Some(Duration::from_secs(1));
-    world.net().set_services(std::slice::from_ref(&sticky)).await.unwrap();
+    world
+        .net()
+        .set_services(std::slice::from_ref(&sticky))
+        .await
+        .unwrap();
     let client = world.pod("client").await;
     // Each pause is longer than the timeout, so each visit chooses anew: 1 in 2^8 runs would see one pod only.
     let mut seen = BTreeSet::new();
@@ -123,12 +180,30 @@ async fn a_udp_client_leaves_an_endpoint_that_is_gone() {
     let (mut a, mut b) = (world.pod("a").await, world.pod("b").await);
     let (ea, eb) = (a.serve_udp(5353), b.serve_udp(5353));
     let client = world.pod("client").await;
-    world.net().set_services(&[service(VIP, Udp, 53, vec![ea])]).await.unwrap();
+    world
+        .net()
+        .set_services(&[service(VIP, Udp, 53, vec![ea])])
+        .await
+        .unwrap();
     let socket = client.inside(|| udp_client(v4(VIP, 53))).join().unwrap();
     assert_eq!(ask(&socket).unwrap(), "a");
-    world.net().set_services(&[service(VIP, Udp, 53, vec![eb])]).await.unwrap();
-    assert_eq!(ask(&socket).unwrap(), "b", "the same socket, so the same flow for conntrack");
-    let own = world.net().udp_connect(v4(VIP, 53)).await.unwrap().into_std().unwrap();
+    world
+        .net()
+        .set_services(&[service(VIP, Udp, 53, vec![eb])])
+        .await
+        .unwrap();
+    assert_eq!(
+        ask(&socket).unwrap(),
+        "b",
+        "the same socket, so the same flow for conntrack"
+    );
+    let own = world
+        .net()
+        .udp_connect(v4(VIP, 53))
+        .await
+        .unwrap()
+        .into_std()
+        .unwrap();
     own.set_nonblocking(false).unwrap();
     assert_eq!(ask(&own).unwrap(), "b");
 }
@@ -143,7 +218,10 @@ async fn connections_survive_changes_and_new_ones_never_fail() {
     let one = [service(VIP, Tcp, 80, vec![eb])];
     world.net().set_services(&both).await.unwrap();
 
-    let mut old = client.inside(|| TcpStream::connect(v4(VIP, 80)).unwrap()).join().unwrap();
+    let mut old = client
+        .inside(|| TcpStream::connect(v4(VIP, 80)).unwrap())
+        .join()
+        .unwrap();
     first_line(&mut old).unwrap();
     let load = client.inside(|| (0..300).filter(|_| get(v4(VIP, 80)).is_err()).count());
     for _ in 0..40 {
@@ -169,7 +247,10 @@ async fn node_ports_answer_at_the_node_address() {
     let node = v4(world.net().config().node_ip, 30_080);
     assert!(a.get(node).unwrap().starts_with("a "));
     assert!(world.net().dial(node).await.is_ok());
-    assert_eq!(a.get(v4(*node.ip(), 30_081)).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(
+        a.get(v4(*node.ip(), 30_081)).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,7 +260,10 @@ async fn a_restarted_server_finds_pods_rules_and_affinity_again() {
     let client = world.pod("client").await;
     let mut sticky = service(VIP, Tcp, 80, vec![a.serve_tcp(8080), b.serve_tcp(8080)]);
     sticky.affinity = Some(Duration::from_secs(60));
-    let services = [sticky, service(Ipv4Addr::new(10, 96, 0, 9), Udp, 53, vec![b.serve_udp(53)])];
+    let services = [
+        sticky,
+        service(Ipv4Addr::new(10, 96, 0, 9), Udp, 53, vec![b.serve_udp(53)]),
+    ];
     world.net().set_services(&services).await.unwrap();
     let text = world.net().rules_text().await;
     let chosen = names(&client.get_many(v4(VIP, 80), 3));
@@ -188,9 +272,24 @@ async fn a_restarted_server_finds_pods_rules_and_affinity_again() {
     let freed = client.ip;
 
     world.restart().await;
-    assert_eq!(world.net().rules_text().await, text, "read back from the kernel");
-    assert!(world.net().pods().await.iter().all(|pod| pods.contains(pod)));
-    assert_eq!(world.net().attach("a", &a.netns).await.unwrap(), a.ip, "the same pod, the same address");
+    assert_eq!(
+        world.net().rules_text().await,
+        text,
+        "read back from the kernel"
+    );
+    assert!(
+        world
+            .net()
+            .pods()
+            .await
+            .iter()
+            .all(|pod| pods.contains(pod))
+    );
+    assert_eq!(
+        world.net().attach("a", &a.netns).await.unwrap(),
+        a.ip,
+        "the same pod, the same address"
+    );
     let again = world.pod("client-2").await;
     assert_ne!(again.ip, freed, "an address rests before it is used again");
     world.net().set_services(&services).await.unwrap();
@@ -212,6 +311,16 @@ async fn attach_replaces_a_sandbox_and_detach_is_idempotent() {
     assert!(b.get(v4(ip, 80)).is_ok());
     world.net().detach("a").await.unwrap();
     world.net().detach("a").await.unwrap();
-    assert!(world.net().attach("x", std::path::Path::new("/nonexistent")).await.is_err());
-    assert_eq!(world.net().pods().await.len(), 1, "nothing half-made is left");
+    assert!(
+        world
+            .net()
+            .attach("x", std::path::Path::new("/nonexistent"))
+            .await
+            .is_err()
+    );
+    assert_eq!(
+        world.net().pods().await.len(),
+        1,
+        "nothing half-made is left"
+    );
 }

@@ -38,8 +38,14 @@ impl World {
         let dir = tempfile::tempdir().expect("temporary directory");
         let mut config = NetConfig::new("test", dir.path().join("data"));
         change(&mut config);
-        let net = ClusterNet::open(config.clone()).await.expect("open (root is needed)");
-        Self { net: Some(net), dir, config }
+        let net = ClusterNet::open(config.clone())
+            .await
+            .expect("open (root is needed)");
+        Self {
+            net: Some(net),
+            dir,
+            config,
+        }
     }
 
     pub fn net(&self) -> &ClusterNet {
@@ -49,7 +55,11 @@ impl World {
     /// The server dies and another one starts.
     pub async fn restart(&mut self) {
         self.net = None;
-        self.net = Some(ClusterNet::open(self.config.clone()).await.expect("open again"));
+        self.net = Some(
+            ClusterNet::open(self.config.clone())
+                .await
+                .expect("open again"),
+        );
     }
 
     /// A pod named `name`, attached.
@@ -91,15 +101,30 @@ impl Pod {
         std::thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("unshare");
             let source = Path::new("/proc/thread-self/ns/net");
-            mount(Some(source), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("bind mount");
+            mount(
+                Some(source),
+                &path,
+                None::<&str>,
+                MsFlags::MS_BIND,
+                None::<&str>,
+            )
+            .expect("bind mount");
         })
         .join()
         .expect("namespace thread");
-        Self { name: name.to_owned(), netns, ip: Ipv4Addr::UNSPECIFIED, servers: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            netns,
+            ip: Ipv4Addr::UNSPECIFIED,
+            servers: Vec::new(),
+        }
     }
 
     /// Runs `job` on a thread inside the pod.
-    pub fn inside<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    pub fn inside<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
         let file = File::open(&self.netns).expect("namespace");
         std::thread::spawn(move || {
             setns(&file, CloneFlags::CLONE_NEWNET).expect("setns");
@@ -109,7 +134,8 @@ impl Pod {
 
     /// Each connection gets the pod's name and the client's address, then an echo.
     pub fn serve_tcp(&mut self, port: u16) -> Endpoint {
-        let listener = self.inside(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).expect("bind"));
+        let listener =
+            self.inside(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).expect("bind"));
         let listener = Arc::new(listener.join().expect("listener"));
         let stop = Arc::new(AtomicBool::new(false));
         let (name, accept, stopped) = (self.name.clone(), listener.clone(), stop.clone());
@@ -133,15 +159,22 @@ impl Pod {
             }
         });
         let wake = Box::new(move || shutdown(listener.as_raw_fd(), Shutdown::Both).unwrap_or(()));
-        self.servers.push(Server { stop, wake, thread: Some(thread) });
+        self.servers.push(Server {
+            stop,
+            wake,
+            thread: Some(thread),
+        });
         Endpoint { ip: self.ip, port }
     }
 
     /// Each datagram is answered with the pod's name.
     pub fn serve_udp(&mut self, port: u16) -> Endpoint {
-        let socket = self.inside(move || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).expect("bind"));
+        let socket =
+            self.inside(move || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).expect("bind"));
         let socket = socket.join().expect("socket");
-        socket.set_read_timeout(Some(Duration::from_millis(100))).expect("timeout");
+        socket
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .expect("timeout");
         let stop = Arc::new(AtomicBool::new(false));
         let (name, stopped) = (self.name.clone(), stop.clone());
         let thread = std::thread::spawn(move || {
@@ -152,7 +185,11 @@ impl Pod {
                 }
             }
         });
-        self.servers.push(Server { stop, wake: Box::new(|| {}), thread: Some(thread) });
+        self.servers.push(Server {
+            stop,
+            wake: Box::new(|| {}),
+            thread: Some(thread),
+        });
         Endpoint { ip: self.ip, port }
     }
 
@@ -162,7 +199,9 @@ impl Pod {
     }
 
     pub fn get_many(&self, to: SocketAddrV4, count: usize) -> Vec<String> {
-        self.inside(move || (0..count).map(|_| get(to).expect("answer")).collect()).join().expect("client")
+        self.inside(move || (0..count).map(|_| get(to).expect("answer")).collect())
+            .join()
+            .expect("client")
     }
 }
 
@@ -180,7 +219,8 @@ impl Drop for Pod {
         if let Err(e) = umount2(&self.netns, MntFlags::MNT_DETACH) {
             eprintln!("unmounting {}: {e}", self.netns.display());
         }
-        fs::remove_file(&self.netns).unwrap_or_else(|e| eprintln!("removing {}: {e}", self.netns.display()));
+        fs::remove_file(&self.netns)
+            .unwrap_or_else(|e| eprintln!("removing {}: {e}", self.netns.display()));
     }
 }
 
@@ -214,7 +254,13 @@ pub fn ask(socket: &UdpSocket) -> std::io::Result<String> {
 
 /// A Service with one port.
 pub fn service(ip: Ipv4Addr, protocol: Protocol, port: u16, endpoints: Vec<Endpoint>) -> Service {
-    let port = ServicePort { name: String::new(), protocol, port, node_port: None, endpoints };
+    let port = ServicePort {
+        name: String::new(),
+        protocol,
+        port,
+        node_port: None,
+        endpoints,
+    };
     Service {
         namespace: "default".into(),
         name: format!("svc-{ip}"),
