@@ -1,1 +1,5 @@
-//! node
+//! The node agent: images, volumes, environment, containers of pods.
+
+pub mod env;
+pub mod images;
+pub mod volumes;

@@ -1,0 +1,3 @@
+//! The node's parts against the real kernel; needs root.
+
+mod images;
