@@ -51,7 +51,7 @@ struct Checkpoint {
 impl DiskLog {
     /// Goes on where `recovered` ended.
     pub fn open(dir: &Path, lock: Lock, recovered: &Recovered) -> Result<Self, OpenError> {
-        let revision = recovered.newest.revision();
+        let revision = recovered.past.newest.revision();
         let (file, path, end, prepared) = match recovered.log {
             Some((start, end)) => {
                 let path = files::log_path(dir, start);
@@ -136,12 +136,7 @@ impl DiskLog {
         self.end = end;
         self.prepared = prepared;
         let cancel = Arc::new(AtomicBool::new(false));
-        let (dir, id, state, cancelled) = (
-            self.dir.clone(),
-            self.id.clone(),
-            state.clone(),
-            cancel.clone(),
-        );
+        let (dir, id, state, cancelled) = (self.dir.clone(), self.id.clone(), state.clone(), cancel.clone());
         let thread = std::thread::Builder::new()
             .name("checkpoint".into())
             .spawn(move || write_checkpoint(&dir, &id, &state, &cancelled))?;
@@ -231,7 +226,7 @@ fn begin_log(dir: &Path, id: &str, revision: u64) -> io::Result<(File, u64, u64)
 }
 
 fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = from;
     while at < to {
         let length = (to - at).min(ZEROS.len() as u64);
@@ -242,12 +237,7 @@ fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
 }
 
 /// Writes all objects of `state` and, once they are durable under their final name, removes the files they replace.
-fn write_checkpoint(
-    dir: &Path,
-    id: &str,
-    state: &Snapshot,
-    cancelled: &AtomicBool,
-) -> io::Result<u64> {
+fn write_checkpoint(dir: &Path, id: &str, state: &Snapshot, cancelled: &AtomicBool) -> io::Result<u64> {
     let revision = state.revision();
     let path = files::unfinished_path(dir, revision);
     let written = write_objects(&path, id, state, cancelled);
@@ -264,12 +254,7 @@ fn write_checkpoint(
     Ok(bytes)
 }
 
-fn write_objects(
-    path: &Path,
-    id: &str,
-    state: &Snapshot,
-    cancelled: &AtomicBool,
-) -> io::Result<u64> {
+fn write_objects(path: &Path, id: &str, state: &Snapshot, cancelled: &AtomicBool) -> io::Result<u64> {
     let header = FileHeader {
         kind: FileKind::Checkpoint,
         revision: state.revision(),

@@ -227,8 +227,7 @@ impl Lock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
-                file.read_to_string(&mut pid)
-                    .map_err(io_error("read", &path))?;
+                file.read_to_string(&mut pid).map_err(io_error("read", &path))?;
                 return Err(OpenError::Locked {
                     dir: dir.to_path_buf(),
                     pid: pid.trim().into(),

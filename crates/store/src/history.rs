@@ -92,8 +92,8 @@ impl History {
     pub fn trim(&mut self, now: Duration) {
         while let Some(first) = self.kept.front() {
             let too_old = first.at + self.limits.age <= now;
-            let too_much = self.kept.len() > 1
-                && (self.changes > self.limits.changes || self.bytes > self.limits.bytes);
+            let too_much =
+                self.kept.len() > 1 && (self.changes > self.limits.changes || self.bytes > self.limits.bytes);
             if !too_old && !too_much {
                 break;
             }

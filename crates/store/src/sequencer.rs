@@ -140,9 +140,7 @@ impl Engine {
             }
             Err(LogError::Full(why)) => {
                 self.state = before;
-                tracing::warn!(
-                    "a batch of {count} transactions was refused: the disk is full: {why}"
-                );
+                tracing::warn!("a batch of {count} transactions was refused: the disk is full: {why}");
                 refuse_all(CommitError::Full(why))
             }
             Err(LogError::Failed(why)) => {
@@ -229,10 +227,7 @@ impl Queue {
                 return None;
             }
             waiting = match engine.idle_time() {
-                None => self
-                    .arrived
-                    .wait(waiting)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner),
                 Some(idle) => {
                     let woken = self.arrived.wait_timeout(waiting, idle);
                     let (waiting, timeout) = woken.unwrap_or_else(PoisonError::into_inner);

@@ -21,6 +21,10 @@ pub enum Expect {
 
 /// One write of a transaction.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most writes are puts, moved twice; a box would be one more allocation each"
+)]
 pub enum Write {
     Put {
         res: Res,
@@ -52,10 +56,7 @@ pub enum CommitError {
         "write {index} does not fit what is stored ({})",
         describe(current.as_ref())
     )]
-    Conflict {
-        index: usize,
-        current: Option<Object>,
-    },
+    Conflict { index: usize, current: Option<Object> },
     /// The disk is full. Nothing was written, reads go on, and writes work again as soon as there is room.
     #[error("the disk is full: {0}; free some space, then try again")]
     Full(String),
@@ -125,11 +126,7 @@ impl State {
         (results, changes, records)
     }
 
-    fn transact(
-        &mut self,
-        writes: Vec<Write>,
-        changes: &mut Vec<Change>,
-    ) -> Result<Committed, CommitError> {
+    fn transact(&mut self, writes: Vec<Write>, changes: &mut Vec<Change>) -> Result<Committed, CommitError> {
         if writes.is_empty() {
             return Ok(Committed {
                 revision: self.revision(),

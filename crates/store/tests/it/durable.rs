@@ -17,10 +17,7 @@ fn a_reopened_store_has_its_objects_revision_identity_and_watches() {
     create(&store, "b", "1");
     commit(
         &store,
-        vec![
-            put("a", "2", Expect::Revision(2)),
-            delete("b", Expect::Present),
-        ],
+        vec![put("a", "2", Expect::Revision(2)), delete("b", Expect::Present)],
     )
     .expect("both");
     let before = contents(&store.snapshot());
@@ -39,13 +36,9 @@ fn a_reopened_store_has_its_objects_revision_identity_and_watches() {
 fn a_second_open_names_the_process_that_has_it() {
     let dir = tempfile::tempdir().expect("tempdir");
     let store = open(dir.path());
-    let error = Store::open(dir.path(), Options::new("x"))
-        .err()
-        .expect("locked");
+    let error = Store::open(dir.path(), Options::new("x")).err().expect("locked");
     assert!(
-        error
-            .to_string()
-            .contains(&format!("pid {}", std::process::id())),
+        error.to_string().contains(&format!("pid {}", std::process::id())),
         "{error}"
     );
     drop(store);
