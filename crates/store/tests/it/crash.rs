@@ -67,7 +67,7 @@ fn story() -> Story {
             5 => vec![delete(&name, Expect::Present), put("both", "x", Expect::Absent)],
             _ => vec![put(&name, "again", Expect::Present)],
         };
-        commit(&store, writes).ok();
+        commit(&store, writes).expect("commit");
         ends.push(used());
         contents_of.push(contents(&store.snapshot()));
     }
@@ -196,73 +196,117 @@ fn a_log_that_died_while_it_was_made_is_made_again() {
     }
 }
 
-/// Fills a store until it has made a checkpoint; returns it with its first log as it was just before that.
-fn with_checkpoint(dir: &Path) -> (Store, PathBuf, Vec<u8>) {
-    let store = open(dir).expect("open");
-    let first = only_log(dir);
+/// A closed store that has just replaced its first log by a checkpoint, and that first log, kept aside.
+struct Replaced {
+    dir: tempfile::TempDir,
+    contents: BTreeMap<String, String>,
+    first: PathBuf,
+    aside: PathBuf,
+}
+
+fn replaced() -> Replaced {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = open(dir.path()).expect("open");
+    let (first, aside) = (only_log(dir.path()), dir.path().join("aside"));
+    fs::hard_link(&first, &aside).expect("link");
     let megabyte = "x".repeat(1 << 20);
-    let mut before = Vec::new();
-    for round in 0..9 {
-        let expect = if round < 4 {
-            Expect::Absent
-        } else {
-            Expect::Present
+    for name in ["a", "b", "c", "a", "b", "c", "a", "b", "c"] {
+        let expect = match store.snapshot().by_key(MAPS, &format!("ns/{name}")) {
+            Some(_) => Expect::Present,
+            None => Expect::Absent,
         };
-        commit(&store, vec![put(&format!("big{}", round % 4), &megabyte, expect)]).expect("put");
-        if files(dir, "log-").len() == 1 {
-            before = fs::read(&first).expect("read");
-        }
+        commit(&store, vec![put(name, &megabyte, expect)]).expect("put");
     }
-    (store, first, before)
+    // The checkpoint is written behind our back; each of these commits gives it the time of one sync.
+    create(&store, "small", "0");
+    for n in 0..100_000 {
+        if !first.exists() {
+            break;
+        }
+        commit(&store, vec![put("small", &n.to_string(), Expect::Present)]).expect("put");
+    }
+    let contents = contents(&store.snapshot());
+    futures::executor::block_on(store.close());
+    Replaced {
+        dir,
+        contents,
+        first,
+        aside,
+    }
 }
 
 #[test]
-fn a_checkpoint_replaces_the_log_and_no_crash_on_the_way_loses_anything() {
-    let dir = tempfile::tempdir().expect("tempdir");
-    let (store, first, _) = with_checkpoint(dir.path());
-    // The eighth megabyte ended the first log; its last batch is only in the file that is about to go, so keep a link.
-    let revision_of = |path: &Path| {
-        let name = path.file_name().expect("name").to_string_lossy().into_owned();
-        name.rsplit('-')
-            .next()
-            .and_then(|n| n.parse::<u64>().ok())
-            .expect("number")
-    };
-    let wanted = contents(&store.snapshot());
-    futures::executor::block_on(store.close());
-    let reopened = open(dir.path()).expect("reopen");
-    assert_eq!(contents(&reopened.snapshot()), wanted);
-    let oldest = reopened.oldest_kept();
-    drop(reopened);
-    let logs = files(dir.path(), "log-");
-    let checkpoints = files(dir.path(), "checkpoint-");
-    if checkpoints.is_empty() {
-        // Closed before the checkpoint was done: both logs are still there.
-        assert_eq!(logs.len(), 2);
-        return;
-    }
-    assert_eq!((logs.len(), checkpoints.len()), (1, 1));
-    assert!(!first.exists());
-    assert_eq!(revision_of(&logs[0]), oldest);
-    // A crash right after: leftovers are swept.
-    fs::write(dir.path().join("checkpoint-00000000000000000007.tmp"), "half").expect("write");
-    fs::write(&first, "old").expect("write");
-    assert_eq!(contents(&open(dir.path()).expect("reopen").snapshot()), wanted);
-    assert!(!first.exists());
-    assert_eq!(files(dir.path(), "checkpoint-").len(), 1);
-    // A checkpoint was durable as a whole, so any damage to it is an error; so is a log that is gone.
-    let bytes = fs::read(&checkpoints[0]).expect("read");
-    for damage in [bytes.len() - 10, HEADER + 30, 20] {
+fn a_checkpoint_replaces_the_log_and_leftovers_of_a_crash_are_swept() {
+    let Replaced {
+        dir,
+        contents: wanted,
+        first,
+        aside,
+    } = replaced();
+    let dir = dir.path();
+    assert_eq!(
+        (files(dir, "log-").len(), files(dir, "checkpoint-").len()),
+        (1, 1)
+    );
+    // Died before the old log was removed, or in a later checkpoint.
+    fs::copy(&aside, &first).expect("copy");
+    fs::write(dir.join("checkpoint-00000000000000000999.tmp"), "half").expect("write");
+    let store = open(dir).expect("reopen");
+    assert_eq!(contents(&store.snapshot()), wanted);
+    assert_eq!(
+        (files(dir, "log-").len(), files(dir, "checkpoint-").len()),
+        (1, 1)
+    );
+    // The history goes back to the checkpoint.
+    let start = only_log(dir)
+        .to_string_lossy()
+        .ends_with(&format!("{:020}", store.oldest_kept()));
+    assert!(start && store.oldest_kept() > 1);
+}
+
+#[test]
+fn a_crash_before_the_checkpoint_is_complete_finds_everything_in_the_logs() {
+    let Replaced {
+        dir,
+        contents: wanted,
+        first,
+        aside,
+    } = replaced();
+    let dir = dir.path();
+    fs::remove_file(&files(dir, "checkpoint-")[0]).expect("remove");
+    // Without the first log, what was in it is gone for good, and that is said.
+    assert!(matches!(refusal(dir), OpenError::Missing { path } if path == first));
+    fs::copy(&aside, &first).expect("copy");
+    let store = open(dir).expect("reopen");
+    assert_eq!(contents(&store.snapshot()), wanted);
+    assert_eq!(store.oldest_kept(), 1);
+    drop(store);
+    // Only the last log may be torn.
+    let bytes = fs::read(&first).expect("read");
+    fs::write(&first, &bytes[..bytes.len() - 9]).expect("cut");
+    assert!(matches!(refusal(dir), OpenError::Damaged { path, .. } if path == first));
+}
+
+#[test]
+fn a_damaged_checkpoint_or_a_missing_log_is_an_error() {
+    let Replaced { dir, .. } = replaced();
+    let dir = dir.path();
+    let checkpoint = files(dir, "checkpoint-").remove(0);
+    let bytes = fs::read(&checkpoint).expect("read");
+    for at in [bytes.len() - 10, HEADER + 30, 20] {
         let mut spoiled = bytes.clone();
-        spoiled[damage] ^= 1;
-        fs::write(&checkpoints[0], spoiled).expect("write");
-        assert!(matches!(refusal(dir.path()), OpenError::Damaged { .. }));
+        spoiled[at] ^= 1;
+        fs::write(&checkpoint, spoiled).expect("write");
+        assert!(matches!(refusal(dir), OpenError::Damaged { path, .. } if path == checkpoint));
     }
-    fs::write(&checkpoints[0], &bytes[..bytes.len() / 2]).expect("write");
-    assert!(matches!(refusal(dir.path()), OpenError::Damaged { .. }));
-    fs::write(&checkpoints[0], &bytes).expect("write");
-    fs::remove_file(&logs[0]).expect("remove");
-    assert!(matches!(refusal(dir.path()), OpenError::Missing { path } if path == logs[0]));
+    for length in [bytes.len() / 2, HEADER] {
+        fs::write(&checkpoint, &bytes[..length]).expect("write");
+        assert!(matches!(refusal(dir), OpenError::Damaged { path, .. } if path == checkpoint));
+    }
+    fs::write(&checkpoint, &bytes).expect("write");
+    let log = only_log(dir);
+    fs::remove_file(&log).expect("remove");
+    assert!(matches!(refusal(dir), OpenError::Missing { path } if path == log));
 }
 
 /// A small file system of its own, gone when dropped.
