@@ -38,7 +38,11 @@ pub struct Conflicts(pub Vec<Conflict>);
 impl std::fmt::Display for Conflicts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let [only] = self.0.as_slice() {
-            return write!(f, "Apply failed with 1 conflict: conflict with {}: {}", only.manager, only.path);
+            return write!(
+                f,
+                "Apply failed with 1 conflict: conflict with {}: {}",
+                only.manager, only.path
+            );
         }
         write!(f, "Apply failed with {} conflicts: ", self.0.len())?;
         let mut before = None;
@@ -90,11 +94,28 @@ pub fn apply(
     managed.reconcile(place);
     let live = live.map(without_entries);
     if let (Some(live), true) = (&live, managed.is_empty()) {
-        managed = record(None, live, place, managed, &manager.named(BEFORE_FIRST_APPLY), now, &FieldSet::new());
+        managed = record(
+            None,
+            live,
+            place,
+            managed,
+            &manager.named(BEFORE_FIRST_APPLY),
+            now,
+            &FieldSet::new(),
+        );
     }
-    let run = Run { live: live.as_ref(), applied, place, manager, now, reset };
+    let run = Run {
+        live: live.as_ref(),
+        applied,
+        place,
+        manager,
+        now,
+        reset,
+    };
     let (mut object, managed) = match run.merged(managed.clone(), force) {
-        Err(ApplyError::Conflict(conflicts)) if manager.name == KUBECTL => run.honour_last_applied(managed, conflicts)?,
+        Err(ApplyError::Conflict(conflicts)) if manager.name == KUBECTL => {
+            run.honour_last_applied(managed, conflicts)?
+        }
         done => done?,
     };
     if manager.name == KUBECTL {
@@ -105,22 +126,41 @@ pub fn apply(
 }
 
 fn check(applied: &Value, place: Place<'_>, manager: &ManagerId<'_>) -> Result<(), ApplyError> {
-    let version = applied.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let version = applied
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if version != manager.api_version {
-        return Err(ApplyError::BadRequest(typecheck::wrong_version(version, manager.api_version)));
+        return Err(ApplyError::BadRequest(typecheck::wrong_version(
+            version,
+            manager.api_version,
+        )));
     }
-    if applied.pointer("/metadata/managedFields").is_some_and(|m| !m.is_null()) {
-        return Err(ApplyError::BadRequest("metadata.managedFields must be nil".into()));
+    if applied
+        .pointer("/metadata/managedFields")
+        .is_some_and(|m| !m.is_null())
+    {
+        return Err(ApplyError::BadRequest(
+            "metadata.managedFields must be nil".into(),
+        ));
     }
-    typecheck::check(applied, place).map_err(|errors| ApplyError::TypeMismatch { subject: typecheck::subject(applied), errors })
+    typecheck::check(applied, place).map_err(|errors| ApplyError::TypeMismatch {
+        subject: typecheck::subject(applied),
+        errors,
+    })
 }
 
 /// A copy of an object without its entries, which are the largest part of many.
 fn without_entries(object: &Value) -> Value {
-    let Some(object) = object.as_object() else { return object.clone() };
+    let Some(object) = object.as_object() else {
+        return object.clone();
+    };
     let copy = |(name, value): (&String, &Value)| match value {
         Value::Object(metadata) if name == "metadata" => {
-            let kept = metadata.iter().filter(|(k, _)| *k != "managedFields").map(|(k, v)| (k.clone(), v.clone()));
+            let kept = metadata
+                .iter()
+                .filter(|(k, _)| *k != "managedFields")
+                .map(|(k, v)| (k.clone(), v.clone()));
             (name.clone(), Value::Object(kept.collect()))
         }
         _ => (name.clone(), value.clone()),
@@ -155,8 +195,14 @@ impl Run<'_> {
 
     /// The forced result, and with whom it clashes.
     fn attempt(&self, mut managed: Managed) -> (Value, Managed, Vec<Clash>) {
-        let last = managed.find(self.manager, APPLY).map(Entry::fields).unwrap_or_default();
-        let mut object = self.live.cloned().unwrap_or_else(|| Value::Object(Map::new()));
+        let last = managed
+            .find(self.manager, APPLY)
+            .map(Entry::fields)
+            .unwrap_or_default();
+        let mut object = self
+            .live
+            .cloned()
+            .unwrap_or_else(|| Value::Object(Map::new()));
         merge(&mut object, self.applied, self.place);
         let mut own = field_set(self.applied, self.place);
         own.subtract_recursive(self.reset);
@@ -174,7 +220,10 @@ impl Run<'_> {
         let mut fields = own.take_fields();
         fields.subtract(&NEVER_OWNED);
         own.put_fields(fields);
-        if self.live.is_none_or(|live| !crate::value::same(live, &object)) {
+        if self
+            .live
+            .is_none_or(|live| !crate::value::same(live, &object))
+        {
             own.set_time(self.now);
         }
         managed.drop_empty();
@@ -200,7 +249,10 @@ impl Run<'_> {
         }
         let mut clashes: Vec<Clash> = managed
             .others(self.manager, APPLY)
-            .map(|entry| Clash { manager: describe(entry), fields: entry.fields().intersection(written) })
+            .map(|entry| Clash {
+                manager: describe(entry),
+                fields: entry.fields().intersection(written),
+            })
             .filter(|clash| !clash.fields.is_empty())
             .collect();
         clashes.sort_by(|a, b| a.manager.cmp(&b.manager));
@@ -208,21 +260,33 @@ impl Run<'_> {
     }
 
     /// kubectl moves from client-side to server-side apply: fields that still are as its annotation says were its own.
-    fn honour_last_applied(&self, managed: Managed, conflicts: Conflicts) -> Result<(Value, Managed), ApplyError> {
-        let Some(own) = self.last_applied_fields() else { return Err(ApplyError::Conflict(conflicts)) };
+    fn honour_last_applied(
+        &self,
+        managed: Managed,
+        conflicts: Conflicts,
+    ) -> Result<(Value, Managed), ApplyError> {
+        let Some(own) = self.last_applied_fields() else {
+            return Err(ApplyError::Conflict(conflicts));
+        };
         let (object, managed, mut clashes) = self.attempt(managed);
         for clash in &mut clashes {
             clash.fields.subtract(&own);
         }
         clashes.retain(|clash| !clash.fields.is_empty());
-        if clashes.is_empty() { Ok((object, managed)) } else { Err(ApplyError::Conflict(self::conflicts(&clashes))) }
+        if clashes.is_empty() {
+            Ok((object, managed))
+        } else {
+            Err(ApplyError::Conflict(self::conflicts(&clashes)))
+        }
     }
 
     fn last_applied_fields(&self) -> Option<FieldSet> {
         let live = self.live?;
         let text = last_applied(live)?;
         let applied: Value = serde_json::from_str(text).ok()?;
-        if applied.get("apiVersion")?.as_str()? != self.manager.api_version || typecheck::check(&applied, self.place).is_err() {
+        if applied.get("apiVersion")?.as_str()? != self.manager.api_version
+            || typecheck::check(&applied, self.place).is_err()
+        {
             return None;
         }
         let mut fields = field_set(&applied, self.place);
@@ -235,7 +299,17 @@ impl Run<'_> {
 }
 
 fn conflicts(clashes: &[Clash]) -> Conflicts {
-    let each = |clash: &Clash| clash.fields.paths().into_iter().map(|path| Conflict { manager: clash.manager.clone(), path }).collect::<Vec<_>>();
+    let each = |clash: &Clash| {
+        clash
+            .fields
+            .paths()
+            .into_iter()
+            .map(|path| Conflict {
+                manager: clash.manager.clone(),
+                path,
+            })
+            .collect::<Vec<_>>()
+    };
     Conflicts(clashes.iter().flat_map(each).collect())
 }
 
@@ -253,7 +327,12 @@ fn describe(entry: &Entry) -> String {
 }
 
 fn last_applied(object: &Value) -> Option<&str> {
-    object.get("metadata")?.get("annotations")?.get(LAST_APPLIED)?.as_str().filter(|text| !text.is_empty())
+    object
+        .get("metadata")?
+        .get("annotations")?
+        .get(LAST_APPLIED)?
+        .as_str()
+        .filter(|text| !text.is_empty())
 }
 
 /// Keeps kubectl's annotation in step, so that a later client-side apply knows what was applied.
@@ -262,12 +341,23 @@ fn renew_last_applied(object: &mut Value, applied: &Value) {
         return;
     }
     let mut applied = applied.clone();
-    if let Some(annotations) = applied.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+    if let Some(annotations) = applied
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut)
+    {
         annotations.remove(LAST_APPLIED);
     }
-    let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) else { return };
+    let Some(annotations) = object
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut)
+    else {
+        return;
+    };
     annotations.insert(LAST_APPLIED.into(), format!("{applied}\n").into());
-    let size: usize = annotations.iter().map(|(k, v)| k.len() + v.as_str().map_or(0, str::len)).sum();
+    let size: usize = annotations
+        .iter()
+        .map(|(k, v)| k.len() + v.as_str().map_or(0, str::len))
+        .sum();
     if size > MAX_ANNOTATIONS_BYTES {
         annotations.remove(LAST_APPLIED);
     }

@@ -19,11 +19,14 @@ pub(crate) fn merge(live: &mut Value, applied: &Value, place: Place<'_>) {
                 }
             }
         }
-        (Form::Set | Form::Keyed(_), Value::Array(present), Value::Array(items)) if !items.is_empty() => {
+        (Form::Set | Form::Keyed(_), Value::Array(present), Value::Array(items))
+            if !items.is_empty() =>
+        {
             *present = merge_items(std::mem::take(present), items, place, form);
         }
         // An empty list, map or null asks for nothing where something granular is; it only replaces what is empty too.
-        (Form::Fields | Form::Set | Form::Keyed(_), present, applied) if holds_nothing(Some(applied)) && !holds_nothing(Some(present)) => {}
+        (Form::Fields | Form::Set | Form::Keyed(_), present, applied)
+            if holds_nothing(Some(applied)) && !holds_nothing(Some(present)) => {}
         _ => live.clone_from(applied),
     }
 }
@@ -36,16 +39,33 @@ struct Item {
 
 /// Keeps the applied order among applied items and the live order among the others, and places the others as near
 /// to where they were as that allows. The rule is upstream's.
-fn merge_items(live: Vec<Value>, applied: &[Value], place: Place<'_>, form: Form<'_>) -> Vec<Value> {
+fn merge_items(
+    live: Vec<Value>,
+    applied: &[Value],
+    place: Place<'_>,
+    form: Form<'_>,
+) -> Vec<Value> {
     let live = named(live, place, form);
     let applied = named(applied.to_vec(), place, form);
-    let in_applied: HashMap<String, usize> = applied.iter().enumerate().map(|(i, item)| (item.name.clone(), i)).collect();
+    let in_applied: HashMap<String, usize> = applied
+        .iter()
+        .enumerate()
+        .map(|(i, item)| (item.name.clone(), i))
+        .collect();
     let mut counterparts = HashMap::<&str, (usize, usize)>::new();
-    for (i, item) in live.iter().enumerate().filter(|(_, item)| in_applied.contains_key(&item.name)) {
+    for (i, item) in live
+        .iter()
+        .enumerate()
+        .filter(|(_, item)| in_applied.contains_key(&item.name))
+    {
         counterparts.entry(&item.name).or_insert((i, 0)).1 += 1;
     }
     // Applied items that are live too, in applied order: the next of them is where both lists meet again.
-    let mut shared = applied.iter().map(|item| item.name.as_str()).filter(|name| counterparts.contains_key(name)).peekable();
+    let mut shared = applied
+        .iter()
+        .map(|item| item.name.as_str())
+        .filter(|name| counterparts.contains_key(name))
+        .peekable();
     let mut taken = vec![false; applied.len()];
     let mut out = Vec::with_capacity(live.len().max(applied.len()));
     let merged = |at: usize| {
@@ -101,8 +121,19 @@ fn merge_items(live: Vec<Value>, applied: &[Value], place: Place<'_>, form: Form
 
 fn named(items: Vec<Value>, place: Place<'_>, form: Form<'_>) -> Vec<Item> {
     // A live item without a name cannot be applied to; its index keeps it apart from the others.
-    let name = |i: usize, value: &Value| place.element_of(form, value).unwrap_or_else(|_| format!("i:{i}"));
-    items.into_iter().enumerate().map(|(i, value)| Item { name: name(i, &value), value }).collect()
+    let name = |i: usize, value: &Value| {
+        place
+            .element_of(form, value)
+            .unwrap_or_else(|_| format!("i:{i}"))
+    };
+    items
+        .into_iter()
+        .enumerate()
+        .map(|(i, value)| Item {
+            name: name(i, &value),
+            value,
+        })
+        .collect()
 }
 
 /// Takes the members of `set` out of `value`; a list, map or struct that held nothing else goes with them.
@@ -115,7 +146,9 @@ fn remove_level(value: &mut Value, set: &Map<String, Value>, place: Place<'_>) {
     match value {
         Value::Object(fields) if matches!(form, Form::Fields) => {
             for (key, node) in set {
-                let (Some(name), Some(node)) = (key.strip_prefix("f:"), node.as_object()) else { continue };
+                let (Some(name), Some(node)) = (key.strip_prefix("f:"), node.as_object()) else {
+                    continue;
+                };
                 if is_member(node) {
                     fields.remove(name);
                 } else if let Some(child) = fields.get_mut(name)
@@ -128,13 +161,21 @@ fn remove_level(value: &mut Value, set: &Map<String, Value>, place: Place<'_>) {
                 }
             }
         }
-        Value::Array(items) if matches!(form, Form::Set | Form::Keyed(_)) => items.retain_mut(|item| {
-            let Some(node) = place.element_of(form, item).ok().and_then(|name| set.get(&name)?.as_object()) else { return true };
-            if !is_member(node) {
-                remove_level(item, node, place.items());
-            }
-            !is_member(node)
-        }),
+        Value::Array(items) if matches!(form, Form::Set | Form::Keyed(_)) => {
+            items.retain_mut(|item| {
+                let Some(node) = place
+                    .element_of(form, item)
+                    .ok()
+                    .and_then(|name| set.get(&name)?.as_object())
+                else {
+                    return true;
+                };
+                if !is_member(node) {
+                    remove_level(item, node, place.items());
+                }
+                !is_member(node)
+            })
+        }
         _ => {}
     }
 }
@@ -148,7 +189,9 @@ pub(crate) fn drop_nulls(value: &mut Value, place: Place<'_>) {
             drop_nulls(child, below);
             !child.is_null() || below.keeps_null()
         }),
-        Value::Array(items) if matches!(form, Form::Set | Form::Keyed(_)) => items.iter_mut().for_each(|item| drop_nulls(item, place.items())),
+        Value::Array(items) if matches!(form, Form::Set | Form::Keyed(_)) => items
+            .iter_mut()
+            .for_each(|item| drop_nulls(item, place.items())),
         _ => {}
     }
 }

@@ -17,10 +17,18 @@ pub(crate) struct Changes {
     pub(crate) removed: FieldSet,
 }
 
-/// Struct fields that exist in every upstream object whether set or not (Go values, not pointers),
-/// so that nobody ever adds or removes the field itself.
-const ALWAYS_THERE: [&str; 8] =
-    ["metadata", "spec", "status", "template", "strategy", "updateStrategy", "resources", "jobTemplate"];
+/// Struct fields that are there upstream as soon as their parent is, set or not (Go values, not pointers),
+/// so that nobody adds or removes the field itself while the parent stays.
+const ALWAYS_THERE: [&str; 8] = [
+    "metadata",
+    "spec",
+    "status",
+    "template",
+    "strategy",
+    "updateStrategy",
+    "resources",
+    "jobTemplate",
+];
 
 impl Changes {
     pub(crate) fn is_empty(&self) -> bool {
@@ -44,9 +52,11 @@ impl Changes {
 
     fn absorb(&mut self, key: &dyn Fn() -> String, below: Below) {
         let Below { set, also, within } = below;
-        for (into, within, this) in
-            [(&mut self.added, within.added, Kind::Added), (&mut self.modified, within.modified, Kind::Modified), (&mut self.removed, within.removed, Kind::Removed)]
-        {
+        for (into, within, this) in [
+            (&mut self.added, within.added, Kind::Added),
+            (&mut self.modified, within.modified, Kind::Modified),
+            (&mut self.removed, within.removed, Kind::Removed),
+        ] {
             if let Some(node) = node(set == Some(this) || also == Some(this), within.0) {
                 into.0.insert(key(), node);
             }
@@ -72,22 +82,36 @@ struct Below {
 
 impl Below {
     fn leaf(set: Option<Kind>) -> Self {
-        Below { set, ..Below::default() }
+        Below {
+            set,
+            ..Below::default()
+        }
     }
 }
 
-/// What changed from `old` to `new`.
+/// What changed from `old` (nothing: the object is created) to `new`.
 pub(crate) fn diff(old: Option<&Value>, new: &Value, place: Place<'_>) -> Changes {
-    compare(old, Some(new), place).within
+    compare(Some(old.unwrap_or(&EMPTY)), Some(new), place).within
 }
 
 fn compare(old: Option<&Value>, new: Option<&Value>, place: Place<'_>) -> Below {
     if let (Some(before), Some(after), None) = (old, new, place.kind())
         && before.is_object() != after.is_object()
     {
-        let (gone, came) = (compare(old, None, place).within, compare(None, new, place).within);
-        let within = Changes { added: came.added, modified: FieldSet::new(), removed: gone.removed };
-        return Below { set: Some(Kind::Modified), also: None, within };
+        let (gone, came) = (
+            compare(old, None, place).within,
+            compare(None, new, place).within,
+        );
+        let within = Changes {
+            added: came.added,
+            modified: FieldSet::new(),
+            removed: gone.removed,
+        };
+        return Below {
+            set: Some(Kind::Modified),
+            also: None,
+            within,
+        };
     }
     let form = place.form_of_pair(old, new);
     if matches!(form, Form::Leaf) || (holds_nothing(old) && holds_nothing(new)) {
@@ -107,12 +131,26 @@ fn compare(old: Option<&Value>, new: Option<&Value>, place: Place<'_>) -> Below 
         (Some(_), None) => Some(Kind::Removed),
         _ => None,
     };
-    Below { set, also: None, within }
+    Below {
+        set,
+        also: None,
+        within,
+    }
 }
 
-fn compare_fields(old: Option<&Map<String, Value>>, new: Option<&Map<String, Value>>, place: Place<'_>) -> Changes {
+static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
+
+fn compare_fields(
+    old: Option<&Map<String, Value>>,
+    new: Option<&Map<String, Value>>,
+    place: Place<'_>,
+) -> Changes {
     let mut changes = Changes::default();
-    let (mut old, mut new) = (old.into_iter().flatten().peekable(), new.into_iter().flatten().peekable());
+    let (had_parent, has_parent) = (old.is_some(), new.is_some());
+    let (mut old, mut new) = (
+        old.into_iter().flatten().peekable(),
+        new.into_iter().flatten().peekable(),
+    );
     loop {
         let order = match (old.peek(), new.peek()) {
             (None, None) => return changes,
@@ -120,18 +158,34 @@ fn compare_fields(old: Option<&Map<String, Value>>, new: Option<&Map<String, Val
             (None, Some(_)) => std::cmp::Ordering::Greater,
             (Some((a, _)), Some((b, _))) => a.cmp(b),
         };
-        let (a, b) = (if order.is_le() { old.next() } else { None }, if order.is_ge() { new.next() } else { None });
-        let Some(name) = a.or(b).map(|(name, _)| name) else { return changes };
-        let mut below = compare(a.map(|(_, v)| v), b.map(|(_, v)| v), place.field_or_deduced(name));
-        if below.set.is_some() && !below.within.is_empty() && place.declares(name) && ALWAYS_THERE.contains(&name.as_str()) {
-            below.set = None;
+        let (a, b) = (
+            if order.is_le() { old.next() } else { None },
+            if order.is_ge() { new.next() } else { None },
+        );
+        let Some(name) = a.or(b).map(|(name, _)| name) else {
+            return changes;
+        };
+        let (mut a, mut b) = (a.map(|(_, v)| v), b.map(|(_, v)| v));
+        if (a.is_none() || b.is_none())
+            && ALWAYS_THERE.contains(&name.as_str())
+            && place.declares(name)
+        {
+            a = a.or(had_parent.then_some(&*EMPTY));
+            b = b.or(has_parent.then_some(&*EMPTY));
         }
-        changes.absorb(&|| element::field(name), below);
+        changes.absorb(
+            &|| element::field(name),
+            compare(a, b, place.field_or_deduced(name)),
+        );
     }
 }
 
 /// Items of a list by name. An item without a name, which only a malformed object has, has no owner.
-fn index<'v>(items: &'v [Value], place: Place<'_>, form: Form<'_>) -> BTreeMap<String, Vec<&'v Value>> {
+fn index<'v>(
+    items: &'v [Value],
+    place: Place<'_>,
+    form: Form<'_>,
+) -> BTreeMap<String, Vec<&'v Value>> {
     let mut named = BTreeMap::<String, Vec<&Value>>::new();
     for item in items {
         if let Ok(name) = place.element_of(form, item) {
@@ -166,12 +220,18 @@ fn compare_named(old: &[&Value], new: &[&Value], place: Place<'_>) -> Below {
             Below::leaf((!equal).then_some(Kind::Modified))
         }
         ([_, _, ..], _) => {
-            let mut below = new.first().map(|item| compare(None, Some(item), place.items())).unwrap_or_default();
+            let mut below = new
+                .first()
+                .map(|item| compare(None, Some(item), place.items()))
+                .unwrap_or_default();
             below.also = Some(Kind::Removed);
             below
         }
         (_, [_, _, ..]) => {
-            let mut below = old.first().map(|item| compare(Some(item), None, place.items())).unwrap_or_default();
+            let mut below = old
+                .first()
+                .map(|item| compare(Some(item), None, place.items()))
+                .unwrap_or_default();
             below.also = Some(Kind::Added);
             below
         }
@@ -180,8 +240,17 @@ fn compare_named(old: &[&Value], new: &[&Value], place: Place<'_>) -> Below {
 
 /// Top-level and metadata fields that no manager ever owns; `"."` of metadata included.
 pub(crate) static NEVER_OWNED: LazyLock<FieldSet> = LazyLock::new(|| {
-    const METADATA: [&str; 9] =
-        ["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"];
+    const METADATA: [&str; 9] = [
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "clusterName",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+    ];
     let mut set = FieldSet::of_fields(&[&["apiVersion"], &["kind"], &["metadata"]]);
     for name in METADATA {
         set.insert([element::field("metadata"), element::field(name)]);

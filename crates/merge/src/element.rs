@@ -25,8 +25,15 @@ pub(crate) fn scalar(value: &Value) -> String {
 
 /// An element in its canonical text; `Ok(None)` for a kind of element that a future version may know.
 pub(crate) fn canonical(text: &str) -> Result<Option<String>, String> {
-    let Some((kind, rest)) = text.split_at_checked(2).filter(|(kind, _)| kind.ends_with(':')) else {
-        return Err(if text.len() < 2 { "key must be 2 characters long:".to_owned() } else { format!("missing colon: {text}") });
+    let Some((kind, rest)) = text
+        .split_at_checked(2)
+        .filter(|(kind, _)| kind.ends_with(':'))
+    else {
+        return Err(if text.len() < 2 {
+            "key must be 2 characters long:".to_owned()
+        } else {
+            format!("missing colon: {text}")
+        });
     };
     match kind {
         "f:" => Ok(Some(text.to_owned())),
@@ -35,8 +42,13 @@ pub(crate) fn canonical(text: &str) -> Result<Option<String>, String> {
             Ok(_) => Err(format!("expected an object of key fields in {text}")),
             Err(e) => Err(format!("parsing {text}: {e}")),
         },
-        "v:" => serde_json::from_str::<Value>(rest).map(|v| Some(scalar(&v))).map_err(|e| format!("parsing {text}: {e}")),
-        "i:" => rest.parse::<i64>().map(|i| Some(format!("i:{i}"))).map_err(|e| format!("parsing {text}: {e}")),
+        "v:" => serde_json::from_str::<Value>(rest)
+            .map(|v| Some(scalar(&v)))
+            .map_err(|e| format!("parsing {text}: {e}")),
+        "i:" => rest
+            .parse::<i64>()
+            .map(|i| Some(format!("i:{i}")))
+            .map_err(|e| format!("parsing {text}: {e}")),
         _ => Ok(None),
     }
 }
@@ -47,7 +59,10 @@ pub(crate) fn display(element: &str) -> String {
         Some(("f:", name)) => format!(".{name}"),
         Some(("k:", keys)) => match serde_json::from_str(keys) {
             Ok(Value::Object(keys)) => {
-                let keys: Vec<_> = keys.iter().map(|(name, value)| format!("{name}={}", display_value(value))).collect();
+                let keys: Vec<_> = keys
+                    .iter()
+                    .map(|(name, value)| format!("{name}={}", display_value(value)))
+                    .collect();
                 format!("[{}]", keys.join(","))
             }
             _ => format!("[{keys}]"),

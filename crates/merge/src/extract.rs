@@ -20,7 +20,10 @@ struct Mentioned {
 fn mentioned(value: &Value, place: Place<'_>) -> Mentioned {
     let form = place.form(Some(value));
     match form {
-        Form::Leaf => Mentioned { itself: true, within: Map::new() },
+        Form::Leaf => Mentioned {
+            itself: true,
+            within: Map::new(),
+        },
         Form::Fields => mentioned_fields(value, place),
         Form::Set | Form::Keyed(_) => mentioned_items(value, place, form),
     }
@@ -31,19 +34,30 @@ fn mentioned_fields(value: &Value, place: Place<'_>) -> Mentioned {
     for (name, child) in fields_of(Some(value)).into_iter().flatten() {
         let below = mentioned(child, place.field_or_deduced(name));
         let is_empty = child.is_null() || child.as_object().is_some_and(Map::is_empty);
-        if let Some(node) = node(below.itself || is_empty || !place.declares(name), below.within) {
+        if let Some(node) = node(
+            below.itself || is_empty || !place.declares(name),
+            below.within,
+        ) {
             within.insert(element::field(name), node);
         }
     }
-    Mentioned { itself: false, within }
+    Mentioned {
+        itself: false,
+        within,
+    }
 }
 
 fn mentioned_items(value: &Value, place: Place<'_>, form: Form<'_>) -> Mentioned {
     let mut named = BTreeMap::<String, Option<Mentioned>>::new();
     for item in items_of(Some(value)) {
-        let Ok(name) = place.element_of(form, item) else { continue };
+        let Ok(name) = place.element_of(form, item) else {
+            continue;
+        };
         // Items that share a name are one leaf.
-        named.entry(name).and_modify(|entry| *entry = None).or_insert_with(|| Some(mentioned(item, place.items())));
+        named
+            .entry(name)
+            .and_modify(|entry| *entry = None)
+            .or_insert_with(|| Some(mentioned(item, place.items())));
     }
     let mut within = Map::new();
     for (name, below) in named {
@@ -51,7 +65,10 @@ fn mentioned_items(value: &Value, place: Place<'_>, form: Form<'_>) -> Mentioned
             within.insert(name, node);
         }
     }
-    Mentioned { itself: false, within }
+    Mentioned {
+        itself: false,
+        within,
+    }
 }
 
 /// The set with every declared field on the way to a member added: who owns `.spec.replicas` holds on to `.spec`.
@@ -62,7 +79,9 @@ pub(crate) fn with_named_parents(set: &FieldSet, place: Place<'_>) -> FieldSet {
 fn named_parents(level: &Map<String, Value>, place: Place<'_>) -> Map<String, Value> {
     let mut out = Map::new();
     for (key, child) in level {
-        let (false, Some(child)) = (key == SELF, child.as_object()) else { continue };
+        let (false, Some(child)) = (key == SELF, child.as_object()) else {
+            continue;
+        };
         let (below, declared) = match key.strip_prefix("f:") {
             Some(name) => (place.field_or_deduced(name), place.declares(name)),
             None => (place.items(), false),

@@ -39,15 +39,20 @@ impl FieldSet {
     /// # Errors
     /// When an element or a node is malformed.
     pub fn parse(value: &Value) -> Result<Self, FieldSetError> {
-        let map = value.as_object().ok_or_else(|| FieldSetError::NotAnObject(crate::value::go_type(value)))?;
+        let map = value
+            .as_object()
+            .ok_or_else(|| FieldSetError::NotAnObject(crate::value::go_type(value)))?;
         let mut out = Map::new();
         for (key, child) in map {
             if key == SELF {
                 continue;
             }
-            let Some(key) = element::canonical(key).map_err(FieldSetError::Element)? else { continue };
+            let Some(key) = element::canonical(key).map_err(FieldSetError::Element)? else {
+                continue;
+            };
             let grandchildren = Self::parse(child)?.0;
-            let member = child.as_object().is_none_or(|c| c.contains_key(SELF)) || grandchildren.is_empty();
+            let member =
+                child.as_object().is_none_or(|c| c.contains_key(SELF)) || grandchildren.is_empty();
             union_node(&mut out, key, member, grandchildren);
         }
         Ok(Self(out))
@@ -76,7 +81,10 @@ impl FieldSet {
         while let Some(element) = path.next() {
             let is_last = path.peek().is_none();
             let is_new = !at.contains_key(&element);
-            let node = object_mut(at.entry(element).or_insert_with(|| Value::Object(Map::new())));
+            let node = object_mut(
+                at.entry(element)
+                    .or_insert_with(|| Value::Object(Map::new())),
+            );
             if is_last {
                 if !is_new && !node.is_empty() {
                     node.insert(SELF.into(), Value::Object(Map::new()));
@@ -101,7 +109,8 @@ impl FieldSet {
     }
 
     fn descend<'e>(&self, path: impl IntoIterator<Item = &'e str>) -> Option<&Map<String, Value>> {
-        path.into_iter().try_fold(&self.0, |at, element| at.get(element)?.as_object())
+        path.into_iter()
+            .try_fold(&self.0, |at, element| at.get(element)?.as_object())
     }
 
     /// Adds all of `other`.
@@ -175,7 +184,12 @@ pub(crate) fn node(member: bool, mut children: Map<String, Value>) -> Option<Val
 }
 
 /// Adds a node to a level, uniting it with one that is there.
-pub(crate) fn union_node(level: &mut Map<String, Value>, key: String, member: bool, children: Map<String, Value>) {
+pub(crate) fn union_node(
+    level: &mut Map<String, Value>,
+    key: String,
+    member: bool,
+    children: Map<String, Value>,
+) {
     match level.get_mut(&key) {
         Some(present) => {
             let present = object_mut(present);
@@ -217,7 +231,9 @@ fn subtract_maps(from: &mut Map<String, Value>, what: &Map<String, Value>) {
         if key == SELF {
             continue;
         }
-        let (Some(present), Some(removed)) = (from.get_mut(key), removed.as_object()) else { continue };
+        let (Some(present), Some(removed)) = (from.get_mut(key), removed.as_object()) else {
+            continue;
+        };
         let present = object_mut(present);
         let stays_member = is_member(present) && !is_member(removed);
         present.remove(SELF);
@@ -231,7 +247,9 @@ fn subtract_trees(from: &mut Map<String, Value>, what: &Map<String, Value>) {
         if key == SELF {
             continue;
         }
-        let (Some(present), Some(removed)) = (from.get_mut(key), removed.as_object()) else { continue };
+        let (Some(present), Some(removed)) = (from.get_mut(key), removed.as_object()) else {
+            continue;
+        };
         if is_member(removed) {
             from.remove(key);
             continue;
@@ -246,7 +264,9 @@ fn subtract_trees(from: &mut Map<String, Value>, what: &Map<String, Value>) {
 
 /// Restores the canonical form of a node whose `"."` was taken out while its children changed.
 fn settle(level: &mut Map<String, Value>, key: &str, member: bool) {
-    let Some(present) = level.get_mut(key).map(object_mut) else { return };
+    let Some(present) = level.get_mut(key).map(object_mut) else {
+        return;
+    };
     match (present.is_empty(), member) {
         (true, false) => {
             level.remove(key);
@@ -265,7 +285,9 @@ fn intersect_maps(a: &Map<String, Value>, b: &Map<String, Value>) -> Map<String,
         if key == SELF {
             continue;
         }
-        let (Some(x), Some(y)) = (x.as_object(), many.get(key).and_then(Value::as_object)) else { continue };
+        let (Some(x), Some(y)) = (x.as_object(), many.get(key).and_then(Value::as_object)) else {
+            continue;
+        };
         if let Some(node) = node(is_member(x) && is_member(y), intersect_maps(x, y)) {
             out.insert(key.clone(), node);
         }
@@ -274,7 +296,12 @@ fn intersect_maps(a: &Map<String, Value>, b: &Map<String, Value>) -> Map<String,
 }
 
 fn collect_paths(level: &Map<String, Value>, prefix: &str, out: &mut Vec<String>) {
-    let nodes = || level.iter().filter(|(key, _)| *key != SELF).filter_map(|(key, node)| Some((key, node.as_object()?)));
+    let nodes = || {
+        level
+            .iter()
+            .filter(|(key, _)| *key != SELF)
+            .filter_map(|(key, node)| Some((key, node.as_object()?)))
+    };
     for (key, _) in nodes().filter(|(_, node)| is_member(node)) {
         out.push(format!("{prefix}{}", element::display(key)));
     }

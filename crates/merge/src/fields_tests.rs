@@ -17,17 +17,36 @@ fn parsing_brings_sets_into_canonical_form() {
         "x:from-the-future": {"f:a": {}},
         "f:a": {"f:c": {}},
     }));
-    insta::assert_snapshot!(parsed.to_value(), @"");
-    insta::assert_snapshot!(parsed.paths().join("\n"), @"");
+    insta::assert_snapshot!(parsed.to_value(), @r#"{"f:a":{"f:c":{}},"f:b":{},"i:3":{},"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:name":{}},"v:\"x\"":{}}"#);
+    insta::assert_snapshot!(parsed.paths().join("\n"), @r#"
+        .b
+        [3]
+        [containerPort=80,protocol="TCP"]
+        [="x"]
+        .a.c
+        [containerPort=80,protocol="TCP"].name
+        "#);
 }
 
 #[test]
 fn malformed_sets_are_refused() {
-    let message = |value: Value| FieldSet::parse(&value).expect_err("must be refused").to_string();
+    let message = |value: Value| {
+        FieldSet::parse(&value)
+            .expect_err("must be refused")
+            .to_string()
+    };
     insta::assert_snapshot!(
         [message(json!([])), message(json!({"f": {}})), message(json!({"spec": {}})), message(json!({"k:x": {}})), message(json!({"k:[1]": {}})), message(json!({"i:x": {}})), message(json!({"f:a": 1}))]
             .join("\n"),
-        @""
+        @r#"
+        expected an object in fieldsV1, got []interface {}
+        parsing key as path element: key must be 2 characters long:
+        parsing key as path element: missing colon: spec
+        parsing key as path element: parsing k:x: expected value at line 1 column 1
+        parsing key as path element: expected an object of key fields in k:[1]
+        parsing key as path element: parsing i:x: invalid digit found in string
+        expected an object in fieldsV1, got int64
+        "#
     );
 }
 
@@ -35,7 +54,10 @@ fn malformed_sets_are_refused() {
 fn difference_keeps_children_and_recursive_difference_does_not() {
     let owned = set(json!({"f:a": {".": {}, "f:b": {}}, "f:c": {"f:d": {}, "f:e": {}}}));
     let parents = FieldSet::of_fields(&[&["a"], &["c", "d"]]);
-    assert_eq!(owned.difference(&parents), set(json!({"f:a": {"f:b": {}}, "f:c": {"f:e": {}}})));
+    assert_eq!(
+        owned.difference(&parents),
+        set(json!({"f:a": {"f:b": {}}, "f:c": {"f:e": {}}}))
+    );
     let mut rest = owned.clone();
     rest.subtract_recursive(&parents);
     assert_eq!(rest, set(json!({"f:c": {"f:e": {}}})));
@@ -108,5 +130,8 @@ proptest! {
 
 #[test]
 fn a_node_that_only_marks_itself_is_a_leaf() {
-    assert_eq!(set(json!({"f:a": {".": {}}})).0, Map::from_iter([("f:a".to_owned(), json!({}))]));
+    assert_eq!(
+        set(json!({"f:a": {".": {}}})).0,
+        Map::from_iter([("f:a".to_owned(), json!({}))])
+    );
 }

@@ -37,12 +37,21 @@ use JsonPatchError::{Malformed, NotApplicable, TestFailed};
 /// # Errors
 /// See [`JsonPatchError`].
 pub fn apply(doc: &mut Value, patch: &Value) -> Result<(), JsonPatchError> {
-    let ops = patch.as_array().ok_or_else(|| Malformed("error decoding patch: a JSON patch must be an array of operations".into()))?;
+    let ops = patch.as_array().ok_or_else(|| {
+        Malformed("error decoding patch: a JSON patch must be an array of operations".into())
+    })?;
     if ops.len() > MAX_OPERATIONS {
         return Err(JsonPatchError::TooManyOperations(ops.len()));
     }
-    let ops = ops.iter().enumerate().map(|(i, op)| Operation::decode(i, op)).collect::<Result<Vec<_>, _>>()?;
-    let mut budget = Budget { copied_bytes: 0, work: 0 };
+    let ops = ops
+        .iter()
+        .enumerate()
+        .map(|(i, op)| Operation::decode(i, op))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut budget = Budget {
+        copied_bytes: 0,
+        work: 0,
+    };
     ops.into_iter().try_for_each(|op| op.run(doc, &mut budget))
 }
 
@@ -66,7 +75,9 @@ impl Budget {
     fn work(&mut self, values: usize) -> Result<(), JsonPatchError> {
         self.work += values;
         if self.work > MAX_WORK {
-            return Err(NotApplicable(format!("the operations of the patch visit more than {MAX_WORK} values; send smaller patches")));
+            return Err(NotApplicable(format!(
+                "the operations of the patch visit more than {MAX_WORK} values; send smaller patches"
+            )));
         }
         Ok(())
     }
@@ -76,14 +87,24 @@ enum Operation<'p> {
     Add(Pointer<'p>, &'p Value),
     Remove(Pointer<'p>),
     Replace(Pointer<'p>, &'p Value),
-    Move { from: Pointer<'p>, path: Pointer<'p> },
-    Copy { from: Pointer<'p>, path: Pointer<'p> },
+    Move {
+        from: Pointer<'p>,
+        path: Pointer<'p>,
+    },
+    Copy {
+        from: Pointer<'p>,
+        path: Pointer<'p>,
+    },
     Test(Pointer<'p>, &'p Value),
 }
 
 impl<'p> Operation<'p> {
     fn decode(index: usize, op: &'p Value) -> Result<Self, JsonPatchError> {
-        let op = op.as_object().ok_or_else(|| Malformed(format!("error decoding patch: operation {index} is not an object")))?;
+        let op = op.as_object().ok_or_else(|| {
+            Malformed(format!(
+                "error decoding patch: operation {index} is not an object"
+            ))
+        })?;
         let path = || Pointer::decode(index, op, "path");
         let from = || Pointer::decode(index, op, "from");
         // Upstream reads a missing value as null.
@@ -92,8 +113,14 @@ impl<'p> Operation<'p> {
             Some("add") => Operation::Add(path()?, value),
             Some("remove") => Operation::Remove(path()?),
             Some("replace") => Operation::Replace(path()?, value),
-            Some("move") => Operation::Move { from: from()?, path: path()? },
-            Some("copy") => Operation::Copy { from: from()?, path: path()? },
+            Some("move") => Operation::Move {
+                from: from()?,
+                path: path()?,
+            },
+            Some("copy") => Operation::Copy {
+                from: from()?,
+                path: path()?,
+            },
             Some("test") => Operation::Test(path()?, value),
             Some(other) => return Err(NotApplicable(format!("Unexpected kind: {other}"))),
             None => return Err(NotApplicable("Unexpected kind: unknown".into())),
@@ -106,13 +133,18 @@ impl<'p> Operation<'p> {
             Operation::Remove(path) => remove(doc, &path, budget).map(drop),
             Operation::Replace(path, value) => {
                 path.allows(value, budget)?;
-                let slot = path.find_mut(doc).ok_or_else(|| missing("replace", path.text))?;
+                let slot = path
+                    .find_mut(doc)
+                    .ok_or_else(|| missing("replace", path.text))?;
                 *slot = value.clone();
                 Ok(())
             }
             Operation::Move { from, path } => {
                 if path.is_inside(&from) {
-                    return Err(NotApplicable(format!("move operation does not apply: {} lies inside {}", path.text, from.text)));
+                    return Err(NotApplicable(format!(
+                        "move operation does not apply: {} lies inside {}",
+                        path.text, from.text
+                    )));
                 }
                 let value = remove(doc, &from, budget)?;
                 add(doc, &path, value, budget)
@@ -128,13 +160,22 @@ impl<'p> Operation<'p> {
                 // As upstream: a field that is not there equals null.
                 let actual = path.find(doc).unwrap_or(&Value::Null);
                 budget.work(Size::of(expected).values)?;
-                if crate::value::same(actual, expected) { Ok(()) } else { Err(TestFailed(path.text.to_owned())) }
+                if crate::value::same(actual, expected) {
+                    Ok(())
+                } else {
+                    Err(TestFailed(path.text.to_owned()))
+                }
             }
         }
     }
 }
 
-fn add(doc: &mut Value, path: &Pointer<'_>, value: Value, budget: &mut Budget) -> Result<(), JsonPatchError> {
+fn add(
+    doc: &mut Value,
+    path: &Pointer<'_>,
+    value: Value,
+    budget: &mut Budget,
+) -> Result<(), JsonPatchError> {
     path.allows(&value, budget)?;
     let Some((last, parents)) = path.tokens.split_last() else {
         *doc = value;
@@ -145,7 +186,11 @@ fn add(doc: &mut Value, path: &Pointer<'_>, value: Value, budget: &mut Budget) -
             map.insert(last.clone(), value);
         }
         Some(Value::Array(items)) => {
-            let index = if last == "-" { items.len() } else { array_index(last, items.len() + 1).ok_or_else(|| bad_index("add", path.text))? };
+            let index = if last == "-" {
+                items.len()
+            } else {
+                array_index(last, items.len() + 1).ok_or_else(|| bad_index("add", path.text))?
+            };
             budget.work(items.len() - index)?;
             items.insert(index, value);
         }
@@ -154,12 +199,19 @@ fn add(doc: &mut Value, path: &Pointer<'_>, value: Value, budget: &mut Budget) -
     Ok(())
 }
 
-fn remove(doc: &mut Value, path: &Pointer<'_>, budget: &mut Budget) -> Result<Value, JsonPatchError> {
-    let (last, parents) = path.tokens.split_last().ok_or_else(|| NotApplicable("remove operation does not apply: cannot remove the whole object".into()))?;
+fn remove(
+    doc: &mut Value,
+    path: &Pointer<'_>,
+    budget: &mut Budget,
+) -> Result<Value, JsonPatchError> {
+    let (last, parents) = path.tokens.split_last().ok_or_else(|| {
+        NotApplicable("remove operation does not apply: cannot remove the whole object".into())
+    })?;
     match find_mut(doc, parents) {
         Some(Value::Object(map)) => map.remove(last).ok_or_else(|| missing("remove", path.text)),
         Some(Value::Array(items)) => {
-            let index = array_index(last, items.len()).ok_or_else(|| bad_index("remove", path.text))?;
+            let index =
+                array_index(last, items.len()).ok_or_else(|| bad_index("remove", path.text))?;
             budget.work(items.len() - index)?;
             Ok(items.remove(index))
         }
@@ -168,11 +220,15 @@ fn remove(doc: &mut Value, path: &Pointer<'_>, budget: &mut Budget) -> Result<Va
 }
 
 fn missing(op: &str, path: &str) -> JsonPatchError {
-    NotApplicable(format!("{op} operation does not apply: doc is missing path: {path}: missing value"))
+    NotApplicable(format!(
+        "{op} operation does not apply: doc is missing path: {path}: missing value"
+    ))
 }
 
 fn bad_index(op: &str, path: &str) -> JsonPatchError {
-    NotApplicable(format!("{op} operation does not apply: {path}: invalid array index"))
+    NotApplicable(format!(
+        "{op} operation does not apply: {path}: invalid array index"
+    ))
 }
 
 struct Pointer<'p> {
@@ -181,16 +237,34 @@ struct Pointer<'p> {
 }
 
 impl<'p> Pointer<'p> {
-    fn decode(index: usize, op: &'p Map<String, Value>, member: &str) -> Result<Self, JsonPatchError> {
-        let text = op
-            .get(member)
-            .and_then(Value::as_str)
-            .ok_or_else(|| NotApplicable(format!("operation {index} failed to decode {member}: missing value")))?;
+    fn decode(
+        index: usize,
+        op: &'p Map<String, Value>,
+        member: &str,
+    ) -> Result<Self, JsonPatchError> {
+        let text = op.get(member).and_then(Value::as_str).ok_or_else(|| {
+            NotApplicable(format!(
+                "operation {index} failed to decode {member}: missing value"
+            ))
+        })?;
         if text.is_empty() {
-            return Ok(Pointer { text, tokens: Vec::new() });
+            return Ok(Pointer {
+                text,
+                tokens: Vec::new(),
+            });
         }
-        let rest = text.strip_prefix('/').ok_or_else(|| NotApplicable(format!("operation {index}: {member} {text:?} must be empty or start with \"/\"")))?;
-        Ok(Pointer { text, tokens: rest.split('/').map(|t| t.replace("~1", "/").replace("~0", "~")).collect() })
+        let rest = text.strip_prefix('/').ok_or_else(|| {
+            NotApplicable(format!(
+                "operation {index}: {member} {text:?} must be empty or start with \"/\""
+            ))
+        })?;
+        Ok(Pointer {
+            text,
+            tokens: rest
+                .split('/')
+                .map(|t| t.replace("~1", "/").replace("~0", "~"))
+                .collect(),
+        })
     }
 
     fn find<'d>(&self, doc: &'d Value) -> Option<&'d Value> {
@@ -214,7 +288,10 @@ impl<'p> Pointer<'p> {
         let size = Size::of(value);
         budget.work(size.values)?;
         if self.tokens.len() + size.depth > MAX_DEPTH {
-            return Err(NotApplicable(format!("{}: the value would nest deeper than {MAX_DEPTH} levels", self.text)));
+            return Err(NotApplicable(format!(
+                "{}: the value would nest deeper than {MAX_DEPTH} levels",
+                self.text
+            )));
         }
         Ok(())
     }
@@ -248,7 +325,11 @@ struct Size {
 
 impl Size {
     fn of(value: &Value) -> Size {
-        let mut size = Size { depth: 0, values: 1, bytes: 2 };
+        let mut size = Size {
+            depth: 0,
+            values: 1,
+            bytes: 2,
+        };
         let mut grow = |child: &Value, key_bytes: usize| {
             let child = Size::of(child);
             size.depth = size.depth.max(child.depth);
@@ -258,8 +339,20 @@ impl Size {
         match value {
             Value::Object(map) => map.iter().for_each(|(k, v)| grow(v, k.len() + 4)),
             Value::Array(items) => items.iter().for_each(|v| grow(v, 1)),
-            Value::String(s) => return Size { depth: 0, values: 1, bytes: s.len() + 2 },
-            _ => return Size { depth: 0, values: 1, bytes: 8 },
+            Value::String(s) => {
+                return Size {
+                    depth: 0,
+                    values: 1,
+                    bytes: s.len() + 2,
+                };
+            }
+            _ => {
+                return Size {
+                    depth: 0,
+                    values: 1,
+                    bytes: 8,
+                };
+            }
         }
         size.depth += 1;
         size

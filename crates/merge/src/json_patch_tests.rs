@@ -3,31 +3,85 @@ use super::{JsonPatchError, MAX_OPERATIONS, apply};
 use serde_json::{Value, json};
 
 fn patched(mut doc: Value, patch: Value) -> Result<Value, String> {
-    apply(&mut doc, &patch).map(|()| doc).map_err(|e| e.to_string())
+    apply(&mut doc, &patch)
+        .map(|()| doc)
+        .map_err(|e| e.to_string())
 }
 
 #[test]
 fn operations_follow_rfc_6902() {
     for (doc, patch, want) in [
-        (json!({"foo":"bar"}), json!([{"op":"add","path":"/baz","value":"qux"}]), json!({"baz":"qux","foo":"bar"})),
-        (json!({"foo":["bar","baz"]}), json!([{"op":"add","path":"/foo/1","value":"qux"}]), json!({"foo":["bar","qux","baz"]})),
-        (json!({"foo":["bar"]}), json!([{"op":"add","path":"/foo/-","value":["abc"]}]), json!({"foo":["bar",["abc"]]})),
-        (json!({"baz":"qux","foo":"bar"}), json!([{"op":"remove","path":"/baz"}]), json!({"foo":"bar"})),
-        (json!({"foo":["bar","qux","baz"]}), json!([{"op":"remove","path":"/foo/1"}]), json!({"foo":["bar","baz"]})),
-        (json!({"foo":["a","b"]}), json!([{"op":"remove","path":"/foo/-1"}]), json!({"foo":["a"]})),
-        (json!({"baz":"qux"}), json!([{"op":"replace","path":"/baz","value":"boo"}]), json!({"baz":"boo"})),
+        (
+            json!({"foo":"bar"}),
+            json!([{"op":"add","path":"/baz","value":"qux"}]),
+            json!({"baz":"qux","foo":"bar"}),
+        ),
+        (
+            json!({"foo":["bar","baz"]}),
+            json!([{"op":"add","path":"/foo/1","value":"qux"}]),
+            json!({"foo":["bar","qux","baz"]}),
+        ),
+        (
+            json!({"foo":["bar"]}),
+            json!([{"op":"add","path":"/foo/-","value":["abc"]}]),
+            json!({"foo":["bar",["abc"]]}),
+        ),
+        (
+            json!({"baz":"qux","foo":"bar"}),
+            json!([{"op":"remove","path":"/baz"}]),
+            json!({"foo":"bar"}),
+        ),
+        (
+            json!({"foo":["bar","qux","baz"]}),
+            json!([{"op":"remove","path":"/foo/1"}]),
+            json!({"foo":["bar","baz"]}),
+        ),
+        (
+            json!({"foo":["a","b"]}),
+            json!([{"op":"remove","path":"/foo/-1"}]),
+            json!({"foo":["a"]}),
+        ),
+        (
+            json!({"baz":"qux"}),
+            json!([{"op":"replace","path":"/baz","value":"boo"}]),
+            json!({"baz":"boo"}),
+        ),
         (
             json!({"foo":{"bar":"baz","waldo":"fred"},"qux":{"corge":"grault"}}),
             json!([{"op":"move","from":"/foo/waldo","path":"/qux/thud"}]),
             json!({"foo":{"bar":"baz"},"qux":{"corge":"grault","thud":"fred"}}),
         ),
-        (json!({"foo":["all","grass","cows","eat"]}), json!([{"op":"move","from":"/foo/1","path":"/foo/3"}]), json!({"foo":["all","cows","eat","grass"]})),
-        (json!({"a":{"b":1}}), json!([{"op":"copy","from":"/a","path":"/c"}]), json!({"a":{"b":1},"c":{"b":1}})),
-        (json!({"a/b":1,"m~n":2}), json!([{"op":"test","path":"/a~1b","value":1},{"op":"test","path":"/m~0n","value":2}]), json!({"a/b":1,"m~n":2})),
-        (json!({"a":1}), json!([{"op":"test","path":"/nope"}]), json!({"a":1})),
-        (json!({"a":1}), json!([{"op":"replace","path":"","value":{"b":2}}]), json!({"b":2})),
+        (
+            json!({"foo":["all","grass","cows","eat"]}),
+            json!([{"op":"move","from":"/foo/1","path":"/foo/3"}]),
+            json!({"foo":["all","cows","eat","grass"]}),
+        ),
+        (
+            json!({"a":{"b":1}}),
+            json!([{"op":"copy","from":"/a","path":"/c"}]),
+            json!({"a":{"b":1},"c":{"b":1}}),
+        ),
+        (
+            json!({"a/b":1,"m~n":2}),
+            json!([{"op":"test","path":"/a~1b","value":1},{"op":"test","path":"/m~0n","value":2}]),
+            json!({"a/b":1,"m~n":2}),
+        ),
+        (
+            json!({"a":1}),
+            json!([{"op":"test","path":"/nope"}]),
+            json!({"a":1}),
+        ),
+        (
+            json!({"a":1}),
+            json!([{"op":"replace","path":"","value":{"b":2}}]),
+            json!({"b":2}),
+        ),
     ] {
-        assert_eq!(patched(doc.clone(), patch.clone()), Ok(want), "{doc} + {patch}");
+        assert_eq!(
+            patched(doc.clone(), patch.clone()),
+            Ok(want),
+            "{doc} + {patch}"
+        );
     }
 }
 
@@ -51,30 +105,70 @@ fn what_cannot_be_done_says_why() {
         message(json!([{"op":"move","from":"/bar","path":"/bar/y"}])),
         message(json!([{"op":"copy","from":"/no","path":"/y"}])),
         message(json!([{"op":"test","path":"/bar/x","value":2}])),
-    ].join("\n"), @"");
+    ].join("\n"), @r#"
+        error decoding patch: a JSON patch must be an array of operations
+        error decoding patch: operation 0 is not an object
+        Unexpected kind: frob
+        operation 0 failed to decode path: missing value
+        operation 0: path "foo" must be empty or start with "/"
+        add operation does not apply: doc is missing path: /no/x: missing value
+        add operation does not apply: /foo/2: invalid array index
+        add operation does not apply: /foo/x: invalid array index
+        remove operation does not apply: doc is missing path: /no: missing value
+        remove operation does not apply: /foo/1: invalid array index
+        remove operation does not apply: cannot remove the whole object
+        replace operation does not apply: doc is missing path: /no: missing value
+        move operation does not apply: /bar/y lies inside /bar
+        copy operation does not apply: doc is missing path: /no: missing value
+        testing value /bar/x failed: test failed
+        "#);
 }
 
 #[test]
 fn a_failed_test_is_told_apart() {
     let mut doc = json!({"a":1});
-    let error = apply(&mut doc, &json!([{"op":"test","path":"/a","value":2}])).expect_err("must fail");
+    let error =
+        apply(&mut doc, &json!([{"op":"test","path":"/a","value":2}])).expect_err("must fail");
     assert_eq!(error, JsonPatchError::TestFailed("/a".into()));
 }
 
 #[test]
 fn operations_copies_and_depth_are_bounded() {
     let many = Value::Array(vec![json!({"op":"test","path":"/no"}); MAX_OPERATIONS + 1]);
-    assert_eq!(patched(json!({}), many).expect_err("too many"), "The allowed maximum operations in a JSON patch is 10000, got 10001");
+    assert_eq!(
+        patched(json!({}), many).expect_err("too many"),
+        "The allowed maximum operations in a JSON patch is 10000, got 10001"
+    );
 
-    let doubling = Value::Array((0..60).flat_map(|i| [json!({"op":"copy","from":"/a","path":format!("/b{i}")}), json!({"op":"copy","from":"","path":"/a"})]).collect());
+    let doubling = Value::Array(
+        (0..60)
+            .flat_map(|i| {
+                [
+                    json!({"op":"copy","from":"/a","path":format!("/b{i}")}),
+                    json!({"op":"copy","from":"","path":"/a"}),
+                ]
+            })
+            .collect(),
+    );
     let error = patched(json!({"a":"x".repeat(1000)}), doubling).expect_err("growth is bounded");
-    assert!(error.contains("accumulated size increase") || error.contains("nest deeper"), "{error}");
+    assert!(
+        error.contains("accumulated size increase") || error.contains("nest deeper"),
+        "{error}"
+    );
 
-    let wide = Value::Array((0..10_000).map(|i| json!({"op":"copy","from":"/a","path":format!("/b{i}")})).collect());
+    let wide = Value::Array(
+        (0..10_000)
+            .map(|i| json!({"op":"copy","from":"/a","path":format!("/b{i}")}))
+            .collect(),
+    );
     let error = patched(json!({"a":"x".repeat(1000)}), wide).expect_err("growth is bounded");
     assert!(error.contains("exceeding the limit 3145728"), "{error}");
 
-    let deepening = Value::Array((1..200).map(|i| json!({"op":"add","path":"/a".repeat(i),"value":{}})).collect());
+    let deepening = Value::Array(
+        (1..200)
+            .map(|i| json!({"op":"add","path":"/a".repeat(i),"value":{}}))
+            .collect(),
+    );
     let error = patched(json!({}), deepening).expect_err("depth is bounded");
     assert!(error.contains("deeper than 128"), "{error}");
 }

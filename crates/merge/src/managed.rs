@@ -7,7 +7,15 @@ use serde_json::{Map, Value, json};
 /// Most entries of operation Update; older ones are united under [`ANCIENT`].
 const MAX_UPDATE_ENTRIES: usize = 10;
 const ANCIENT: &str = "ancient-changes";
-const MEMBERS: [&str; 7] = ["manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource"];
+const MEMBERS: [&str; 7] = [
+    "manager",
+    "operation",
+    "apiVersion",
+    "time",
+    "fieldsType",
+    "fieldsV1",
+    "subresource",
+];
 
 pub(crate) const APPLY: &str = "Apply";
 pub(crate) const UPDATE: &str = "Update";
@@ -28,7 +36,11 @@ impl<'a> ManagerId<'a> {
 
     /// The name that is recorded.
     pub(crate) fn recorded(&self) -> &'a str {
-        if self.name.is_empty() { "unknown" } else { self.name }
+        if self.name.is_empty() {
+            "unknown"
+        } else {
+            self.name
+        }
     }
 }
 
@@ -51,7 +63,10 @@ impl Entry {
     }
 
     fn text(&self, member: &str) -> &str {
-        self.0.get(member).and_then(Value::as_str).unwrap_or_default()
+        self.0
+            .get(member)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     pub(crate) fn manager(&self) -> &str {
@@ -87,13 +102,22 @@ impl Entry {
     }
 
     fn same_owner(&self, other: &Entry) -> bool {
-        let id = ManagerId { name: other.manager(), api_version: other.api_version(), subresource: other.subresource() };
+        let id = ManagerId {
+            name: other.manager(),
+            api_version: other.api_version(),
+            subresource: other.subresource(),
+        };
         self.is_of(&id, other.operation())
     }
 
     /// The set, taken out for changing; [`Entry::put_fields`] brings it back.
     pub(crate) fn take_fields(&mut self) -> FieldSet {
-        FieldSet(self.0.get_mut("fieldsV1").map(|v| std::mem::take(object_mut(v))).unwrap_or_default())
+        FieldSet(
+            self.0
+                .get_mut("fieldsV1")
+                .map(|v| std::mem::take(object_mut(v)))
+                .unwrap_or_default(),
+        )
     }
 
     pub(crate) fn put_fields(&mut self, fields: FieldSet) {
@@ -101,17 +125,34 @@ impl Entry {
     }
 
     pub(crate) fn fields(&self) -> FieldSet {
-        FieldSet(self.0.get("fieldsV1").and_then(Value::as_object).cloned().unwrap_or_default())
+        FieldSet(
+            self.0
+                .get("fieldsV1")
+                .and_then(Value::as_object)
+                .cloned()
+                .unwrap_or_default(),
+        )
     }
 
     fn owns_nothing(&self) -> bool {
-        self.0.get("fieldsV1").and_then(Value::as_object).is_none_or(Map::is_empty)
+        self.0
+            .get("fieldsV1")
+            .and_then(Value::as_object)
+            .is_none_or(Map::is_empty)
     }
 
     /// Reads an entry that a client sent: known members only, canonical fields.
     fn decode(index: usize, entry: &Value) -> Result<Entry, String> {
-        let given = entry.as_object().ok_or_else(|| format!("managed fields entry {index} is not an object"))?;
-        let mut entry = Entry(given.iter().filter(|(k, v)| MEMBERS.contains(&k.as_str()) && !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect());
+        let given = entry
+            .as_object()
+            .ok_or_else(|| format!("managed fields entry {index} is not an object"))?;
+        let mut entry = Entry(
+            given
+                .iter()
+                .filter(|(k, v)| MEMBERS.contains(&k.as_str()) && !v.is_null())
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+        );
         if ![APPLY, UPDATE].contains(&entry.operation()) {
             return Err("operation must be `Apply` or `Update`".into());
         }
@@ -120,11 +161,24 @@ impl Entry {
         }
         match entry.text("fieldsType") {
             "FieldsV1" => {}
-            "" => return Err(format!("missing fieldsType in managed fields entry {index}")),
-            other => return Err(format!("invalid fieldsType {other:?} in managed fields entry {index}")),
+            "" => {
+                return Err(format!(
+                    "missing fieldsType in managed fields entry {index}"
+                ));
+            }
+            other => {
+                return Err(format!(
+                    "invalid fieldsType {other:?} in managed fields entry {index}"
+                ));
+            }
         }
-        let fields = entry.0.get("fieldsV1").map_or_else(|| Ok(FieldSet::new()), FieldSet::parse);
-        entry.put_fields(fields.map_err(|e| format!("managed fields entry {index}: error decoding set: {e}"))?);
+        let fields = entry
+            .0
+            .get("fieldsV1")
+            .map_or_else(|| Ok(FieldSet::new()), FieldSet::parse);
+        entry.put_fields(
+            fields.map_err(|e| format!("managed fields entry {index}: error decoding set: {e}"))?,
+        );
         if entry.subresource().is_empty() {
             entry.0.remove("subresource");
         }
@@ -139,8 +193,16 @@ pub(crate) struct Managed(Vec<Entry>);
 impl Managed {
     /// Entries that this server stored: taken as they are.
     pub(crate) fn stored(list: Value) -> Self {
-        let Value::Array(list) = list else { return Self::default() };
-        let entry = |v| if let Value::Object(entry) = v { Some(Entry(entry)) } else { None };
+        let Value::Array(list) = list else {
+            return Self::default();
+        };
+        let entry = |v| {
+            if let Value::Object(entry) = v {
+                Some(Entry(entry))
+            } else {
+                None
+            }
+        };
         Managed(list.into_iter().filter_map(entry).collect())
     }
 
@@ -182,7 +244,11 @@ impl Managed {
     }
 
     /// All entries but this owner's.
-    pub(crate) fn others<'m>(&'m self, id: &'m ManagerId<'_>, operation: &'m str) -> impl Iterator<Item = &'m Entry> {
+    pub(crate) fn others<'m>(
+        &'m self,
+        id: &'m ManagerId<'_>,
+        operation: &'m str,
+    ) -> impl Iterator<Item = &'m Entry> {
         self.0.iter().filter(move |e| !e.is_of(id, operation))
     }
 
@@ -218,13 +284,17 @@ impl Managed {
         if updates <= MAX_UPDATE_ENTRIES {
             return;
         }
-        let (mut old, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(|e| e.operation() == UPDATE);
+        let (mut old, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0)
+            .into_iter()
+            .partition(|e| e.operation() == UPDATE);
         old.sort_by(|a, b| (a.time(), a.manager()).cmp(&(b.time(), b.manager())));
         self.0 = rest;
         // For each version, the entry that collects: first the oldest itself, from the second on the bucket.
         let mut kept: Vec<Entry> = Vec::with_capacity(MAX_UPDATE_ENTRIES);
         for mut entry in old {
-            let bucket = kept.iter_mut().find(|k| k.api_version() == entry.api_version());
+            let bucket = kept
+                .iter_mut()
+                .find(|k| k.api_version() == entry.api_version());
             match bucket {
                 Some(bucket) if updates > MAX_UPDATE_ENTRIES => {
                     let mut fields = bucket.take_fields();
@@ -250,13 +320,21 @@ impl Managed {
             return None;
         }
         self.0.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
-        Some(Value::Array(self.0.into_iter().map(|e| Value::Object(e.0)).collect()))
+        Some(Value::Array(
+            self.0.into_iter().map(|e| Value::Object(e.0)).collect(),
+        ))
     }
 }
 
 impl Entry {
     fn sort_key(&self) -> [&str; 5] {
-        [self.operation(), self.time(), self.manager(), self.api_version(), self.subresource()]
+        [
+            self.operation(),
+            self.time(),
+            self.manager(),
+            self.api_version(),
+            self.subresource(),
+        ]
     }
 }
 
@@ -267,7 +345,11 @@ pub(crate) fn listed(object: &Value) -> Option<&Vec<Value>> {
 
 /// Takes the entries out of an object.
 pub(crate) fn take(object: &mut Value) -> Value {
-    object.get_mut("metadata").and_then(Value::as_object_mut).and_then(|m| m.remove("managedFields")).unwrap_or(Value::Null)
+    object
+        .get_mut("metadata")
+        .and_then(Value::as_object_mut)
+        .and_then(|m| m.remove("managedFields"))
+        .unwrap_or(Value::Null)
 }
 
 /// Puts entries into an object.
@@ -275,7 +357,8 @@ pub(crate) fn put(object: &mut Value, managed: Managed) {
     if let Some(list) = managed.encode()
         && let Some(object) = object.as_object_mut()
     {
-        object_mut(object.entry("metadata").or_insert(Value::Null)).insert("managedFields".into(), list);
+        object_mut(object.entry("metadata").or_insert(Value::Null))
+            .insert("managedFields".into(), list);
     }
 }
 
@@ -283,7 +366,9 @@ pub(crate) fn put(object: &mut Value, managed: Managed) {
 pub(crate) fn is_reset(list: &[Value]) -> bool {
     match list {
         [] => true,
-        [one] => one.as_object().is_some_and(|e| e.values().all(|v| v.is_null() || v == &json!(""))),
+        [one] => one
+            .as_object()
+            .is_some_and(|e| e.values().all(|v| v.is_null() || v == &json!(""))),
         _ => false,
     }
 }

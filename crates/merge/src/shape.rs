@@ -35,9 +35,16 @@ pub(crate) type NoElement = String;
 
 impl<'s> Place<'s> {
     pub(crate) fn root(schema: &'s Schema) -> Self {
-        let place = Place { arena: schema.arena(), node: Some(schema.node_id()), depth: 0 };
+        let place = Place {
+            arena: schema.arena(),
+            node: Some(schema.node_id()),
+            depth: 0,
+        };
         match schema.kind() {
-            SchemaKind::Any => Place { node: None, ..place },
+            SchemaKind::Any => Place {
+                node: None,
+                ..place
+            },
             _ => place,
         }
     }
@@ -47,7 +54,11 @@ impl<'s> Place<'s> {
     }
 
     fn at(self, node: Option<u32>) -> Self {
-        Place { node, depth: self.depth + 1, ..self }
+        Place {
+            node,
+            depth: self.depth + 1,
+            ..self
+        }
     }
 
     /// The form for this value; only where there is no schema does it depend on the value.
@@ -62,8 +73,14 @@ impl<'s> Place<'s> {
             },
             Some(SchemaKind::Object(object)) if !object.atomic => Form::Fields,
             Some(SchemaKind::Map { atomic: false, .. }) => Form::Fields,
-            Some(SchemaKind::Array { list: ListType::Set, .. }) => Form::Set,
-            Some(SchemaKind::Array { list: ListType::Map(keys), .. }) => Form::Keyed(keys),
+            Some(SchemaKind::Array {
+                list: ListType::Set,
+                ..
+            }) => Form::Set,
+            Some(SchemaKind::Array {
+                list: ListType::Map(keys),
+                ..
+            }) => Form::Keyed(keys),
             Some(_) => Form::Leaf,
         }
     }
@@ -71,7 +88,9 @@ impl<'s> Place<'s> {
     /// Like [`Place::form`] for a pair of which either may be absent; two sides of different forms are one leaf.
     pub(crate) fn form_of_pair(self, a: Option<&Value>, b: Option<&Value>) -> Form<'s> {
         match (a, b) {
-            (Some(Value::Null) | None, other) | (other, Some(Value::Null) | None) => self.form(other),
+            (Some(Value::Null) | None, other) | (other, Some(Value::Null) | None) => {
+                self.form(other)
+            }
             (Some(a), Some(b)) => match (self.form(Some(a)), self.form(Some(b))) {
                 (Form::Leaf, _) | (_, Form::Leaf) => Form::Leaf,
                 (form, _) => form,
@@ -84,11 +103,15 @@ impl<'s> Place<'s> {
         match self.kind() {
             None => Some(self.at(None)),
             Some(SchemaKind::Map { values, .. }) => Some(self.at(Some(*values))),
-            Some(SchemaKind::Object(object)) => match object.fields.binary_search_by(|f| (*f.name).cmp(name)) {
-                Ok(i) => Some(self.at(Some(object.fields[i].node))),
-                Err(_) if object.preserve_unknown || object.fields.is_empty() => Some(self.at(None)),
-                Err(_) => None,
-            },
+            Some(SchemaKind::Object(object)) => {
+                match object.fields.binary_search_by(|f| (*f.name).cmp(name)) {
+                    Ok(i) => Some(self.at(Some(object.fields[i].node))),
+                    Err(_) if object.preserve_unknown || object.fields.is_empty() => {
+                        Some(self.at(None))
+                    }
+                    Err(_) => None,
+                }
+            }
             Some(_) => None,
         }
     }
@@ -101,7 +124,10 @@ impl<'s> Place<'s> {
     /// Whether the field is part of a struct, so that it is there even if nobody says so.
     pub(crate) fn declares(self, name: &str) -> bool {
         match self.kind() {
-            Some(SchemaKind::Object(object)) => object.fields.binary_search_by(|f| (*f.name).cmp(name)).is_ok(),
+            Some(SchemaKind::Object(object)) => object
+                .fields
+                .binary_search_by(|f| (*f.name).cmp(name))
+                .is_ok(),
             _ => false,
         }
     }
@@ -129,9 +155,15 @@ impl<'s> Place<'s> {
         match form {
             Form::Keyed(keys) => self.keyed_element(keys, item),
             Form::Set => match item {
-                Value::Object(_) => Err("associative list without keys has an element that's a map type".into()),
-                Value::Array(_) => Err("not supported: associative list with lists as elements".into()),
-                Value::Null => Err("associative list without keys has an element that's an explicit null".into()),
+                Value::Object(_) => {
+                    Err("associative list without keys has an element that's a map type".into())
+                }
+                Value::Array(_) => {
+                    Err("not supported: associative list with lists as elements".into())
+                }
+                Value::Null => Err(
+                    "associative list without keys has an element that's an explicit null".into(),
+                ),
                 scalar => Ok(element::scalar(scalar)),
             },
             Form::Leaf | Form::Fields => Err("invalid indexing of non-associative list".into()),
@@ -141,7 +173,9 @@ impl<'s> Place<'s> {
     fn keyed_element(self, keys: &[Box<str>], item: &Value) -> Result<String, NoElement> {
         let fields = match item {
             Value::Object(fields) => fields,
-            Value::Null => return Err("associative list with keys may not have a null element".into()),
+            Value::Null => {
+                return Err("associative list with keys may not have a null element".into());
+            }
             _ => return Err("associative list with keys may not have non-map elements".into()),
         };
         let mut named = Map::new();

@@ -38,7 +38,9 @@ const BAD_ORDER: StrategicError = BadDirective("invalid patch format of setEleme
 /// # Errors
 /// See [`StrategicError`].
 pub fn apply(doc: &mut Value, patch: Value, schema: &Schema) -> Result<(), StrategicError> {
-    let Value::Object(patch) = patch else { return Err(BadDirective("invalid JSON document")) };
+    let Value::Object(patch) = patch else {
+        return Err(BadDirective("invalid JSON document"));
+    };
     let original = match std::mem::take(doc) {
         Value::Object(original) => original,
         _ => Map::new(),
@@ -56,7 +58,10 @@ struct Facts<'s> {
 
 impl<'s> Facts<'s> {
     fn root(schema: &'s Schema) -> Self {
-        Facts { arena: schema.arena(), node: Some(schema.node_id()) }
+        Facts {
+            arena: schema.arena(),
+            node: Some(schema.node_id()),
+        }
     }
 
     fn kind(self) -> Option<&'s SchemaKind> {
@@ -66,7 +71,11 @@ impl<'s> Facts<'s> {
     fn field(self, name: &str) -> Self {
         let node = match self.kind() {
             Some(SchemaKind::Map { values, .. }) => Some(*values),
-            Some(SchemaKind::Object(object)) => object.fields.binary_search_by(|f| (*f.name).cmp(name)).ok().map(|i| object.fields[i].node),
+            Some(SchemaKind::Object(object)) => object
+                .fields
+                .binary_search_by(|f| (*f.name).cmp(name))
+                .ok()
+                .map(|i| object.fields[i].node),
             _ => None,
         };
         Facts { node, ..self }
@@ -88,7 +97,11 @@ impl<'s> Facts<'s> {
     }
 }
 
-fn merge_map(mut original: Map<String, Value>, mut patch: Map<String, Value>, facts: Facts<'_>) -> Result<Map<String, Value>, StrategicError> {
+fn merge_map(
+    mut original: Map<String, Value>,
+    mut patch: Map<String, Value>,
+    facts: Facts<'_>,
+) -> Result<Map<String, Value>, StrategicError> {
     if let Some(directive) = patch.remove(DIRECTIVE) {
         return match directive.as_str() {
             Some("replace") => Ok(patch),
@@ -110,15 +123,24 @@ fn merge_map(mut original: Map<String, Value>, mut patch: Map<String, Value>, fa
     Ok(original)
 }
 
-fn merge_field(original: &mut Map<String, Value>, key: String, value: Value, facts: Facts<'_>) -> Result<(), StrategicError> {
+fn merge_field(
+    original: &mut Map<String, Value>,
+    key: String,
+    value: Value,
+    facts: Facts<'_>,
+) -> Result<(), StrategicError> {
     if value.is_null() {
         original.remove(&key);
         return Ok(());
     }
     let field = facts.field(&key);
     let merged = match (original.get_mut(&key).map(std::mem::take), value) {
-        (Some(Value::Object(present)), Value::Object(patch)) => Some(Value::Object(merge_map(present, patch, field)?)),
-        (Some(Value::Array(present)), Value::Array(patch)) => Some(Value::Array(lists::merge(present, patch, field)?)),
+        (Some(Value::Object(present)), Value::Object(patch)) => {
+            Some(Value::Object(merge_map(present, patch, field)?))
+        }
+        (Some(Value::Array(present)), Value::Array(patch)) => {
+            Some(Value::Array(lists::merge(present, patch, field)?))
+        }
         (_, value) => plain(value),
     };
     match merged {
@@ -133,8 +155,13 @@ fn plain(value: Value) -> Option<Value> {
     match value {
         Value::Object(map) if map.contains_key(DIRECTIVE) => None,
         Value::Object(map) => {
-            let kept = map.into_iter().filter(|(key, value)| !value.is_null() && !is_list_directive(key));
-            Some(Value::Object(kept.filter_map(|(key, value)| Some((key, plain(value)?))).collect()))
+            let kept = map
+                .into_iter()
+                .filter(|(key, value)| !value.is_null() && !is_list_directive(key));
+            Some(Value::Object(
+                kept.filter_map(|(key, value)| Some((key, plain(value)?)))
+                    .collect(),
+            ))
         }
         Value::Array(items) => Some(Value::Array(items.into_iter().filter_map(plain).collect())),
         other => Some(other),
@@ -142,14 +169,26 @@ fn plain(value: Value) -> Option<Value> {
 }
 
 fn is_list_directive(key: &str) -> bool {
-    key.starts_with('$') && (key == RETAIN_KEYS || key.starts_with(ORDER) || key.starts_with(DELETE_FROM))
+    key.starts_with('$')
+        && (key == RETAIN_KEYS || key.starts_with(ORDER) || key.starts_with(DELETE_FROM))
 }
 
-fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>) -> Result<(), StrategicError> {
-    let Some(retained) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
+fn retain_keys(
+    original: &mut Map<String, Value>,
+    patch: &mut Map<String, Value>,
+) -> Result<(), StrategicError> {
+    let Some(retained) = patch.remove(RETAIN_KEYS) else {
+        return Ok(());
+    };
     let retained = retained.as_array().ok_or(BAD_RETAIN_KEYS)?;
-    let retained: std::collections::HashSet<&str> = retained.iter().filter_map(Value::as_str).collect();
-    let names_all = patch.iter().all(|(key, value)| value.is_null() || key.starts_with(DELETE_FROM) || key.starts_with(ORDER) || retained.contains(key.as_str()));
+    let retained: std::collections::HashSet<&str> =
+        retained.iter().filter_map(Value::as_str).collect();
+    let names_all = patch.iter().all(|(key, value)| {
+        value.is_null()
+            || key.starts_with(DELETE_FROM)
+            || key.starts_with(ORDER)
+            || retained.contains(key.as_str())
+    });
     if !names_all {
         return Err(BAD_RETAIN_KEYS);
     }
@@ -157,14 +196,19 @@ fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>
     Ok(())
 }
 
-fn delete_from(original: &mut Map<String, Value>, field: &str, deleted: &Value) -> Result<(), StrategicError> {
+fn delete_from(
+    original: &mut Map<String, Value>,
+    field: &str,
+    deleted: &Value,
+) -> Result<(), StrategicError> {
     if deleted.is_null() {
         original.remove(field);
         return Ok(());
     }
     if let (Some(Value::Array(items)), Value::Array(deleted)) = (original.get_mut(field), deleted) {
         lists::check_types(items, deleted)?;
-        let deleted: std::collections::HashSet<String> = deleted.iter().map(Value::to_string).collect();
+        let deleted: std::collections::HashSet<String> =
+            deleted.iter().map(Value::to_string).collect();
         items.retain(|item| !deleted.contains(&item.to_string()));
     }
     Ok(())
@@ -173,15 +217,24 @@ fn delete_from(original: &mut Map<String, Value>, field: &str, deleted: &Value) 
 fn unknown_directive(directive: &Value, mut map: Map<String, Value>) -> StrategicError {
     let named = go_value(directive);
     map.insert(DIRECTIVE.into(), directive.clone());
-    Mismatch(format!("unknown patch type: {named} in map: {}", go_value(&Value::Object(map))))
+    Mismatch(format!(
+        "unknown patch type: {named} in map: {}",
+        go_value(&Value::Object(map))
+    ))
 }
 
 fn no_merge_key(map: &Map<String, Value>, key: &str) -> StrategicError {
-    Mismatch(format!("map: {} does not contain declared merge key: {key}", go_value(&Value::Object(map.clone()))))
+    Mismatch(format!(
+        "map: {} does not contain declared merge key: {key}",
+        go_value(&Value::Object(map.clone()))
+    ))
 }
 
 fn wrong_type(expected: &str, actual: &Value) -> StrategicError {
-    Mismatch(format!("expected a {expected}, but received a {}", go_type(actual)))
+    Mismatch(format!(
+        "expected a {expected}, but received a {}",
+        go_type(actual)
+    ))
 }
 
 #[cfg(test)]

@@ -15,7 +15,10 @@ const MAX_ERRORS: usize = 100;
 /// # Errors
 /// `.spec.foo: field not declared in schema`, or `errors:` and one line for each.
 pub(crate) fn check(value: &Value, place: Place<'_>) -> Result<(), String> {
-    let mut errors = Errors { path: Vec::new(), found: Vec::new() };
+    let mut errors = Errors {
+        path: Vec::new(),
+        found: Vec::new(),
+    };
     errors.check(value, place);
     match errors.found.as_slice() {
         [] => Ok(()),
@@ -34,7 +37,11 @@ impl Errors {
     fn report(&mut self, message: &str) {
         if self.found.len() < MAX_ERRORS {
             let path: String = self.path.iter().map(|e| element::display(e)).collect();
-            self.found.push(if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") });
+            self.found.push(if path.is_empty() {
+                message.to_owned()
+            } else {
+                format!("{path}: {message}")
+            });
         }
     }
 
@@ -43,9 +50,15 @@ impl Errors {
         match (kind, value) {
             (_, Value::Null) | (SchemaKind::Any, _) => {}
             (SchemaKind::Array { .. }, Value::Array(items)) => self.check_items(items, place),
-            (SchemaKind::Array { .. }, other) => self.report(&format!("expected list, got &{{{}}}", go_value(other))),
-            (SchemaKind::Map { .. } | SchemaKind::Object(_), Value::Object(fields)) => self.check_fields(fields, place),
-            (SchemaKind::Map { .. } | SchemaKind::Object(_), other) => self.report(&format!("expected map, got &{{{}}}", go_value(other))),
+            (SchemaKind::Array { .. }, other) => {
+                self.report(&format!("expected list, got &{{{}}}", go_value(other)))
+            }
+            (SchemaKind::Map { .. } | SchemaKind::Object(_), Value::Object(fields)) => {
+                self.check_fields(fields, place)
+            }
+            (SchemaKind::Map { .. } | SchemaKind::Object(_), other) => {
+                self.report(&format!("expected map, got &{{{}}}", go_value(other)))
+            }
             (scalar, value) => {
                 if let Some(message) = scalar_error(scalar, value) {
                     self.report(&message);
@@ -77,7 +90,10 @@ impl Errors {
                 Form::Leaf | Form::Fields => format!("i:{i}"),
             };
             if matches!(form, Form::Set | Form::Keyed(_)) && !seen.insert(name.clone()) {
-                self.report(&format!("duplicate entries for key {}", element::display(&name)));
+                self.report(&format!(
+                    "duplicate entries for key {}",
+                    element::display(&name)
+                ));
             }
             self.path.push(name);
             self.check(item, place.items());
@@ -99,19 +115,37 @@ fn scalar_error(kind: &SchemaKind, value: &Value) -> Option<String> {
     }
     Some(match kind {
         SchemaKind::Bool => format!("expected boolean, got &{{{}}}", go_value(value)),
-        SchemaKind::Integer { .. } | SchemaKind::Number => format!("expected numeric (int or float), got {}", go_type(value)),
-        SchemaKind::String(StringForm::Plain | StringForm::Bytes) => format!("expected string, got &value.valueUnstructured{{Value:{}}}", go_syntax(value)),
+        SchemaKind::Integer { .. } | SchemaKind::Number => {
+            format!("expected numeric (int or float), got {}", go_type(value))
+        }
+        SchemaKind::String(StringForm::Plain | StringForm::Bytes) => format!(
+            "expected string, got &value.valueUnstructured{{Value:{}}}",
+            go_syntax(value)
+        ),
         _ => format!("expected any scalar, got &{{{}}}", go_value(value)),
     })
 }
 
 /// Who the message is about: `default/web; apps/v1, Kind=Deployment`.
 pub(crate) fn subject(object: &Value) -> String {
-    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    format!("{}/{}; {}, Kind={}", text("/metadata/namespace"), text("/metadata/name"), text("/apiVersion"), text("/kind"))
+    let text = |pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    format!(
+        "{}/{}; {}, Kind={}",
+        text("/metadata/namespace"),
+        text("/metadata/name"),
+        text("/apiVersion"),
+        text("/kind")
+    )
 }
 
 /// Upstream's text when the version of the applied object is not the one of the endpoint.
 pub(crate) fn wrong_version(applied: &str, expected: &str) -> String {
-    format!("Incorrect version specified in apply patch. Specified patch version: {applied}, expected: {expected}")
+    format!(
+        "Incorrect version specified in apply patch. Specified patch version: {applied}, expected: {expected}"
+    )
 }

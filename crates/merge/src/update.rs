@@ -13,7 +13,14 @@ use serde_json::Value;
 ///
 /// A client may edit the entries themselves: `[]` or `[{}]` forgets all, leaving them out or
 /// sending nonsense keeps the live ones. Nothing is recorded on objects that lost all their entries.
-pub fn update(live: Option<&Value>, new: &mut Value, schema: &Schema, manager: &ManagerId<'_>, now: &str, reset: &FieldSet) {
+pub fn update(
+    live: Option<&Value>,
+    new: &mut Value,
+    schema: &Schema,
+    manager: &ManagerId<'_>,
+    now: &str,
+    reset: &FieldSet,
+) {
     let managed = sent_or_live(live, new, manager);
     if managed.is_empty() && live.is_some() {
         return;
@@ -30,7 +37,11 @@ fn sent_or_live(live: Option<&Value>, new: &mut Value, manager: &ManagerId<'_>) 
     if stored.is_some() && sent.as_array() == stored {
         return Managed::stored(sent);
     }
-    let from_live = || stored.map(|list| Managed::stored(Value::Array(list.clone()))).unwrap_or_default();
+    let from_live = || {
+        stored
+            .map(|list| Managed::stored(Value::Array(list.clone())))
+            .unwrap_or_default()
+    };
     match sent {
         Value::Array(_) if !manager.subresource.is_empty() => from_live(),
         Value::Array(list) if managed::is_reset(&list) => Managed::default(),
@@ -76,11 +87,21 @@ pub(crate) fn record(
 /// Restores the live entries in `new` when times in them are all that would change, so that a write
 /// that changes nothing stays a write that changes nothing. Call it after admission, before the store.
 pub fn timestamps_only(live: &Value, new: &mut Value) -> bool {
-    let (Some(before), Some(after)) = (managed::listed(live), managed::listed(new)) else { return false };
-    if before == after || before.len() != after.len() || !before.iter().zip(after).all(|(a, b)| equal_but_for(a, b, "time", |_, _| true)) {
+    let (Some(before), Some(after)) = (managed::listed(live), managed::listed(new)) else {
+        return false;
+    };
+    if before == after
+        || before.len() != after.len()
+        || !before
+            .iter()
+            .zip(after)
+            .all(|(a, b)| equal_but_for(a, b, "time", |_, _| true))
+    {
         return false;
     }
-    let same_rest = equal_but_for(live, new, "metadata", |a, b| equal_but_for(a, b, "managedFields", |_, _| true));
+    let same_rest = equal_but_for(live, new, "metadata", |a, b| {
+        equal_but_for(a, b, "managedFields", |_, _| true)
+    });
     if same_rest && let Some(entries) = new.pointer_mut("/metadata/managedFields") {
         *entries = Value::Array(before.clone());
     }
@@ -88,15 +109,26 @@ pub fn timestamps_only(live: &Value, new: &mut Value) -> bool {
 }
 
 /// Whether two objects are equal in all members but one, and `rule` holds for that one.
-fn equal_but_for(a: &Value, b: &Value, member: &str, rule: impl Fn(&Value, &Value) -> bool) -> bool {
-    let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else { return a == b };
-    let rest = |m: &'_ serde_json::Map<String, Value>| m.len() - usize::from(m.contains_key(member));
+fn equal_but_for(
+    a: &Value,
+    b: &Value,
+    member: &str,
+    rule: impl Fn(&Value, &Value) -> bool,
+) -> bool {
+    let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else {
+        return a == b;
+    };
+    let rest =
+        |m: &'_ serde_json::Map<String, Value>| m.len() - usize::from(m.contains_key(member));
     let null = Value::Null;
     rest(a) == rest(b)
         && a.iter().all(|(k, v)| k == member || b.get(k) == Some(v))
-        && rule(a.get(member).unwrap_or(&null), b.get(member).unwrap_or(&null))
+        && rule(
+            a.get(member).unwrap_or(&null),
+            b.get(member).unwrap_or(&null),
+        )
 }
 
 #[cfg(test)]
 #[path = "update_tests.rs"]
-mod tests;
+pub(crate) mod tests;
