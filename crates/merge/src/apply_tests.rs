@@ -370,6 +370,15 @@ fn a_port_without_protocol_is_the_tcp_port() {
 }
 
 #[test]
+fn a_null_timestamp_from_a_tool_removes_nothing() {
+    let mut live = ok(None, &web(&json!({"paused":true})), "A", T1);
+    live["metadata"]["creationTimestamp"] = json!(T1);
+    let mut config = web(&json!({"paused":true}));
+    config["metadata"]["creationTimestamp"] = json!(null);
+    assert_eq!(ok(Some(&live), &config, "A", T2), live);
+}
+
+#[test]
 fn nulls_mean_not_set() {
     let mut config = web(&json!({"replicas":null,"paused":true}));
     config["metadata"]["labels"] = json!({});

@@ -164,13 +164,20 @@ fn operations_copies_and_depth_are_bounded() {
     let error = patched(json!({"a":"x".repeat(1000)}), wide).expect_err("growth is bounded");
     assert!(error.contains("exceeding the limit 3145728"), "{error}");
 
-    let deepening = Value::Array(
-        (1..200)
-            .map(|i| json!({"op":"add","path":"/a".repeat(i),"value":{}}))
-            .collect(),
+    let deepening = |levels| {
+        Value::Array(
+            (1..levels)
+                .map(|i| json!({"op":"add","path":"/a".repeat(i),"value":{}}))
+                .collect(),
+        )
+    };
+    let error = patched(json!({}), deepening(128)).expect_err("depth is bounded");
+    assert!(error.contains("deeper than 127"), "{error}");
+    let deepest = patched(json!({}), deepening(127)).expect("is allowed");
+    assert_eq!(
+        serde_json::from_str::<Value>(&deepest.to_string()).expect("can be read back"),
+        deepest
     );
-    let error = patched(json!({}), deepening).expect_err("depth is bounded");
-    assert!(error.contains("deeper than 128"), "{error}");
 }
 
 mod properties {
