@@ -155,28 +155,17 @@ pub trait Rules: Send + Sync {
 
     /// The cells of a printed row, one a column of `Row::columns`.
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![
-            text(object, "/metadata/name").into(),
-            age(object, now).into(),
-        ]
+        vec![text(object, "/metadata/name").into(), age(object, now).into()]
     }
 
     /// The value of a selectable field as text; by default what stands at its path.
     fn field(&self, object: &Value, path: &str) -> String {
-        let pointer = format!("/{}", path.replace('.', "/"));
-        match object.pointer(&pointer) {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(s)) => s.clone(),
-            Some(other) => other.to_string(),
-        }
+        plain_field(object, path)
     }
 
     /// Selector text for `scale`, from the object.
     fn scale_selector(&self, object: &Value) -> String {
-        let spec = object
-            .pointer("/spec/selector")
-            .cloned()
-            .unwrap_or(Value::Null);
+        let spec = object.pointer("/spec/selector").cloned().unwrap_or(Value::Null);
         let parsed = serde_json::from_value(spec).ok();
         LabelSelector::of_spec(parsed.as_ref())
             .map(|s| s.to_string())
@@ -202,6 +191,16 @@ impl Row {
     /// The type's schema; custom resources without one allow anything.
     pub fn schema(&self) -> Schema {
         Schema::of(crate::schema::arena(), self.type_name).unwrap_or_else(Schema::any)
+    }
+}
+
+/// What stands at a path such as `spec.nodeName`, as text.
+pub fn plain_field(object: &Value, path: &str) -> String {
+    let pointer = format!("/{}", path.replace('.', "/"));
+    match object.pointer(&pointer) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(s)) => s.clone(),
+        Some(other) => other.to_string(),
     }
 }
 

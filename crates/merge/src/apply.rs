@@ -195,9 +195,7 @@ impl Run<'_> {
         }
         // kubectl moves from client-side to server-side apply: what still is as its annotation says was its own.
         if let (KUBECTL, Some(own)) = (self.manager.name, self.last_applied_fields()) {
-            clashes
-                .iter_mut()
-                .for_each(|clash| clash.fields.subtract(&own));
+            clashes.iter_mut().for_each(|clash| clash.fields.subtract(&own));
             clashes.retain(|clash| !clash.fields.is_empty());
         }
         if clashes.is_empty() {
@@ -213,10 +211,7 @@ impl Run<'_> {
             .find(self.manager, APPLY)
             .map(Entry::fields)
             .unwrap_or_default();
-        let mut object = self
-            .live
-            .cloned()
-            .unwrap_or_else(|| Value::Object(Map::new()));
+        let mut object = self.live.cloned().unwrap_or_else(|| Value::Object(Map::new()));
         merge(&mut object, self.applied, self.place);
         let mut own = field_set(self.applied, self.place);
         own.subtract_recursive(self.reset);
@@ -238,10 +233,7 @@ impl Run<'_> {
         let mut fields = own.take_fields();
         fields.subtract(&NEVER_OWNED);
         own.put_fields(fields);
-        if self
-            .live
-            .is_none_or(|live| !crate::value::same(live, &object))
-        {
+        if self.live.is_none_or(|live| !crate::value::same(live, &object)) {
             own.set_time(self.now);
         }
         managed.drop_empty();

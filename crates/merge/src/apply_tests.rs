@@ -40,14 +40,7 @@ fn ok(live: Option<&Value>, config: &Value, name: &str, now: &str) -> Value {
 fn updated(live: &Value, name: &str, now: &str, change: impl Fn(&mut Value)) -> Value {
     let mut new = live.clone();
     change(&mut new);
-    update(
-        Some(live),
-        &mut new,
-        &deployment(),
-        &id(name),
-        now,
-        &reset(),
-    );
+    update(Some(live), &mut new, &deployment(), &id(name), now, &reset());
     new
 }
 
@@ -66,9 +59,7 @@ fn containers(items: &Value) -> Value {
 fn an_applier_owns_what_it_mentions() {
     let object = ok(
         None,
-        &containers(
-            &json!([{"name":"a","image":"1","ports":[{"containerPort":80}],"command":["x","y"]}]),
-        ),
+        &containers(&json!([{"name":"a","image":"1","ports":[{"containerPort":80}],"command":["x","y"]}])),
         "me",
         T1,
     );
@@ -146,9 +137,7 @@ fn two_appliers_share_an_object_and_each_removes_its_own() {
     );
     let both = ok(
         Some(&a),
-        &containers(
-            &json!([{"name":"c","image":"1"},{"name":"a","env":[{"name":"X","value":"1"}]}]),
-        ),
+        &containers(&json!([{"name":"c","image":"1"},{"name":"a","env":[{"name":"X","value":"1"}]}])),
         "B",
         T2,
     );
@@ -170,8 +159,7 @@ fn conflicts_name_managers_and_fields() {
     let live = updated(&live, "kubectl-client-side-apply", T2, |o| {
         o["spec"]["replicas"] = json!(2)
     });
-    let one =
-        applied(Some(&live), &web(&json!({"replicas":3})), "B", T3, false).expect_err("conflicts");
+    let one = applied(Some(&live), &web(&json!({"replicas":3})), "B", T3, false).expect_err("conflicts");
     let many = applied(
         Some(&live),
         &web(&json!({"replicas":3,"paused":false})),
@@ -224,8 +212,7 @@ fn conflicts_tell_the_subresource_of_an_owner() {
         T2,
         &reset(),
     );
-    let error = applied(Some(&scaled), &web(&json!({"replicas":1})), "A", T3, false)
-        .expect_err("conflicts");
+    let error = applied(Some(&scaled), &web(&json!({"replicas":1})), "A", T3, false).expect_err("conflicts");
     insta::assert_snapshot!(error, @r#"Apply failed with 1 conflict: conflict with "hpa" with subresource "scale" using apps/v1: .spec.replicas"#);
 }
 
@@ -266,8 +253,7 @@ fn defaults_inside_a_struct_go_with_it_but_values_of_others_stay() {
 #[test]
 fn applying_to_an_object_without_entries_records_who_was_before() {
     let live = web(&json!({"replicas":1}));
-    let error =
-        applied(Some(&live), &web(&json!({"replicas":2})), "A", T1, false).expect_err("conflicts");
+    let error = applied(Some(&live), &web(&json!({"replicas":2})), "A", T1, false).expect_err("conflicts");
     insta::assert_snapshot!(error, @r#"Apply failed with 1 conflict: conflict with "before-first-apply" using apps/v1: .spec.replicas"#);
     insta::assert_snapshot!(owners(&applied(Some(&live), &web(&json!({"replicas":2})), "A", T1, true).expect("forced")), @r#"A Apply/- 2026-01-01T00:00:01Z: .spec.replicas"#);
 }
@@ -279,9 +265,8 @@ fn type_errors_come_all_at_once_in_upstreams_words() {
             .expect_err("must be refused")
             .to_string()
     };
-    let mut many = containers(
-        &json!([{"name":1,"image":true},{"name":"b","foo":1},{"name":"b"},{"image":"x"},"str"]),
-    );
+    let mut many =
+        containers(&json!([{"name":1,"image":true},{"name":"b","foo":1},{"name":"b"},{"image":"x"},"str"]));
     many["spec"]["replicas"] = json!("x");
     many["spec"]["paused"] = json!("yes");
     many["spec"]["strategy"] = json!([1]);
@@ -318,11 +303,8 @@ fn type_errors_come_all_at_once_in_upstreams_words() {
 
 #[test]
 fn list_items_keep_live_order_around_the_applied_order() {
-    let names = |names: &[&str]| {
-        containers(&Value::Array(
-            names.iter().map(|n| json!({"name": n})).collect(),
-        ))
-    };
+    let names =
+        |names: &[&str]| containers(&Value::Array(names.iter().map(|n| json!({"name": n})).collect()));
     let order = |live: &[&str], config: &[&str]| {
         let live = created(&names(live));
         let merged = applied(Some(&live), &names(config), "A", T2, true).expect("applies");

@@ -19,9 +19,7 @@ pub(crate) fn merge(live: &mut Value, applied: &Value, place: Place<'_>) {
                 }
             }
         }
-        (Form::Set | Form::Keyed(_), Value::Array(present), Value::Array(items))
-            if !items.is_empty() =>
-        {
+        (Form::Set | Form::Keyed(_), Value::Array(present), Value::Array(items)) if !items.is_empty() => {
             *present = merge_items(std::mem::take(present), items, place, form);
         }
         // An empty list, map or null asks for nothing where something granular is; it only replaces what is empty too.
@@ -39,12 +37,7 @@ struct Item {
 
 /// Keeps the applied order among applied items and the live order among the others, and places the others as near
 /// to where they were as that allows. The rule is upstream's.
-fn merge_items(
-    live: Vec<Value>,
-    applied: &[Value],
-    place: Place<'_>,
-    form: Form<'_>,
-) -> Vec<Value> {
+fn merge_items(live: Vec<Value>, applied: &[Value], place: Place<'_>, form: Form<'_>) -> Vec<Value> {
     let live = named(live, place, form);
     let applied = named(applied.to_vec(), place, form);
     let in_applied: HashMap<String, usize> = applied
@@ -121,11 +114,7 @@ fn merge_items(
 
 fn named(items: Vec<Value>, place: Place<'_>, form: Form<'_>) -> Vec<Item> {
     // A live item without a name cannot be applied to; its index keeps it apart from the others.
-    let name = |i: usize, value: &Value| {
-        place
-            .element_of(form, value)
-            .unwrap_or_else(|_| format!("i:{i}"))
-    };
+    let name = |i: usize, value: &Value| place.element_of(form, value).unwrap_or_else(|_| format!("i:{i}"));
     items
         .into_iter()
         .enumerate()
@@ -161,21 +150,19 @@ fn remove_level(value: &mut Value, set: &Map<String, Value>, place: Place<'_>) {
                 }
             }
         }
-        Value::Array(items) if matches!(form, Form::Set | Form::Keyed(_)) => {
-            items.retain_mut(|item| {
-                let Some(node) = place
-                    .element_of(form, item)
-                    .ok()
-                    .and_then(|name| set.get(&name)?.as_object())
-                else {
-                    return true;
-                };
-                if !is_member(node) {
-                    remove_level(item, node, place.items());
-                }
-                !is_member(node)
-            })
-        }
+        Value::Array(items) if matches!(form, Form::Set | Form::Keyed(_)) => items.retain_mut(|item| {
+            let Some(node) = place
+                .element_of(form, item)
+                .ok()
+                .and_then(|name| set.get(&name)?.as_object())
+            else {
+                return true;
+            };
+            if !is_member(node) {
+                remove_level(item, node, place.items());
+            }
+            !is_member(node)
+        }),
         _ => {}
     }
 }
@@ -189,9 +176,9 @@ pub(crate) fn drop_nulls(value: &mut Value, place: Place<'_>) {
             drop_nulls(child, below);
             !child.is_null() || below.keeps_null()
         }),
-        Value::Array(items) if matches!(form, Form::Set | Form::Keyed(_)) => items
-            .iter_mut()
-            .for_each(|item| drop_nulls(item, place.items())),
+        Value::Array(items) if matches!(form, Form::Set | Form::Keyed(_)) => {
+            items.iter_mut().for_each(|item| drop_nulls(item, place.items()))
+        }
         _ => {}
     }
 }

@@ -98,10 +98,7 @@ fn compare(old: Option<&Value>, new: Option<&Value>, place: Place<'_>) -> Below 
     if let (Some(before), Some(after), None) = (old, new, place.kind())
         && before.is_object() != after.is_object()
     {
-        let (gone, came) = (
-            compare(old, None, place).within,
-            compare(None, new, place).within,
-        );
+        let (gone, came) = (compare(old, None, place).within, compare(None, new, place).within);
         let within = Changes {
             added: came.added,
             modified: FieldSet::new(),
@@ -166,10 +163,7 @@ fn compare_fields(
             return changes;
         };
         let (mut a, mut b) = (a.map(|(_, v)| v), b.map(|(_, v)| v));
-        if (a.is_none() || b.is_none())
-            && ALWAYS_THERE.contains(&name.as_str())
-            && place.declares(name)
-        {
+        if (a.is_none() || b.is_none()) && ALWAYS_THERE.contains(&name.as_str()) && place.declares(name) {
             a = a.or(had_parent.then_some(&*EMPTY));
             b = b.or(has_parent.then_some(&*EMPTY));
         }
@@ -181,11 +175,7 @@ fn compare_fields(
 }
 
 /// Items of a list by name. An item without a name, which only a malformed object has, has no owner.
-fn index<'v>(
-    items: &'v [Value],
-    place: Place<'_>,
-    form: Form<'_>,
-) -> BTreeMap<String, Vec<&'v Value>> {
+fn index<'v>(items: &'v [Value], place: Place<'_>, form: Form<'_>) -> BTreeMap<String, Vec<&'v Value>> {
     let mut named = BTreeMap::<String, Vec<&Value>>::new();
     for item in items {
         if let Ok(name) = place.element_of(form, item) {

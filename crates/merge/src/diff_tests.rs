@@ -63,10 +63,10 @@ fn each_form_of_list_and_map_reports_in_its_own_way() {
 
 #[test]
 fn duplicates_in_a_keyed_list_are_one_leaf() {
-    let ports = |ports: Value| json!({"spec":{"template":{"spec":{"containers":[{"name":"a","ports":ports}]}}}});
-    let twice = ports(
-        json!([{"containerPort":80,"name":"x"},{"containerPort":80,"protocol":"TCP","name":"y"}]),
-    );
+    let ports =
+        |ports: Value| json!({"spec":{"template":{"spec":{"containers":[{"name":"a","ports":ports}]}}}});
+    let twice =
+        ports(json!([{"containerPort":80,"name":"x"},{"containerPort":80,"protocol":"TCP","name":"y"}]));
     let other = ports(json!([{"containerPort":80,"name":"x"},{"containerPort":80,"name":"z"}]));
     let once = ports(json!([{"containerPort":80,"name":"x"}]));
     insta::assert_snapshot!(
@@ -126,10 +126,7 @@ fn sets_of_deep_objects_stay_parseable() {
     let set = diff(None, &deep(120), Place::root(&schema)).added;
     let object = json!({"metadata":{"managedFields":[{"fieldsV1": set.to_value()}]}}).to_string();
     assert!(serde_json::from_str::<Value>(&object).is_ok());
-    assert_eq!(
-        field_set(&deep(120), Place::root(&schema)).paths().len(),
-        100
-    );
+    assert_eq!(field_set(&deep(120), Place::root(&schema)).paths().len(), 100);
 }
 
 proptest! {

@@ -25,10 +25,7 @@ pub(crate) fn scalar(value: &Value) -> String {
 
 /// An element in its canonical text; `Ok(None)` for a kind of element that a future version may know.
 pub(crate) fn canonical(text: &str) -> Result<Option<String>, String> {
-    let Some((kind, rest)) = text
-        .split_at_checked(2)
-        .filter(|(kind, _)| kind.ends_with(':'))
-    else {
+    let Some((kind, rest)) = text.split_at_checked(2).filter(|(kind, _)| kind.ends_with(':')) else {
         return Err(if text.len() < 2 {
             "key must be 2 characters long:".to_owned()
         } else {

@@ -34,10 +34,7 @@ fn mentioned_fields(value: &Value, place: Place<'_>) -> Mentioned {
     for (name, child) in fields_of(Some(value)).into_iter().flatten() {
         let below = mentioned(child, place.field_or_deduced(name));
         let is_empty = child.is_null() || child.as_object().is_some_and(Map::is_empty);
-        if let Some(node) = node(
-            below.itself || is_empty || !place.declares(name),
-            below.within,
-        ) {
+        if let Some(node) = node(below.itself || is_empty || !place.declares(name), below.within) {
             within.insert(element::field(name), node);
         }
     }

@@ -51,8 +51,7 @@ impl FieldSet {
                 continue;
             };
             let grandchildren = Self::parse(child)?.0;
-            let member =
-                child.as_object().is_none_or(|c| c.contains_key(SELF)) || grandchildren.is_empty();
+            let member = child.as_object().is_none_or(|c| c.contains_key(SELF)) || grandchildren.is_empty();
             union_node(&mut out, key, member, grandchildren);
         }
         Ok(Self(out))
@@ -81,10 +80,7 @@ impl FieldSet {
         while let Some(element) = path.next() {
             let is_last = path.peek().is_none();
             let is_new = !at.contains_key(&element);
-            let node = object_mut(
-                at.entry(element)
-                    .or_insert_with(|| Value::Object(Map::new())),
-            );
+            let node = object_mut(at.entry(element).or_insert_with(|| Value::Object(Map::new())));
             if is_last {
                 if !is_new && !node.is_empty() {
                     node.insert(SELF.into(), Value::Object(Map::new()));
@@ -175,7 +171,7 @@ pub(crate) fn object_mut(node: &mut Value) -> &mut Map<String, Value> {
 /// The stored form of a node; `None` when nothing is left of it.
 pub(crate) fn node(member: bool, mut children: Map<String, Value>) -> Option<Value> {
     if children.is_empty() {
-        return member.then(|| Value::Object(children));
+        return member.then_some(Value::Object(children));
     }
     if member {
         children.insert(SELF.into(), Value::Object(Map::new()));

@@ -30,11 +30,7 @@ fn parsing_brings_sets_into_canonical_form() {
 
 #[test]
 fn malformed_sets_are_refused() {
-    let message = |value: Value| {
-        FieldSet::parse(&value)
-            .expect_err("must be refused")
-            .to_string()
-    };
+    let message = |value: Value| FieldSet::parse(&value).expect_err("must be refused").to_string();
     insta::assert_snapshot!(
         [message(json!([])), message(json!({"f": {}})), message(json!({"spec": {}})), message(json!({"k:x": {}})), message(json!({"k:[1]": {}})), message(json!({"i:x": {}})), message(json!({"f:a": 1}))]
             .join("\n"),

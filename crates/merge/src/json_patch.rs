@@ -87,14 +87,8 @@ enum Operation<'p> {
     Add(Pointer<'p>, &'p Value),
     Remove(Pointer<'p>),
     Replace(Pointer<'p>, &'p Value),
-    Move {
-        from: Pointer<'p>,
-        path: Pointer<'p>,
-    },
-    Copy {
-        from: Pointer<'p>,
-        path: Pointer<'p>,
-    },
+    Move { from: Pointer<'p>, path: Pointer<'p> },
+    Copy { from: Pointer<'p>, path: Pointer<'p> },
     Test(Pointer<'p>, &'p Value),
 }
 
@@ -133,9 +127,7 @@ impl<'p> Operation<'p> {
             Operation::Remove(path) => remove(doc, &path, budget).map(drop),
             Operation::Replace(path, value) => {
                 path.allows(value, budget)?;
-                let slot = path
-                    .find_mut(doc)
-                    .ok_or_else(|| missing("replace", path.text))?;
+                let slot = path.find_mut(doc).ok_or_else(|| missing("replace", path.text))?;
                 *slot = value.clone();
                 Ok(())
             }
@@ -170,12 +162,7 @@ impl<'p> Operation<'p> {
     }
 }
 
-fn add(
-    doc: &mut Value,
-    path: &Pointer<'_>,
-    value: Value,
-    budget: &mut Budget,
-) -> Result<(), JsonPatchError> {
+fn add(doc: &mut Value, path: &Pointer<'_>, value: Value, budget: &mut Budget) -> Result<(), JsonPatchError> {
     path.allows(&value, budget)?;
     let Some((last, parents)) = path.tokens.split_last() else {
         *doc = value;
@@ -199,19 +186,14 @@ fn add(
     Ok(())
 }
 
-fn remove(
-    doc: &mut Value,
-    path: &Pointer<'_>,
-    budget: &mut Budget,
-) -> Result<Value, JsonPatchError> {
+fn remove(doc: &mut Value, path: &Pointer<'_>, budget: &mut Budget) -> Result<Value, JsonPatchError> {
     let (last, parents) = path.tokens.split_last().ok_or_else(|| {
         NotApplicable("remove operation does not apply: cannot remove the whole object".into())
     })?;
     match find_mut(doc, parents) {
         Some(Value::Object(map)) => map.remove(last).ok_or_else(|| missing("remove", path.text)),
         Some(Value::Array(items)) => {
-            let index =
-                array_index(last, items.len()).ok_or_else(|| bad_index("remove", path.text))?;
+            let index = array_index(last, items.len()).ok_or_else(|| bad_index("remove", path.text))?;
             budget.work(items.len() - index)?;
             Ok(items.remove(index))
         }
@@ -237,11 +219,7 @@ struct Pointer<'p> {
 }
 
 impl<'p> Pointer<'p> {
-    fn decode(
-        index: usize,
-        op: &'p Map<String, Value>,
-        member: &str,
-    ) -> Result<Self, JsonPatchError> {
+    fn decode(index: usize, op: &'p Map<String, Value>, member: &str) -> Result<Self, JsonPatchError> {
         let text = op.get(member).and_then(Value::as_str).ok_or_else(|| {
             NotApplicable(format!(
                 "operation {index} failed to decode {member}: missing value"

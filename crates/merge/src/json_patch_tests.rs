@@ -3,9 +3,7 @@ use super::{JsonPatchError, MAX_OPERATIONS, apply};
 use serde_json::{Value, json};
 
 fn patched(mut doc: Value, patch: Value) -> Result<Value, String> {
-    apply(&mut doc, &patch)
-        .map(|()| doc)
-        .map_err(|e| e.to_string())
+    apply(&mut doc, &patch).map(|()| doc).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -77,11 +75,7 @@ fn operations_follow_rfc_6902() {
             json!({"b":2}),
         ),
     ] {
-        assert_eq!(
-            patched(doc.clone(), patch.clone()),
-            Ok(want),
-            "{doc} + {patch}"
-        );
+        assert_eq!(patched(doc.clone(), patch.clone()), Ok(want), "{doc} + {patch}");
     }
 }
 
@@ -127,8 +121,7 @@ fn what_cannot_be_done_says_why() {
 #[test]
 fn a_failed_test_is_told_apart() {
     let mut doc = json!({"a":1});
-    let error =
-        apply(&mut doc, &json!([{"op":"test","path":"/a","value":2}])).expect_err("must fail");
+    let error = apply(&mut doc, &json!([{"op":"test","path":"/a","value":2}])).expect_err("must fail");
     assert_eq!(error, JsonPatchError::TestFailed("/a".into()));
 }
 

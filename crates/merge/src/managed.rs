@@ -63,10 +63,7 @@ impl Entry {
     }
 
     fn text(&self, member: &str) -> &str {
-        self.0
-            .get(member)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.0.get(member).and_then(Value::as_str).unwrap_or_default()
     }
 
     pub(crate) fn manager(&self) -> &str {
@@ -162,9 +159,7 @@ impl Entry {
         match entry.text("fieldsType") {
             "FieldsV1" => {}
             "" => {
-                return Err(format!(
-                    "missing fieldsType in managed fields entry {index}"
-                ));
+                return Err(format!("missing fieldsType in managed fields entry {index}"));
             }
             other => {
                 return Err(format!(
@@ -292,9 +287,7 @@ impl Managed {
         // For each version, the entry that collects: first the oldest itself, from the second on the bucket.
         let mut kept: Vec<Entry> = Vec::with_capacity(MAX_UPDATE_ENTRIES);
         for mut entry in old {
-            let bucket = kept
-                .iter_mut()
-                .find(|k| k.api_version() == entry.api_version());
+            let bucket = kept.iter_mut().find(|k| k.api_version() == entry.api_version());
             match bucket {
                 Some(bucket) if updates > MAX_UPDATE_ENTRIES => {
                     let mut fields = bucket.take_fields();
@@ -357,8 +350,7 @@ pub(crate) fn put(object: &mut Value, managed: Managed) {
     if let Some(list) = managed.encode()
         && let Some(object) = object.as_object_mut()
     {
-        object_mut(object.entry("metadata").or_insert(Value::Null))
-            .insert("managedFields".into(), list);
+        object_mut(object.entry("metadata").or_insert(Value::Null)).insert("managedFields".into(), list);
     }
 }
 

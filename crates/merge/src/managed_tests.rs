@@ -5,9 +5,7 @@ use serde_json::{Value, json};
 
 #[test]
 fn what_a_client_sends_is_checked_and_made_canonical() {
-    let error = |list: Value| {
-        Managed::decode(list.as_array().expect("a list")).expect_err("must be refused")
-    };
+    let error = |list: Value| Managed::decode(list.as_array().expect("a list")).expect_err("must be refused");
     insta::assert_snapshot!(
         [
             error(json!([1])),
@@ -73,9 +71,7 @@ fn what_a_client_sends_is_checked_and_made_canonical() {
 
 #[test]
 fn resets_are_recognised() {
-    assert!(
-        is_reset(&[]) && is_reset(&[json!({})]) && is_reset(&[json!({"manager":"","time":null})])
-    );
+    assert!(is_reset(&[]) && is_reset(&[json!({})]) && is_reset(&[json!({"manager":"","time":null})]));
     assert!(!is_reset(&[json!({"manager":"a"})]) && !is_reset(&[json!({}), json!({})]));
 }
 

@@ -41,10 +41,7 @@ impl<'s> Place<'s> {
             depth: 0,
         };
         match schema.kind() {
-            SchemaKind::Any => Place {
-                node: None,
-                ..place
-            },
+            SchemaKind::Any => Place { node: None, ..place },
             _ => place,
         }
     }
@@ -74,8 +71,7 @@ impl<'s> Place<'s> {
             Some(SchemaKind::Object(object)) if !object.atomic => Form::Fields,
             Some(SchemaKind::Map { atomic: false, .. }) => Form::Fields,
             Some(SchemaKind::Array {
-                list: ListType::Set,
-                ..
+                list: ListType::Set, ..
             }) => Form::Set,
             Some(SchemaKind::Array {
                 list: ListType::Map(keys),
@@ -88,9 +84,7 @@ impl<'s> Place<'s> {
     /// Like [`Place::form`] for a pair of which either may be absent; two sides of different forms are one leaf.
     pub(crate) fn form_of_pair(self, a: Option<&Value>, b: Option<&Value>) -> Form<'s> {
         match (a, b) {
-            (Some(Value::Null) | None, other) | (other, Some(Value::Null) | None) => {
-                self.form(other)
-            }
+            (Some(Value::Null) | None, other) | (other, Some(Value::Null) | None) => self.form(other),
             (Some(a), Some(b)) => match (self.form(Some(a)), self.form(Some(b))) {
                 (Form::Leaf, _) | (_, Form::Leaf) => Form::Leaf,
                 (form, _) => form,
@@ -106,9 +100,7 @@ impl<'s> Place<'s> {
             Some(SchemaKind::Object(object)) => {
                 match object.fields.binary_search_by(|f| (*f.name).cmp(name)) {
                     Ok(i) => Some(self.at(Some(object.fields[i].node))),
-                    Err(_) if object.preserve_unknown || object.fields.is_empty() => {
-                        Some(self.at(None))
-                    }
+                    Err(_) if object.preserve_unknown || object.fields.is_empty() => Some(self.at(None)),
                     Err(_) => None,
                 }
             }
@@ -124,10 +116,9 @@ impl<'s> Place<'s> {
     /// Whether the field is part of a struct, so that it is there even if nobody says so.
     pub(crate) fn declares(self, name: &str) -> bool {
         match self.kind() {
-            Some(SchemaKind::Object(object)) => object
-                .fields
-                .binary_search_by(|f| (*f.name).cmp(name))
-                .is_ok(),
+            Some(SchemaKind::Object(object)) => {
+                object.fields.binary_search_by(|f| (*f.name).cmp(name)).is_ok()
+            }
             _ => false,
         }
     }
@@ -158,12 +149,10 @@ impl<'s> Place<'s> {
                 Value::Object(_) => {
                     Err("associative list without keys has an element that's a map type".into())
                 }
-                Value::Array(_) => {
-                    Err("not supported: associative list with lists as elements".into())
+                Value::Array(_) => Err("not supported: associative list with lists as elements".into()),
+                Value::Null => {
+                    Err("associative list without keys has an element that's an explicit null".into())
                 }
-                Value::Null => Err(
-                    "associative list without keys has an element that's an explicit null".into(),
-                ),
                 scalar => Ok(element::scalar(scalar)),
             },
             Form::Leaf | Form::Fields => Err("invalid indexing of non-associative list".into()),

@@ -169,8 +169,7 @@ fn plain(value: Value) -> Option<Value> {
 }
 
 fn is_list_directive(key: &str) -> bool {
-    key.starts_with('$')
-        && (key == RETAIN_KEYS || key.starts_with(ORDER) || key.starts_with(DELETE_FROM))
+    key.starts_with('$') && (key == RETAIN_KEYS || key.starts_with(ORDER) || key.starts_with(DELETE_FROM))
 }
 
 fn retain_keys(
@@ -181,8 +180,7 @@ fn retain_keys(
         return Ok(());
     };
     let retained = retained.as_array().ok_or(BAD_RETAIN_KEYS)?;
-    let retained: std::collections::HashSet<&str> =
-        retained.iter().filter_map(Value::as_str).collect();
+    let retained: std::collections::HashSet<&str> = retained.iter().filter_map(Value::as_str).collect();
     let names_all = patch.iter().all(|(key, value)| {
         value.is_null()
             || key.starts_with(DELETE_FROM)
@@ -207,8 +205,7 @@ fn delete_from(
     }
     if let (Some(Value::Array(items)), Value::Array(deleted)) = (original.get_mut(field), deleted) {
         lists::check_types(items, deleted)?;
-        let deleted: std::collections::HashSet<String> =
-            deleted.iter().map(Value::to_string).collect();
+        let deleted: std::collections::HashSet<String> = deleted.iter().map(Value::to_string).collect();
         items.retain(|item| !deleted.contains(&item.to_string()));
     }
     Ok(())

@@ -24,8 +24,7 @@ fn after(live: Value, patch: Value) -> String {
 
 #[test]
 fn lists_merge_by_key_and_new_items_come_first() {
-    let live =
-        json!([{"name":"a","image":"1"},{"name":"b","image":"1","env":[{"name":"X","value":"1"}]}]);
+    let live = json!([{"name":"a","image":"1"},{"name":"b","image":"1","env":[{"name":"X","value":"1"}]}]);
     insta::assert_snapshot!(
         [
             after(live.clone(), json!([{"name":"b","image":"2","env":[{"name":"Y","value":"2"}]}])),
@@ -51,8 +50,7 @@ fn lists_merge_by_key_and_new_items_come_first() {
 
 #[test]
 fn ports_merge_by_the_patch_merge_key_alone() {
-    let live =
-        json!([{"name":"a","ports":[{"containerPort":80,"protocol":"TCP"},{"containerPort":443}]}]);
+    let live = json!([{"name":"a","ports":[{"containerPort":80,"protocol":"TCP"},{"containerPort":443}]}]);
     insta::assert_snapshot!(after(live, json!([{"name":"a","ports":[{"containerPort":80,"name":"http"}]}])), @r#"[{"name":"a","ports":[{"containerPort":80,"name":"http","protocol":"TCP"},{"containerPort":443}]}]"#);
 }
 
@@ -91,15 +89,11 @@ fn directives_on_maps_and_scalars() {
 fn element_order_places_items() {
     let live = json!([{"name":"a"},{"name":"server"},{"name":"b"}]);
     let run = |containers: Value, order: Value| {
-        let mut patch =
-            json!({"spec":{"template":{"spec":{"$setElementOrder/containers": order}}}});
+        let mut patch = json!({"spec":{"template":{"spec":{"$setElementOrder/containers": order}}}});
         if !containers.is_null() {
             patch["spec"]["template"]["spec"]["containers"] = containers;
         }
-        let doc = patched(
-            json!({"spec":{"template":{"spec":{"containers": live}}}}),
-            patch,
-        );
+        let doc = patched(json!({"spec":{"template":{"spec":{"containers": live}}}}), patch);
         doc.map_or_else(
             |e| e,
             |doc| doc["spec"]["template"]["spec"]["containers"].to_string(),

@@ -1,8 +1,6 @@
 //! A small schema and generators for this crate's tests.
 
-use meta::schema::{
-    Arena, Field, ListType, Node, ObjectNode, PatchStrategy, Schema, SchemaKind, StringForm,
-};
+use meta::schema::{Arena, Field, ListType, Node, ObjectNode, PatchStrategy, Schema, SchemaKind, StringForm};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -110,11 +108,7 @@ pub(crate) fn deployment() -> Schema {
         nullable: false,
     });
     let port = b.object(
-        &[
-            ("containerPort", int),
-            ("protocol", protocol),
-            ("name", string),
-        ],
+        &[("containerPort", int), ("protocol", protocol), ("name", string)],
         false,
     );
     let ports = b.list(
@@ -165,10 +159,7 @@ pub(crate) fn deployment() -> Schema {
     );
     let template = b.object(&[("metadata", metadata), ("spec", pod)], false);
     let rolling = b.object(
-        &[
-            ("maxSurge", int_or_string),
-            ("maxUnavailable", int_or_string),
-        ],
+        &[("maxSurge", int_or_string), ("maxUnavailable", int_or_string)],
         false,
     );
     let strategy = b.object(&[("type", string), ("rollingUpdate", rolling)], false);
@@ -296,16 +287,9 @@ fn container_value(
             port
         })
         .collect();
-    set(
-        &mut container,
-        "ports",
-        (!ports.is_empty()).then(|| json!(ports)),
-    );
+    set(&mut container, "ports", (!ports.is_empty()).then(|| json!(ports)));
     set(&mut container, "command", command.map(|c| json!(c)));
-    let env: Vec<Value> = env
-        .iter()
-        .map(|(k, v)| json!({"name": k, "value": v}))
-        .collect();
+    let env: Vec<Value> = env.iter().map(|(k, v)| json!({"name": k, "value": v})).collect();
     set(&mut container, "env", (!env.is_empty()).then(|| json!(env)));
     container
 }
@@ -320,22 +304,18 @@ fn set(object: &mut Value, name: &str, value: Option<Value>) {
 pub(crate) fn lookup_all(config: &Value, object: &Value) -> Result<(), String> {
     match (config, object) {
         (Value::Object(config), Value::Object(object)) => {
-            config
-                .iter()
-                .try_for_each(|(key, value)| match object.get(key) {
-                    Some(found) => lookup_all(value, found).map_err(|e| format!(".{key}{e}")),
-                    None if value.as_array().is_some_and(Vec::is_empty)
-                        || value.as_object().is_some_and(Map::is_empty) =>
-                    {
-                        Ok(())
-                    }
-                    None => Err(format!(".{key} is missing")),
-                })
+            config.iter().try_for_each(|(key, value)| match object.get(key) {
+                Some(found) => lookup_all(value, found).map_err(|e| format!(".{key}{e}")),
+                None if value.as_array().is_some_and(Vec::is_empty)
+                    || value.as_object().is_some_and(Map::is_empty) =>
+                {
+                    Ok(())
+                }
+                None => Err(format!(".{key} is missing")),
+            })
         }
         (Value::Array(config), Value::Array(object)) => config.iter().try_for_each(|item| {
-            let found = object
-                .iter()
-                .any(|candidate| lookup_all(item, candidate).is_ok());
+            let found = object.iter().any(|candidate| lookup_all(item, candidate).is_ok());
             if found {
                 Ok(())
             } else {

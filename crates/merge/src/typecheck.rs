@@ -90,10 +90,7 @@ impl Errors {
                 Form::Leaf | Form::Fields => format!("i:{i}"),
             };
             if matches!(form, Form::Set | Form::Keyed(_)) && !seen.insert(name.clone()) {
-                self.report(&format!(
-                    "duplicate entries for key {}",
-                    element::display(&name)
-                ));
+                self.report(&format!("duplicate entries for key {}", element::display(&name)));
             }
             self.path.push(name);
             self.check(item, place.items());

@@ -109,24 +109,15 @@ pub fn timestamps_only(live: &Value, new: &mut Value) -> bool {
 }
 
 /// Whether two objects are equal in all members but one, and `rule` holds for that one.
-fn equal_but_for(
-    a: &Value,
-    b: &Value,
-    member: &str,
-    rule: impl Fn(&Value, &Value) -> bool,
-) -> bool {
+fn equal_but_for(a: &Value, b: &Value, member: &str, rule: impl Fn(&Value, &Value) -> bool) -> bool {
     let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else {
         return a == b;
     };
-    let rest =
-        |m: &'_ serde_json::Map<String, Value>| m.len() - usize::from(m.contains_key(member));
+    let rest = |m: &'_ serde_json::Map<String, Value>| m.len() - usize::from(m.contains_key(member));
     let null = Value::Null;
     rest(a) == rest(b)
         && a.iter().all(|(k, v)| k == member || b.get(k) == Some(v))
-        && rule(
-            a.get(member).unwrap_or(&null),
-            b.get(member).unwrap_or(&null),
-        )
+        && rule(a.get(member).unwrap_or(&null), b.get(member).unwrap_or(&null))
 }
 
 #[cfg(test)]

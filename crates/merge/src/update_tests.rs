@@ -64,10 +64,7 @@ fn changed_fields_move_to_the_writer() {
     scaled["metadata"]["labels"] = json!({"a":"1"});
     let scaled = updated(Some(&created), scaled, "kubectl", T2);
     let mut shrunk = scaled.clone();
-    shrunk["spec"]
-        .as_object_mut()
-        .expect("a map")
-        .remove("paused");
+    shrunk["spec"].as_object_mut().expect("a map").remove("paused");
     shrunk["metadata"]
         .as_object_mut()
         .expect("a map")

@@ -14,7 +14,8 @@ const LABEL_VALUE_MSG: &str = "a valid label must be an empty string or consist 
 pub const LABEL_MAX: usize = 63;
 pub const SUBDOMAIN_MAX: usize = 253;
 
-fn regex_error(msg: &str, fmt: &str, examples: &[&str]) -> String {
+/// What a text must be, with examples and the pattern.
+pub fn regex_error(msg: &str, fmt: &str, examples: &[&str]) -> String {
     if examples.is_empty() {
         return format!("{msg} (regex used for validation is '{fmt}')");
     }
@@ -22,7 +23,7 @@ fn regex_error(msg: &str, fmt: &str, examples: &[&str]) -> String {
         .iter()
         .map(|e| format!("'{e}'"))
         .collect::<Vec<_>>()
-        .join(", or ");
+        .join(",  or "); // two spaces, as upstream prints it
     format!("{msg} (e.g. {list}, regex used for validation is '{fmt}')")
 }
 
@@ -91,11 +92,7 @@ pub fn check_dns1035_label(text: &str) -> Vec<String> {
         errors.push(max_len_error(LABEL_MAX));
     }
     if !is_label(text) || !text.as_bytes()[0].is_ascii_lowercase() {
-        errors.push(regex_error(
-            DNS1035_MSG,
-            DNS1035_FMT,
-            &["my-name", "abc-123"],
-        ));
+        errors.push(regex_error(DNS1035_MSG, DNS1035_FMT, &["my-name", "abc-123"]));
     }
     errors
 }
@@ -107,12 +104,9 @@ pub fn check_qualified_name(text: &str) -> Vec<String> {
     let name = match text.split_once('/') {
         None => text,
         Some((_, rest)) if rest.contains('/') => {
-            let shape = "a qualified name ".to_string()
-                + &regex_error(QUALIFIED_MSG, QUALIFIED_FMT, &examples);
-            errors.push(
-                shape
-                    + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
-            );
+            let shape =
+                "a qualified name ".to_string() + &regex_error(QUALIFIED_MSG, QUALIFIED_FMT, &examples);
+            errors.push(shape + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')");
             return errors;
         }
         Some((prefix, name)) => {

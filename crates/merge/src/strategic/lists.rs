@@ -2,8 +2,8 @@
 //! Items are found through hashes of their keys, so the time grows with the sizes, not with their product.
 
 use super::{
-    BAD_ORDER, DIRECTIVE, Facts, ORDER, StrategicError, go_type, go_value, merge_map, no_merge_key,
-    plain, unknown_directive, wrong_type,
+    BAD_ORDER, DIRECTIVE, Facts, ORDER, StrategicError, go_type, go_value, merge_map, no_merge_key, plain,
+    unknown_directive, wrong_type,
 };
 use StrategicError::{ListOfLists, Mismatch};
 use meta::schema::PatchStrategy;
@@ -69,9 +69,7 @@ fn merge_scalars(original: Vec<Value>, patch: Vec<Value>) -> Vec<Value> {
         .into_iter()
         .chain(patch)
         .map(|item| (item.to_string(), item));
-    let merged = merged
-        .filter(|(name, _)| seen.insert(name.clone()))
-        .collect();
+    let merged = merged.filter(|(name, _)| seen.insert(name.clone())).collect();
     arrange(merged, &order, &server_order)
 }
 
@@ -188,19 +186,14 @@ fn arrange(merged: Vec<(Name, Value)>, order: &[Name], server_order: &[Name]) ->
         ranks
     };
     let (rank, server_rank) = (ranks(order), ranks(server_order));
-    let (mut ordered, mut others): (Vec<_>, Vec<_>) = merged
-        .into_iter()
-        .partition(|(name, _)| rank.contains_key(name));
-    let place =
-        |ranks: &HashMap<Name, usize>, name: &Name| ranks.get(name).copied().unwrap_or(usize::MAX);
+    let (mut ordered, mut others): (Vec<_>, Vec<_>) =
+        merged.into_iter().partition(|(name, _)| rank.contains_key(name));
+    let place = |ranks: &HashMap<Name, usize>, name: &Name| ranks.get(name).copied().unwrap_or(usize::MAX);
     ordered.sort_by_key(|(name, _)| place(&rank, name));
     others.sort_by_key(|(name, _)| place(&server_rank, name));
 
     let mut out = Vec::with_capacity(ordered.len() + others.len());
-    let (mut ordered, mut others) = (
-        ordered.into_iter().peekable(),
-        others.into_iter().peekable(),
-    );
+    let (mut ordered, mut others) = (ordered.into_iter().peekable(), others.into_iter().peekable());
     loop {
         let take_other = match (others.peek(), ordered.peek()) {
             (None, None) => return out,
@@ -211,14 +204,7 @@ fn arrange(merged: Vec<(Name, Value)>, order: &[Name], server_order: &[Name]) ->
                 .zip(server_rank.get(b))
                 .is_some_and(|(a, b)| a < b),
         };
-        out.extend(
-            if take_other {
-                others.next()
-            } else {
-                ordered.next()
-            }
-            .map(|(_, item)| item),
-        );
+        out.extend(if take_other { others.next() } else { ordered.next() }.map(|(_, item)| item));
     }
 }
 
@@ -240,9 +226,7 @@ pub(super) fn merge_ordered(
         let Value::Array(order) = order else {
             return Err(wrong_type("[]interface {}", &order));
         };
-        let field = directive[ORDER.len()..]
-            .strip_prefix('/')
-            .ok_or(BAD_ORDER)?;
+        let field = directive[ORDER.len()..].strip_prefix('/').ok_or(BAD_ORDER)?;
         let present = take_list(original, field)?;
         let patched = take_list(patch, field)?;
         let facts = facts.field(field);
@@ -252,8 +236,7 @@ pub(super) fn merge_ordered(
         };
         follows_order(patched.as_deref().unwrap_or_default(), &order, key)?;
         let server_order = names(present.as_deref().unwrap_or_default(), key)?;
-        if present.as_ref().is_none_or(Vec::is_empty) && patched.as_ref().is_none_or(Vec::is_empty)
-        {
+        if present.as_ref().is_none_or(Vec::is_empty) && patched.as_ref().is_none_or(Vec::is_empty) {
             if let Some(list) = present.or(patched) {
                 original.insert(field.to_owned(), Value::Array(list));
             }
@@ -276,10 +259,7 @@ pub(super) fn merge_ordered(
     Ok(())
 }
 
-fn take_list(
-    map: &mut Map<String, Value>,
-    field: &str,
-) -> Result<Option<Vec<Value>>, StrategicError> {
+fn take_list(map: &mut Map<String, Value>, field: &str) -> Result<Option<Vec<Value>>, StrategicError> {
     match map.remove(field) {
         None => Ok(None),
         Some(Value::Array(items)) => Ok(Some(items)),
@@ -297,11 +277,7 @@ fn names(items: &[Value], key: Option<&str>) -> Result<Vec<Name>, StrategicError
 }
 
 /// The patch list must name its items in the order of the order list, which must name them all; deletions aside.
-fn follows_order(
-    patched: &[Value],
-    order: &[Value],
-    key: Option<&str>,
-) -> Result<(), StrategicError> {
+fn follows_order(patched: &[Value], order: &[Value], key: Option<&str>) -> Result<(), StrategicError> {
     if patched.is_empty() || order.is_empty() {
         return Ok(());
     }
