@@ -38,7 +38,7 @@ impl Drop for Scratch {
     }
 }
 
-fn open(data: &Path) -> Images {
+pub fn open(data: &Path) -> Images {
     Images::open(data, RegistryConfig::default()).expect("open the store")
 }
 

@@ -1,3 +1,5 @@
 //! The node's parts against the real kernel; needs root.
 
 mod images;
+mod pull;
+mod volumes;
