@@ -1,6 +1,8 @@
 //! THE ROOMS: one a kind, with its row, defaults, validation, columns and, where it is reconciled, its plan.
 //! This file holds the only list of kinds; everything else is derived from the rows.
 
+mod check;
+pub mod collector;
 pub mod facts;
 mod json;
 pub mod plan;

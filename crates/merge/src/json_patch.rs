@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 pub const MAX_OPERATIONS: usize = 10_000;
 /// Most bytes that all `copy` operations of one patch may add together; upstream's `JSONPatchMaxCopyBytes`.
 pub const MAX_COPIED_BYTES: usize = 3 * 1024 * 1024;
-/// Deepest nesting that a patch may build; the parser of request bodies has the same limit.
-pub const MAX_DEPTH: usize = 128;
+/// Deepest nesting of lists and maps that a patch may build: the most that serde_json reads back.
+pub const MAX_DEPTH: usize = 127;
 /// Most values that the operations of one patch may visit together (comparing, copying, shifting array items).
 /// A 3 MiB body cannot come near it with honest operations; it stops 10,000 tests of one huge document.
 pub const MAX_WORK: usize = 20_000_000;

@@ -215,7 +215,8 @@ pub(crate) fn any_config() -> impl Strategy<Value = Value> {
         prop::option::of(prop::collection::vec(word(), 0..2)),
         prop::collection::btree_map(word(), word(), 0..3),
     );
-    let containers = prop::option::of(prop::collection::btree_map(word(), container, 0..3));
+    // An empty list that merges has no owner, upstream either, so nobody would remove it again.
+    let containers = prop::option::of(prop::collection::btree_map(word(), container, 1..3));
     let finalizers = prop::collection::btree_set(word(), 0..3);
     (
         labels(),
@@ -228,7 +229,7 @@ pub(crate) fn any_config() -> impl Strategy<Value = Value> {
     )
         .prop_map(
             |(labels, selector, finalizers, replicas, containers, strategy, shuffled)| {
-                let mut object = web(&json!({}));
+                let mut object = web(&json!({"paused": true}));
                 set(&mut object["metadata"], "labels", labels.map(|m| json!(m)));
                 set(
                     &mut object["metadata"],
@@ -299,14 +300,29 @@ fn set(object: &mut Value, name: &str, value: Option<Value>) {
     }
 }
 
-/// `value` without the member at the end of the path.
-pub(crate) fn without(value: &Value, path: &[&str]) -> Value {
-    let mut value = value.clone();
-    if let Some((last, parents)) = path.split_last() {
-        let parent = parents.iter().try_fold(&mut value, |at, name| at.get_mut(*name));
-        if let Some(parent) = parent.and_then(Value::as_object_mut) {
-            let _: Option<Value> = Map::remove(parent, *last);
+/// Whether every scalar of `config` is in `object`, lists compared by their items' `name`s or ports.
+pub(crate) fn lookup_all(config: &Value, object: &Value) -> Result<(), String> {
+    match (config, object) {
+        (Value::Object(config), Value::Object(object)) => {
+            config.iter().try_for_each(|(key, value)| match object.get(key) {
+                Some(found) => lookup_all(value, found).map_err(|e| format!(".{key}{e}")),
+                None if value.as_array().is_some_and(Vec::is_empty)
+                    || value.as_object().is_some_and(Map::is_empty) =>
+                {
+                    Ok(())
+                }
+                None => Err(format!(".{key} is missing")),
+            })
         }
+        (Value::Array(config), Value::Array(object)) => config.iter().try_for_each(|item| {
+            let found = object.iter().any(|candidate| lookup_all(item, candidate).is_ok());
+            if found {
+                Ok(())
+            } else {
+                Err(format!("[{item}] is missing"))
+            }
+        }),
+        _ if config == object => Ok(()),
+        _ => Err(format!(": {object} instead of {config}")),
     }
-    value
 }

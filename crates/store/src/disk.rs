@@ -51,7 +51,7 @@ struct Checkpoint {
 impl DiskLog {
     /// Goes on where `recovered` ended.
     pub fn open(dir: &Path, lock: Lock, recovered: &Recovered) -> Result<Self, OpenError> {
-        let revision = recovered.newest.revision();
+        let revision = recovered.past.newest.revision();
         let (file, path, end, prepared) = match recovered.log {
             Some((start, end)) => {
                 let path = files::log_path(dir, start);
@@ -226,7 +226,7 @@ fn begin_log(dir: &Path, id: &str, revision: u64) -> io::Result<(File, u64, u64)
 }
 
 fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = from;
     while at < to {
         let length = (to - at).min(ZEROS.len() as u64);
