@@ -118,12 +118,7 @@ pub(crate) fn annotations(metadata: &Value, path: &Path, errors: &mut Errors) {
     let mut size = 0;
     for (key, value) in texts(metadata, "annotations") {
         // Keys are compared without regard to case here, and only here.
-        messages(
-            path,
-            key,
-            name::check_qualified_name(&key.to_lowercase()),
-            errors,
-        );
+        messages(path, key, name::check_qualified_name(&key.to_lowercase()), errors);
         size += key.len() + value.len();
     }
     if size > ANNOTATIONS_MAX {
@@ -148,11 +143,7 @@ pub(crate) fn label_selector(selector: &Value, path: &Path, errors: &mut Errors)
                 "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
             ),
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            other => errors.invalid(
-                &path.child("operator"),
-                other,
-                "not a valid selector operator",
-            ),
+            other => errors.invalid(&path.child("operator"), other, "not a valid selector operator"),
         }
         qualified_name(&path.child("key"), string(e, "key"), errors);
         for (i, value) in values.iter().enumerate() {
@@ -172,8 +163,8 @@ pub(crate) fn workload_selector(spec: &Value, word: &str, errors: &mut Errors) {
         return;
     }
     label_selector(selector, &path, errors);
-    let empty = texts(selector, "matchLabels").next().is_none()
-        && list(selector, "matchExpressions").is_empty();
+    let empty =
+        texts(selector, "matchLabels").next().is_none() && list(selector, "matchExpressions").is_empty();
     if empty {
         let detail = format!("empty selector is invalid for {word}");
         errors.invalid(&path, selector.clone(), &detail);
@@ -199,8 +190,7 @@ pub(crate) fn int_or_percent(value: &Value, path: &Path, errors: &mut Errors) {
     match value {
         Value::String(text) => {
             if percent(text).is_none() {
-                let msg =
-                    "a valid percent string must be a numeric string followed by an ending '%'";
+                let msg = "a valid percent string must be a numeric string followed by an ending '%'";
                 let detail = name::regex_error(msg, "[0-9]+%", &["1%", "93%"]);
                 errors.invalid(path, text.as_str(), &detail);
             }

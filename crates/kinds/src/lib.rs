@@ -2,6 +2,7 @@
 //! This file holds the only list of kinds; everything else is derived from the rows.
 
 mod check;
+pub mod collector;
 pub mod facts;
 mod json;
 pub mod plan;
@@ -27,6 +28,7 @@ pub mod service;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod storageclass;
+pub mod workload;
 
 pub use plan::{Act, Controller, Key, Plan, Seen, Target};
 pub use registry::Registry;
@@ -58,5 +60,9 @@ pub fn rows() -> Vec<Row> {
 
 /// Every controller, in no particular order.
 pub fn controllers() -> Vec<Controller> {
-    vec![]
+    vec![
+        statefulset::CONTROLLER,
+        deployment::CONTROLLER,
+        replicaset::CONTROLLER,
+    ]
 }

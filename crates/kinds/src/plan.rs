@@ -36,6 +36,12 @@ pub enum Act {
         subresource: &'static str,
         patch: Value,
     },
+    /// POST to a subresource: `binding`.
+    Post {
+        target: Target,
+        subresource: &'static str,
+        object: Value,
+    },
     Delete {
         target: Target,
         grace_seconds: Option<i64>,
@@ -113,9 +119,7 @@ impl Key {
     }
 
     pub fn name(&self) -> &str {
-        self.key
-            .split_once('/')
-            .map_or(&*self.key, |(_, name)| name)
+        self.key.split_once('/').map_or(&*self.key, |(_, name)| name)
     }
 }
 

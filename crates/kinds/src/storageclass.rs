@@ -37,3 +37,24 @@ pub fn row() -> Row {
 struct StorageClass;
 
 impl Rules for StorageClass {}
+
+/// Our own provisioner: one folder of the node a claim.
+pub const PROVISIONER: &str = "isopod.dev/folder";
+/// Parameter that names the folder under which claims get theirs.
+pub const FOLDER: &str = "folder";
+const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
+
+/// The class that claims without one get: the newest of those that are marked, as upstream.
+pub fn default_class(seen: &meta::Snapshot) -> Option<&meta::Object> {
+    let marked = |class: &&meta::Object| {
+        let value = class.value();
+        value
+            .pointer("/metadata/annotations")
+            .and_then(|a| a.get(DEFAULT))
+            .and_then(|v| v.as_str())
+            == Some("true")
+    };
+    seen.list(STORAGECLASSES, "")
+        .filter(marked)
+        .max_by_key(|class| class.meta().created)
+}

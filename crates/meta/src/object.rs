@@ -140,10 +140,7 @@ impl From<RawMeta> for Meta {
             name: raw.name,
             namespace: raw.namespace.unwrap_or_default(),
             uid: raw.uid.unwrap_or_default(),
-            revision: raw
-                .resource_version
-                .and_then(|v| v.parse().ok())
-                .unwrap_or(0),
+            revision: raw.resource_version.and_then(|v| v.parse().ok()).unwrap_or(0),
             generation: raw.generation.unwrap_or(0),
             created: raw.creation_timestamp,
             deleted: raw.deletion_timestamp,
@@ -177,19 +174,13 @@ impl Draft {
             head.push(b',');
         }
         head.extend_from_slice(b"\"metadata\":{");
-        for (key, member) in metadata
-            .iter()
-            .filter(|(k, _)| k.as_str() < "resourceVersion")
-        {
+        for (key, member) in metadata.iter().filter(|(k, _)| k.as_str() < "resourceVersion") {
             write_member(&mut head, key, member).map_err(encode)?;
             head.push(b',');
         }
         head.extend_from_slice(b"\"resourceVersion\":\"");
         tail.push(b'"');
-        for (key, member) in metadata
-            .iter()
-            .filter(|(k, _)| k.as_str() > "resourceVersion")
-        {
+        for (key, member) in metadata.iter().filter(|(k, _)| k.as_str() > "resourceVersion") {
             tail.push(b',');
             write_member(&mut tail, key, member).map_err(encode)?;
         }
@@ -240,20 +231,37 @@ fn write_member(out: &mut Vec<u8>, key: &str, value: &Value) -> serde_json::Resu
 impl Object {
     /// Reads back what was stored. The bytes must be those of a sealed draft.
     pub fn from_stored(json: Bytes) -> Result<Self, NotAnObject> {
-        #[derive(Deserialize)]
-        struct Outer {
-            metadata: RawMeta,
-        }
-        let outer: Outer = serde_json::from_slice(&json).map_err(|e| NotAnObject(e.to_string()))?;
-        let meta = Meta::from(outer.metadata);
+        let meta = stored_meta(&json)?;
         let revision_at = find_revision(&json, meta.revision)
             .ok_or_else(|| NotAnObject("metadata.resourceVersion is missing".into()))?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self::with(json, revision_at, meta))
+    }
+
+    /// As `from_stored`, for a store that kept `revision_at()` beside the bytes: exact and without a search.
+    pub fn from_stored_at(json: Bytes, revision_at: u32) -> Result<Self, NotAnObject> {
+        const BEFORE: &[u8] = b"\"resourceVersion\":\"";
+        let meta = stored_meta(&json)?;
+        let (head, tail) = json
+            .split_at_checked(revision_at as usize)
+            .ok_or_else(|| NotAnObject("the revision lies outside of the object".into()))?;
+        if !head.ends_with(BEFORE) || !tail.starts_with(format!("{}\"", meta.revision).as_bytes()) {
+            return Err(NotAnObject("the revision is not where it should be".into()));
+        }
+        Ok(Self::with(json, revision_at, meta))
+    }
+
+    fn with(json: Bytes, revision_at: u32, meta: Meta) -> Self {
+        Self(Arc::new(Inner {
             json,
             revision_at,
             meta,
             typed: OnceLock::new(),
-        })))
+        }))
+    }
+
+    /// Where the digits of `metadata.resourceVersion` stand in `json()`.
+    pub fn revision_at(&self) -> u32 {
+        self.0.revision_at
     }
 
     pub fn json(&self) -> &Bytes {
@@ -288,9 +296,7 @@ impl Object {
 
     /// The object as `T`, decoded at the first call and kept with this revision. A second type for the same object
     /// is decoded each time, so use one type a resource.
-    pub fn typed<T: DeserializeOwned + Send + Sync + 'static>(
-        &self,
-    ) -> Result<Arc<T>, NotAnObject> {
+    pub fn typed<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, NotAnObject> {
         if let Some(known) = self.0.typed.get()
             && let Ok(typed) = known.clone().downcast::<T>()
         {
@@ -331,6 +337,15 @@ impl Object {
     }
 }
 
+fn stored_meta(json: &[u8]) -> Result<Meta, NotAnObject> {
+    #[derive(Deserialize)]
+    struct Outer {
+        metadata: RawMeta,
+    }
+    let outer: Outer = serde_json::from_slice(json).map_err(|e| NotAnObject(e.to_string()))?;
+    Ok(outer.metadata.into())
+}
+
 /// Finds the digits of `metadata.resourceVersion`: only inside `metadata`, where `Draft` wrote them.
 fn find_revision(json: &[u8], revision: u64) -> Option<u32> {
     let needle = format!("\"resourceVersion\":\"{revision}\"");
@@ -365,6 +380,12 @@ mod tests {
         );
         let again = Object::from_stored(object.json().clone()).expect("reads back");
         assert_eq!(again.meta(), object.meta());
+        let at = object.revision_at();
+        let exact = Object::from_stored_at(object.json().clone(), at).expect("reads back");
+        assert_eq!(exact.meta(), object.meta());
+        for wrong in [0, at - 1, at + 1, u32::MAX] {
+            assert!(Object::from_stored_at(object.json().clone(), wrong).is_err());
+        }
         assert_eq!(
             again.at_revision(1234).value()["metadata"]["resourceVersion"],
             "1234"

@@ -7,13 +7,16 @@ use std::sync::Arc;
 /// Objects of one resource by `namespace/name`.
 pub type Table = OrdMap<Arc<str>, Object>;
 
+/// What one owner owns.
+type Dependents = OrdMap<(Res, Arc<str>), ()>;
+
 /// All objects at one revision. Cloning costs a few reference counts; readers never wait for writers.
 #[derive(Clone, Default)]
 pub struct Snapshot {
     revision: u64,
     tables: OrdMap<Res, Table>,
     /// Owner uid -> what it owns; kept in step with `tables` so that dependents are found without a scan.
-    owned: OrdMap<Arc<str>, OrdMap<(Res, Arc<str>), ()>>,
+    owned: OrdMap<Arc<str>, Dependents>,
 }
 
 /// One committed write as watchers see it.
@@ -51,11 +54,7 @@ impl Snapshot {
     }
 
     /// All objects of a resource, in key order; within one namespace when that is not empty.
-    pub fn list<'a>(
-        &'a self,
-        res: Res,
-        namespace: &str,
-    ) -> impl Iterator<Item = &'a Object> + use<'a> {
+    pub fn list<'a>(&'a self, res: Res, namespace: &str) -> impl Iterator<Item = &'a Object> + use<'a> {
         let prefix = if namespace.is_empty() {
             String::new()
         } else {
@@ -121,10 +120,7 @@ impl Snapshot {
         }
         for owner in &object.meta().owners {
             let uid: Arc<str> = owner.uid.as_ref().into();
-            self.owned
-                .entry(uid)
-                .or_default()
-                .insert((res, key.clone()), ());
+            self.owned.entry(uid).or_default().insert((res, key.clone()), ());
         }
         previous
     }

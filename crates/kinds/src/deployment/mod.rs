@@ -1,6 +1,12 @@
 //! Deployment: replicas that are replaced version by version through ReplicaSets. Source: apps/v1 API reference.
 
+mod plan;
+mod replicasets;
+mod rolling;
+mod status;
 mod validate;
+
+pub use plan::CONTROLLER;
 
 use crate::json::{ensure_object, get, number, put_default, string};
 use crate::row::{ScalePaths, age, text};

@@ -47,11 +47,7 @@ fn rolling_update(rolling: &Value, path: &Path, errors: &mut Errors) {
     check::int_or_percent(down, &down_path, errors);
     check::int_or_percent(up, &path.child("maxSurge"), errors);
     if check::int_or_percent_value(down) == 0 && check::int_or_percent_value(up) == 0 {
-        errors.invalid(
-            &down_path,
-            down.clone(),
-            "may not be 0 when `maxSurge` is 0",
-        );
+        errors.invalid(&down_path, down.clone(), "may not be 0 when `maxSurge` is 0");
     }
     check::at_most_100_percent(down, &down_path, errors);
 }
@@ -67,11 +63,7 @@ pub(super) fn update(write: Write, object: &Value, old: &Value, errors: &mut Err
 
 fn status(status: &Value, old: &Value, errors: &mut Errors) {
     let parts = ["updatedReplicas", "readyReplicas", "availableReplicas"];
-    let others = [
-        "observedGeneration",
-        "unavailableReplicas",
-        "collisionCount",
-    ];
+    let others = ["observedGeneration", "unavailableReplicas", "collisionCount"];
     check::status_counts(status, "replicas", &parts, &others, errors);
     if number(status, "availableReplicas") > number(status, "readyReplicas") {
         let n = number(status, "availableReplicas");

@@ -1,6 +1,9 @@
 //! ReplicaSet: a number of equal pods. Source: apps/v1 API reference.
 
+mod plan;
 mod validate;
+
+pub use plan::CONTROLLER;
 
 use crate::json::{ensure_object, get, members, number, put, put_default};
 use crate::row::{ScalePaths, age, text};
@@ -50,8 +53,7 @@ struct ReplicaSet;
 impl Rules for ReplicaSet {
     fn default(&self, object: &mut Value) {
         let labels = members(crate::json::at(object, "/spec/template/metadata"), "labels");
-        let labels: serde_json::Map<String, Value> =
-            labels.map(|(k, v)| (k.clone(), v.clone())).collect();
+        let labels: serde_json::Map<String, Value> = labels.map(|(k, v)| (k.clone(), v.clone())).collect();
         let Some(spec) = ensure_object(object, "spec") else {
             return;
         };

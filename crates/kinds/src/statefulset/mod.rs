@@ -1,6 +1,13 @@
 //! StatefulSet: replicas with names and disks of their own. Source: apps/v1 API reference.
 
+mod claims;
+mod controller;
+mod plan;
+mod pods;
+mod revisions;
 mod validate;
+
+pub use controller::CONTROLLER;
 
 use crate::json::{child_mut, ensure_object, get, items_mut, number, put, put_default, string};
 use crate::row::{ScalePaths, age, text};

@@ -24,34 +24,18 @@ pub(super) fn object(object: &Value, errors: &mut Errors) {
         let detail = "must be 'OrderedReady' or 'Parallel'";
         errors.invalid(&path.child("podManagementPolicy"), policy, detail);
     }
-    strategy(
-        get(spec, "updateStrategy"),
-        &path.child("updateStrategy"),
-        errors,
-    );
+    strategy(get(spec, "updateStrategy"), &path.child("updateStrategy"), errors);
     let (claims, policy_path) = (
         get(spec, "persistentVolumeClaimRetentionPolicy"),
         path.child("persistentVolumeClaimRetentionPolicy"),
     );
     for field in ["whenDeleted", "whenScaled"] {
-        check::one_of(
-            claims,
-            field,
-            &["Retain", "Delete"],
-            true,
-            &policy_path,
-            errors,
-        );
+        check::one_of(claims, field, &["Retain", "Delete"], true, &policy_path, errors);
     }
     for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
         check::not_negative(spec, field, &path, errors);
     }
-    check::not_negative(
-        get(spec, "ordinals"),
-        "start",
-        &path.child("ordinals"),
-        errors,
-    );
+    check::not_negative(get(spec, "ordinals"), "start", &path.child("ordinals"), errors);
     let service = string(spec, "serviceName");
     if !service.is_empty() {
         check::dns_label(&path.child("serviceName"), service, errors);

@@ -33,12 +33,7 @@ pub(super) fn containers(scope: &Scope, path: &Path, errors: &mut Errors) {
         init_only(scope, c, &path, errors);
         host_port_conflicts(std::slice::from_ref(c), &init_path, i, errors);
     }
-    ephemeral(
-        scope,
-        &mut names,
-        &path.child("ephemeralContainers"),
-        errors,
-    );
+    ephemeral(scope, &mut names, &path.child("ephemeralContainers"), errors);
     if is_true(spec, "hostNetwork") {
         host_network(app, &app_path, errors);
         host_network(list(spec, "initContainers"), &init_path, errors);
@@ -62,12 +57,7 @@ fn init_only(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors) {
         handlers::all(scope.spec, c, path, errors);
         return;
     }
-    for field in [
-        "lifecycle",
-        "livenessProbe",
-        "readinessProbe",
-        "startupProbe",
-    ] {
+    for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
         if has(c, field) {
             let detail = "may not be set for init containers without restartPolicy=Always";
             errors.forbidden(&path.child(field), detail);
@@ -75,11 +65,7 @@ fn init_only(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors) {
     }
     if !list(c, "resizePolicy").is_empty() {
         let (field, value) = ("resizePolicy", get(c, "resizePolicy").clone());
-        errors.invalid(
-            &path.child(field),
-            value,
-            "must not be set for init containers",
-        );
+        errors.invalid(&path.child(field), value, "must not be set for init containers");
     }
 }
 
@@ -102,14 +88,7 @@ fn restart_rules(c: &Value, path: &Path, errors: &mut Errors) {
             errors.required(&codes_path, "must be specified");
             continue;
         }
-        check::one_of(
-            codes,
-            "operator",
-            &["In", "NotIn"],
-            true,
-            &codes_path,
-            errors,
-        );
+        check::one_of(codes, "operator", &["In", "NotIn"], true, &codes_path, errors);
         let values = list(codes, "values").len();
         if values > 255 {
             errors.too_many(&codes_path.child("values"), values, 255);
@@ -146,10 +125,7 @@ fn ephemeral<'a>(scope: &Scope<'a>, names: &mut Vec<&'a str>, path: &Path, error
                 _ => true,
             };
             if given {
-                errors.forbidden(
-                    &path.child(field),
-                    "cannot be set for an Ephemeral Container",
-                );
+                errors.forbidden(&path.child(field), "cannot be set for an Ephemeral Container");
             }
         }
         let resources = get(c, "resources").as_object();
@@ -178,11 +154,7 @@ fn common(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors) {
     check::one_of(c, "imagePullPolicy", &pull, true, path, errors);
     resources::requirements(get(c, "resources"), &path.child("resources"), errors);
     resize_policy(scope, c, path, errors);
-    security::container(
-        get(c, "securityContext"),
-        &path.child("securityContext"),
-        errors,
-    );
+    security::container(get(c, "securityContext"), &path.child("securityContext"), errors);
 }
 
 fn resize_policy(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors) {

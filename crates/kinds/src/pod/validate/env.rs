@@ -144,10 +144,7 @@ fn subscript(text: &str) -> Option<(&str, &str)> {
 fn is_pod_field(name: &str) -> bool {
     ENV_FIELDS.contains(&name)
         || FILE_FIELDS.contains(&name)
-        || matches!(
-            name,
-            "spec.restartPolicy" | "spec.schedulerName" | "status.phase"
-        )
+        || matches!(name, "spec.restartPolicy" | "spec.schedulerName" | "status.phase")
 }
 
 /// A limit or request of a container; a file must say which container it means.
@@ -161,12 +158,7 @@ pub(super) fn resource_ref(field: &Value, of_file: bool, path: &Path, errors: &m
     } else if !RESOURCES.contains(&resource) && !huge.iter().any(|p| resource.starts_with(p)) {
         errors.not_supported(&path.child("resource"), resource, &RESOURCES);
     }
-    divisor(
-        resource,
-        &quantity_text(get(field, "divisor")),
-        path,
-        errors,
-    );
+    divisor(resource, &quantity_text(get(field, "divisor")), path, errors);
 }
 
 fn divisor(resource: &str, divisor: &str, path: &Path, errors: &mut Errors) {

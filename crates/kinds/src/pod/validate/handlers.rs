@@ -101,8 +101,7 @@ fn sleep(spec: &Value, action: &Value, path: &Path, errors: &mut Errors) {
     }
     let grace = number(spec, "terminationGracePeriodSeconds");
     if seconds < 0 || seconds > grace {
-        let detail =
-            format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+        let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
         errors.invalid(path, seconds, &detail);
     }
 }

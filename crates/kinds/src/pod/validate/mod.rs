@@ -79,9 +79,7 @@ fn pod_spec(spec: &Value, claims: &[Value], path: &Path, errors: &mut Errors) {
         spec,
         volumes: volumes::volumes(spec, path, errors),
     };
-    scope
-        .volumes
-        .extend(claims.iter().map(|c| get(c, "metadata")));
+    scope.volumes.extend(claims.iter().map(|c| get(c, "metadata")));
     containers::containers(&scope, path, errors);
     let always_one = ["Always", "OnFailure", "Never"];
     check::one_of(spec, "restartPolicy", &always_one, true, path, errors);
@@ -90,12 +88,7 @@ fn pod_spec(spec: &Value, claims: &[Value], path: &Path, errors: &mut Errors) {
     check::labels(spec, "nodeSelector", &path.child("nodeSelector"), errors);
     security::pod(spec, path, errors);
     for (i, secret) in list(spec, "imagePullSecrets").iter().enumerate() {
-        check::required(
-            secret,
-            "name",
-            &path.child("imagePullSecrets").index(i),
-            errors,
-        );
+        check::required(secret, "name", &path.child("imagePullSecrets").index(i), errors);
     }
     scheduling::affinity(get(spec, "affinity"), &path.child("affinity"), errors);
     dns_config(spec, path, errors);
@@ -139,14 +132,7 @@ fn names(spec: &Value, path: &Path, errors: &mut Errors) {
 fn os(spec: &Value, path: &Path, errors: &mut Errors) {
     let os = get(spec, "os");
     if !os.is_null() {
-        check::one_of(
-            os,
-            "name",
-            &["linux", "windows"],
-            true,
-            &path.child("os"),
-            errors,
-        );
+        check::one_of(os, "name", &["linux", "windows"], true, &path.child("os"), errors);
     }
 }
 
@@ -222,15 +208,10 @@ fn dns_config(spec: &Value, path: &Path, errors: &mut Errors) {
 fn dns_searches(searches: &[Value], path: &Path, errors: &mut Errors) {
     let texts: Vec<&str> = searches.iter().filter_map(Value::as_str).collect();
     if texts.len() > 32 {
-        errors.invalid(
-            path,
-            searches.to_vec(),
-            "must not have more than 32 search paths",
-        );
+        errors.invalid(path, searches.to_vec(), "must not have more than 32 search paths");
     }
     if texts.join(" ").len() > 2048 {
-        let detail =
-            "must not have more than 2048 characters (including spaces) in the search list";
+        let detail = "must not have more than 2048 characters (including spaces) in the search list";
         errors.invalid(path, searches.to_vec(), detail);
     }
     for (i, search) in texts.iter().enumerate() {

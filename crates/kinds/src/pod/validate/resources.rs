@@ -69,8 +69,7 @@ fn container_resource(name: &str, path: &Path, errors: &mut Errors) {
     }
     if name.contains('/') {
         let extended = format!("requests.{name}");
-        let bad = name.starts_with("requests.")
-            || !meta::name::check_qualified_name(&extended).is_empty();
+        let bad = name.starts_with("requests.") || !meta::name::check_qualified_name(&extended).is_empty();
         if !is_native(name) && bad {
             let detail = "doesn't follow extended resource name standard";
             errors.invalid(path, name, detail);

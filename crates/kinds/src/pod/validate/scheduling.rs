@@ -9,11 +9,7 @@ const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
 pub(super) fn affinity(affinity: &Value, path: &Path, errors: &mut Errors) {
-    node_affinity(
-        get(affinity, "nodeAffinity"),
-        &path.child("nodeAffinity"),
-        errors,
-    );
+    node_affinity(get(affinity, "nodeAffinity"), &path.child("nodeAffinity"), errors);
     for kind in ["podAffinity", "podAntiAffinity"] {
         let (terms, path) = (get(affinity, kind), path.child(kind));
         for (i, term) in list(terms, REQUIRED).iter().enumerate() {
@@ -163,7 +159,8 @@ pub(super) fn tolerations(spec: &Value, path: &Path, errors: &mut Errors) {
         if !key.is_empty() {
             check::qualified_name(&path.child("key"), key, errors);
         } else if operator != "Exists" {
-            let detail = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+            let detail =
+                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
             errors.invalid(&path.child("operator"), operator, detail);
         }
         if has(toleration, "tolerationSeconds") && effect != "NoExecute" {
@@ -229,8 +226,7 @@ fn min_domains(spread: &Value, when: &str, path: &Path, errors: &mut Errors) {
         errors.invalid(&path, domains, "must be greater than zero");
     }
     if when != "DoNotSchedule" {
-        let detail =
-            format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {when}");
+        let detail = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {when}");
         errors.invalid(&path, domains, &detail);
     }
 }

@@ -13,10 +13,7 @@ fn id(object: &Value, field: &str, path: &Path, errors: &mut Errors) {
 }
 
 pub(super) fn pod(spec: &Value, spec_path: &Path, errors: &mut Errors) {
-    let (security, path) = (
-        get(spec, "securityContext"),
-        spec_path.child("securityContext"),
-    );
+    let (security, path) = (get(spec, "securityContext"), spec_path.child("securityContext"));
     for field in ["fsGroup", "runAsUser", "runAsGroup"] {
         id(security, field, &path, errors);
     }
@@ -37,14 +34,7 @@ pub(super) fn pod(spec: &Value, spec_path: &Path, errors: &mut Errors) {
     }
     sysctls(security, &path, errors);
     let change = ["Always", "OnRootMismatch"];
-    check::one_of(
-        security,
-        "fsGroupChangePolicy",
-        &change,
-        false,
-        &path,
-        errors,
-    );
+    check::one_of(security, "fsGroupChangePolicy", &change, false, &path, errors);
     let groups = ["Merge", "Strict"];
     check::one_of(
         security,
@@ -171,7 +161,8 @@ pub(super) fn container(security: &Value, path: &Path, errors: &mut Errors) {
         }
         let added = list(get(security, "capabilities"), "add");
         if added.iter().any(|c| c == "CAP_SYS_ADMIN") {
-            let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
+            let detail =
+                "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
             errors.invalid(path, security.clone(), detail);
         }
     }

@@ -118,8 +118,7 @@ fn gates(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
         let name = string(gate, "name");
         if !before.iter().any(|g| string(g, "name") == name) {
             let path = path.child("schedulingGates").index(i).child("name");
-            let detail =
-                format!("only deletion is allowed, but found new scheduling gate '{name}'");
+            let detail = format!("only deletion is allowed, but found new scheduling gate '{name}'");
             errors.forbidden(&path, &detail);
         }
     }

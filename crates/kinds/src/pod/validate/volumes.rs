@@ -53,8 +53,7 @@ fn source_of(kind: &str, source: &Value, path: &Path, errors: &mut Errors) {
     match kind {
         "emptyDir" => {
             let limit = get(source, "sizeLimit");
-            let negative =
-                Quantity::parse(&quantity_text(limit)).is_some_and(Quantity::is_negative);
+            let negative = Quantity::parse(&quantity_text(limit)).is_some_and(Quantity::is_negative);
             if negative {
                 let detail = "SizeLimit field must be a valid resource quantity";
                 errors.forbidden(&path.child("sizeLimit"), detail);
@@ -204,11 +203,7 @@ fn projected(source: &Value, path: &Path, errors: &mut Errors) {
                 _ => {}
             }
             let own = std::iter::once(part).filter(|p| has(p, "path"));
-            for file in list(part, "items")
-                .iter()
-                .chain(own)
-                .map(|p| string(p, "path"))
-            {
+            for file in list(part, "items").iter().chain(own).map(|p| string(p, "path")) {
                 if taken.contains(&file) {
                     let shown = if string(part, "name").is_empty() {
                         file
@@ -249,11 +244,7 @@ pub(super) fn no_tokens(spec: &Value, path: &Path, errors: &mut Errors) {
     for (i, volume) in list(spec, "volumes").iter().enumerate() {
         for (j, source) in list(get(volume, "projected"), "sources").iter().enumerate() {
             if has(source, "serviceAccountToken") {
-                let path = path
-                    .child("volumes")
-                    .index(i)
-                    .child("projected")
-                    .child("sources");
+                let path = path.child("volumes").index(i).child("projected").child("sources");
                 let detail = "must not be specified when serviceAccountName is not set";
                 errors.forbidden(&path.index(j).child("serviceAccountToken"), detail);
             }
@@ -300,14 +291,7 @@ pub(crate) fn claim_spec(spec: &Value, path: &Path, errors: &mut Errors) {
     if !class.is_empty() {
         check::dns_subdomain(&path.child("storageClassName"), class, errors);
     }
-    check::one_of(
-        spec,
-        "volumeMode",
-        &["Block", "Filesystem"],
-        false,
-        path,
-        errors,
-    );
+    check::one_of(spec, "volumeMode", &["Block", "Filesystem"], false, path, errors);
 }
 
 pub(super) fn mounts(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors) {
@@ -401,10 +385,7 @@ pub(super) fn devices(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors
                 }
             }
         }
-        for (seen, value, field) in [
-            (&mut names, name, "name"),
-            (&mut places, place, "devicePath"),
-        ] {
+        for (seen, value, field) in [(&mut names, name, "name"), (&mut places, place, "devicePath")] {
             if seen.contains(&value) {
                 errors.invalid(&path.child(field), value, "must be unique");
             }

@@ -1,5 +1,9 @@
 //! ServiceAccount: the identity of pods. Source: core/v1 API reference.
 
+mod plan;
+
+pub use plan::{ACCOUNTS, ROOT_CA, ROOT_CA_NAME, ROOT_CA_SOURCE};
+
 use crate::{Column, Row, Rules};
 use meta::Res;
 use std::sync::Arc;

@@ -1,5 +1,9 @@
 //! Namespace: a scope for names. Source: core/v1 API reference.
 
+mod plan;
+
+pub use plan::CONTROLLER;
+
 use crate::{Column, Row, Rules};
 use meta::Res;
 use std::sync::Arc;

@@ -1,5 +1,9 @@
 //! PersistentVolumeClaim: a request for storage. Source: core/v1 API reference.
 
+mod plan;
+
+pub use plan::{CLAIM_FINALIZER, CONTROLLER, PROTECTION, PROVISIONED_BY};
+
 use crate::{Column, Row, Rules};
 use meta::Res;
 use std::sync::Arc;

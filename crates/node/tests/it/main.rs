@@ -1,0 +1,5 @@
+//! The node's parts against the real kernel; needs root.
+#![allow(clippy::unwrap_used)]
+
+mod images;
+mod runtime;
