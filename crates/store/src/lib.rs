@@ -1,1 +1,16 @@
-//! store
+//! The store: one sequencer gives revisions, one fsync makes a batch durable, readers see whole revisions and never wait.
+//! `State` is the pure core, `Store` the handle that everyone holds, `Log` what makes a batch durable.
+
+mod changes;
+mod history;
+mod log;
+mod frame;
+mod sequencer;
+mod state;
+mod store;
+
+pub use changes::Changes;
+pub use history::{Compacted, History, Limits};
+pub use log::{Log, LogError, NoLog};
+pub use state::{CommitError, Committed, Expect, LogRecords, State, Write};
+pub use store::{Clock, Options, Store};
