@@ -1,6 +1,7 @@
 //! THE ROOMS: one a kind, with its row, defaults, validation, columns and, where it is reconciled, its plan.
 //! This file holds the only list of kinds; everything else is derived from the rows.
 
+pub mod facts;
 pub mod lifecycle;
 pub mod plan;
 pub mod registry;
@@ -8,6 +9,18 @@ pub mod row;
 pub mod schema;
 
 pub mod configmap;
+pub mod endpoints;
+pub mod endpointslice;
+pub mod event;
+pub mod lease;
+pub mod namespace;
+pub mod node;
+pub mod persistentvolume;
+pub mod persistentvolumeclaim;
+pub mod secret;
+pub mod service;
+pub mod serviceaccount;
+pub mod storageclass;
 
 pub use plan::{Act, Controller, Key, Plan, Seen, Target};
 pub use registry::Registry;
@@ -15,7 +28,21 @@ pub use row::{Column, Row, Rules, Write};
 
 /// Every built-in kind.
 pub fn rows() -> Vec<Row> {
-    vec![configmap::row()]
+    vec![
+        configmap::row(),
+        endpoints::row(),
+        endpointslice::row(),
+        event::row(),
+        lease::row(),
+        namespace::row(),
+        node::row(),
+        persistentvolume::row(),
+        persistentvolumeclaim::row(),
+        secret::row(),
+        service::row(),
+        serviceaccount::row(),
+        storageclass::row(),
+    ]
 }
 
 /// Every controller, in no particular order.

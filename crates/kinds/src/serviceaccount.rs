@@ -1,0 +1,30 @@
+//! ServiceAccount: the identity of pods. Source: core/v1 API reference.
+
+use crate::{Column, Row, Rules};
+use meta::Res;
+use std::sync::Arc;
+
+pub const SERVICEACCOUNTS: Res = Res::new("", "serviceaccounts");
+
+pub fn row() -> Row {
+    Row {
+        res: SERVICEACCOUNTS,
+        version: "v1",
+        kind: "ServiceAccount",
+        singular: "serviceaccount",
+        short_names: &["sa"],
+        categories: &[],
+        namespaced: true,
+        type_name: "io.k8s.api.core.v1.ServiceAccount",
+        generation: false,
+        status: false,
+        scale: None,
+        selectable: &[],
+        columns: const { &[Column::NAME, Column::new("Secrets", "string"), Column::AGE] },
+        rules: Arc::new(ServiceAccount),
+    }
+}
+
+struct ServiceAccount;
+
+impl Rules for ServiceAccount {}
