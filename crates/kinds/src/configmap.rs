@@ -44,9 +44,7 @@ impl Rules for ConfigMap {
                 let path = Path::new(field).key(key);
                 check_key(key, &path, errors);
                 size += key.len() + value.as_str().map_or(0, str::len);
-                if field == "binaryData"
-                    && object.pointer("/data").and_then(|d| d.get(key)).is_some()
-                {
+                if field == "binaryData" && object.pointer("/data").and_then(|d| d.get(key)).is_some() {
                     let detail = "duplicate of key present in data";
                     errors.invalid(&path, key.as_str(), detail);
                 }
@@ -69,10 +67,7 @@ impl Rules for ConfigMap {
         }
         for field in ["data", "binaryData"] {
             if object.get(field) != old.get(field) {
-                errors.forbidden(
-                    &Path::new(field),
-                    "field is immutable when `immutable` is set",
-                );
+                errors.forbidden(&Path::new(field), "field is immutable when `immutable` is set");
             }
         }
     }

@@ -20,13 +20,7 @@ pub fn row() -> Row {
         status: false,
         scale: None,
         selectable: &[],
-        columns: const {
-            &[
-                Column::NAME,
-                Column::new("Endpoints", "string"),
-                Column::AGE,
-            ]
-        },
+        columns: const { &[Column::NAME, Column::new("Endpoints", "string"), Column::AGE] },
         rules: Arc::new(Endpoints),
     }
 }

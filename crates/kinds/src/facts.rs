@@ -21,10 +21,7 @@ pub const FACTS: &[(&str, &str)] = &[
         "admissionregistration.v1.MutatingWebhookConfiguration",
         "webhooks map=name merge=name",
     ),
-    (
-        "admissionregistration.v1.NamedRuleWithOperations",
-        "* atomic",
-    ),
+    ("admissionregistration.v1.NamedRuleWithOperations", "* atomic"),
     ("admissionregistration.v1.ParamKind", "* atomic"),
     ("admissionregistration.v1.ParamRef", "* atomic"),
     (
@@ -52,24 +49,15 @@ pub const FACTS: &[(&str, &str)] = &[
     ("apps.v1.DeploymentSpec", "strategy retain"),
     ("apps.v1.DeploymentStatus", "conditions map=type merge=type"),
     ("apps.v1.ReplicaSetStatus", "conditions map=type merge=type"),
-    (
-        "apps.v1.StatefulSetStatus",
-        "conditions map=type merge=type",
-    ),
+    ("apps.v1.StatefulSetStatus", "conditions map=type merge=type"),
     ("autoscaling.v1.CrossVersionObjectReference", "* atomic"),
     (
         "autoscaling.v2.HorizontalPodAutoscalerStatus",
         "conditions map=type merge=type",
     ),
     ("batch.v1.JobStatus", "conditions merge=type"),
-    (
-        "batch.v1.PodFailurePolicyOnExitCodesRequirement",
-        "values set",
-    ),
-    (
-        "batch.v1.UncountedTerminatedPods",
-        "failed set; succeeded set",
-    ),
+    ("batch.v1.PodFailurePolicyOnExitCodesRequirement", "values set"),
+    ("batch.v1.UncountedTerminatedPods", "failed set; succeeded set"),
     (
         "certificates.v1.CertificateSigningRequestStatus",
         "conditions map=type",
@@ -94,10 +82,7 @@ pub const FACTS: &[(&str, &str)] = &[
     ("core.v1.FileKeySelector", "* atomic"),
     ("core.v1.LocalObjectReference", "* atomic"),
     ("core.v1.NamespaceStatus", "conditions map=type merge=type"),
-    (
-        "core.v1.NodeAllocatableResourceClaimStatus",
-        "containers set",
-    ),
+    ("core.v1.NodeAllocatableResourceClaimStatus", "containers set"),
     ("core.v1.NodeSelector", "* atomic"),
     ("core.v1.NodeSelectorTerm", "* atomic"),
     ("core.v1.NodeSpec", "podCIDRs set merge"),

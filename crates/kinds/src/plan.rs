@@ -113,9 +113,7 @@ impl Key {
     }
 
     pub fn name(&self) -> &str {
-        self.key
-            .split_once('/')
-            .map_or(&*self.key, |(_, name)| name)
+        self.key.split_once('/').map_or(&*self.key, |(_, name)| name)
     }
 }
 

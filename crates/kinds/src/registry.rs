@@ -18,9 +18,7 @@ impl Registry {
             .into_iter()
             .map(|row| ((row.res, row.version), Arc::new(row)))
             .collect();
-        Self {
-            rows: Arc::new(rows),
-        }
+        Self { rows: Arc::new(rows) }
     }
 
     pub fn builtin() -> Self {
@@ -29,9 +27,8 @@ impl Registry {
 
     /// The row that a path names.
     pub fn by_path(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Row>> {
-        self.iter().find(|row| {
-            row.res.plural == plural && row.res.group == group && row.version == version
-        })
+        self.iter()
+            .find(|row| row.res.plural == plural && row.res.group == group && row.version == version)
     }
 
     /// The preferred version's row of a resource.

@@ -170,10 +170,7 @@ pub trait Rules: Send + Sync {
 
     /// The cells of a printed row, one a column of `Row::columns`.
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![
-            text(object, "/metadata/name").into(),
-            age(object, now).into(),
-        ]
+        vec![text(object, "/metadata/name").into(), age(object, now).into()]
     }
 
     /// The value of a selectable field as text; by default what stands at its path.
@@ -188,10 +185,7 @@ pub trait Rules: Send + Sync {
 
     /// Selector text for `scale`, from the object.
     fn scale_selector(&self, object: &Value) -> String {
-        let spec = object
-            .pointer("/spec/selector")
-            .cloned()
-            .unwrap_or(Value::Null);
+        let spec = object.pointer("/spec/selector").cloned().unwrap_or(Value::Null);
         let parsed = serde_json::from_value(spec).ok();
         LabelSelector::of_spec(parsed.as_ref())
             .map(|s| s.to_string())

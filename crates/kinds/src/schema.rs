@@ -2,9 +2,7 @@
 //! strategies from `facts`.
 
 use crate::facts::{FACTS, KEY_DEFAULTS};
-use meta::schema::{
-    Arena, Field, ListType, Node, ObjectNode, PatchStrategy, SchemaKind, StringForm,
-};
+use meta::schema::{Arena, Field, ListType, Node, ObjectNode, PatchStrategy, SchemaKind, StringForm};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::io::Read;
@@ -53,10 +51,7 @@ pub fn facts(type_name: &str, field: &str) -> FieldFacts {
             })
             .collect()
     });
-    table
-        .get(&(short(type_name), field))
-        .cloned()
-        .unwrap_or_default()
+    table.get(&(short(type_name), field)).cloned().unwrap_or_default()
 }
 
 fn short(type_name: &str) -> &str {
@@ -70,9 +65,7 @@ fn parse_facts(rules: &str) -> FieldFacts {
     let mut out = FieldFacts::default();
     for rule in rules.split(' ') {
         match rule.split_once('=') {
-            Some(("map", keys)) => {
-                out.list = ListType::Map(keys.split(',').map(Into::into).collect())
-            }
+            Some(("map", keys)) => out.list = ListType::Map(keys.split(',').map(Into::into).collect()),
             Some(("merge", key)) => out.patch = PatchStrategy::MergeByKey(key.into()),
             _ if rule == "set" => out.list = ListType::Set,
             _ if rule == "merge" => out.patch = PatchStrategy::MergeScalars,
@@ -273,10 +266,7 @@ mod tests {
             ListType::Map(vec!["containerPort".into(), "protocol".into()])
         );
         assert_eq!(*patch, PatchStrategy::MergeByKey("containerPort".into()));
-        let protocol = ports
-            .items()
-            .and_then(|p| p.field("protocol"))
-            .expect("declared");
+        let protocol = ports.items().and_then(|p| p.field("protocol")).expect("declared");
         assert_eq!(protocol.default_value(), Some(&"TCP".into()));
     }
 }

@@ -104,11 +104,7 @@ impl Errors {
 
     /// `detail` may be empty.
     pub fn required(&mut self, field: &Path, detail: &str) {
-        self.push(
-            Cause::Required,
-            field,
-            with_detail("Required value", detail),
-        );
+        self.push(Cause::Required, field, with_detail("Required value", detail));
     }
 
     pub fn invalid(&mut self, field: &Path, value: impl Into<Value>, detail: &str) {
@@ -141,10 +137,7 @@ impl Errors {
         self.push(
             Cause::NotSupported,
             field,
-            with_detail(
-                &format!("Unsupported value: {}", shown(&value.into())),
-                &detail,
-            ),
+            with_detail(&format!("Unsupported value: {}", shown(&value.into())), &detail),
         );
     }
 
@@ -186,11 +179,7 @@ impl Errors {
     }
 
     pub fn internal(&mut self, field: &Path, detail: &str) {
-        self.push(
-            Cause::Internal,
-            field,
-            with_detail("Internal error", detail),
-        );
+        self.push(Cause::Internal, field, with_detail("Internal error", detail));
     }
 
     pub fn append(&mut self, mut other: Self) {

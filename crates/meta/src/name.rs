@@ -91,11 +91,7 @@ pub fn check_dns1035_label(text: &str) -> Vec<String> {
         errors.push(max_len_error(LABEL_MAX));
     }
     if !is_label(text) || !text.as_bytes()[0].is_ascii_lowercase() {
-        errors.push(regex_error(
-            DNS1035_MSG,
-            DNS1035_FMT,
-            &["my-name", "abc-123"],
-        ));
+        errors.push(regex_error(DNS1035_MSG, DNS1035_FMT, &["my-name", "abc-123"]));
     }
     errors
 }
@@ -107,12 +103,9 @@ pub fn check_qualified_name(text: &str) -> Vec<String> {
     let name = match text.split_once('/') {
         None => text,
         Some((_, rest)) if rest.contains('/') => {
-            let shape = "a qualified name ".to_string()
-                + &regex_error(QUALIFIED_MSG, QUALIFIED_FMT, &examples);
-            errors.push(
-                shape
-                    + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
-            );
+            let shape =
+                "a qualified name ".to_string() + &regex_error(QUALIFIED_MSG, QUALIFIED_FMT, &examples);
+            errors.push(shape + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')");
             return errors;
         }
         Some((prefix, name)) => {

@@ -140,10 +140,7 @@ impl From<RawMeta> for Meta {
             name: raw.name,
             namespace: raw.namespace.unwrap_or_default(),
             uid: raw.uid.unwrap_or_default(),
-            revision: raw
-                .resource_version
-                .and_then(|v| v.parse().ok())
-                .unwrap_or(0),
+            revision: raw.resource_version.and_then(|v| v.parse().ok()).unwrap_or(0),
             generation: raw.generation.unwrap_or(0),
             created: raw.creation_timestamp,
             deleted: raw.deletion_timestamp,
@@ -177,19 +174,13 @@ impl Draft {
             head.push(b',');
         }
         head.extend_from_slice(b"\"metadata\":{");
-        for (key, member) in metadata
-            .iter()
-            .filter(|(k, _)| k.as_str() < "resourceVersion")
-        {
+        for (key, member) in metadata.iter().filter(|(k, _)| k.as_str() < "resourceVersion") {
             write_member(&mut head, key, member).map_err(encode)?;
             head.push(b',');
         }
         head.extend_from_slice(b"\"resourceVersion\":\"");
         tail.push(b'"');
-        for (key, member) in metadata
-            .iter()
-            .filter(|(k, _)| k.as_str() > "resourceVersion")
-        {
+        for (key, member) in metadata.iter().filter(|(k, _)| k.as_str() > "resourceVersion") {
             tail.push(b',');
             write_member(&mut tail, key, member).map_err(encode)?;
         }
@@ -296,9 +287,7 @@ impl Object {
 
     /// The object as `T`, decoded at the first call and kept with this revision. A second type for the same object
     /// is decoded each time, so use one type a resource.
-    pub fn typed<T: DeserializeOwned + Send + Sync + 'static>(
-        &self,
-    ) -> Result<Arc<T>, NotAnObject> {
+    pub fn typed<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, NotAnObject> {
         if let Some(known) = self.0.typed.get()
             && let Ok(typed) = known.clone().downcast::<T>()
         {

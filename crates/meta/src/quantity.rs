@@ -88,9 +88,7 @@ impl Quantity {
 
     pub fn print(self, format: Format) -> String {
         match format {
-            Format::Binary if self.nanos.abs() >= 1024 * NANO && self.is_whole() => {
-                self.print_binary()
-            }
+            Format::Binary if self.nanos.abs() >= 1024 * NANO && self.is_whole() => self.print_binary(),
             Format::Binary | Format::Decimal => self.print_decimal(&|i| DECIMAL[i].to_string()),
             Format::Exponent => self.print_decimal(&|i| {
                 if i == 3 {
@@ -236,11 +234,7 @@ mod tests {
             ("0.0000000001", "1n"),
             ("+3", "3"),
         ] {
-            assert_eq!(
-                Quantity::canonical(text).as_deref(),
-                Some(canonical),
-                "{text}"
-            );
+            assert_eq!(Quantity::canonical(text).as_deref(), Some(canonical), "{text}");
         }
         for bad in ["", "x", "1.2.3", "1 Gi", "1GiB", "--1", "1e", "Gi", "."] {
             assert_eq!(Quantity::canonical(bad), None, "{bad}");

@@ -149,10 +149,7 @@ impl Schema {
 
     /// The schema of a named type such as `io.k8s.api.core.v1.Pod`.
     pub fn of(arena: &Arc<Arena>, name: &str) -> Option<Self> {
-        arena
-            .types
-            .get(name)
-            .map(|&node| Self::new(arena.clone(), node))
+        arena.types.get(name).map(|&node| Self::new(arena.clone(), node))
     }
 
     /// A schema under which everything is allowed and every value is atomic.
@@ -189,10 +186,7 @@ impl Schema {
     pub fn field(&self, name: &str) -> Option<Self> {
         match self.kind() {
             SchemaKind::Object(object) => {
-                let i = object
-                    .fields
-                    .binary_search_by(|f| (*f.name).cmp(name))
-                    .ok()?;
+                let i = object.fields.binary_search_by(|f| (*f.name).cmp(name)).ok()?;
                 Some(self.at(object.fields[i].node))
             }
             SchemaKind::Map { values, .. } => Some(self.at(*values)),

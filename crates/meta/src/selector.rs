@@ -234,9 +234,7 @@ fn parse_requirement(part: &str) -> Result<Requirement, ParseError> {
         let value = value.trim();
         match crate::name::check_label_value(value).first() {
             None => Ok(value.to_string()),
-            Some(e) => Err(ParseError(format!(
-                "values[0]: Invalid value: {value:?}: {e}"
-            ))),
+            Some(e) => Err(ParseError(format!("values[0]: Invalid value: {value:?}: {e}"))),
         }
     };
     if let Some(key) = part.strip_prefix('!')
@@ -264,10 +262,7 @@ fn parse_requirement(part: &str) -> Result<Requirement, ParseError> {
             });
         }
     }
-    for (operator, make) in [
-        (">", Test::GreaterThan as fn(i64) -> Test),
-        ("<", Test::LessThan),
-    ] {
+    for (operator, make) in [(">", Test::GreaterThan as fn(i64) -> Test), ("<", Test::LessThan)] {
         if let Some((key, value)) = part.split_once(operator) {
             let n = value.trim().parse().map_err(|_| {
                 ParseError(format!(
@@ -352,9 +347,7 @@ impl FieldSelector {
                 equal,
             });
             if terms.len() > MAX_REQUIREMENTS {
-                return Err(ParseError(format!(
-                    "more than {MAX_REQUIREMENTS} field terms"
-                )));
+                return Err(ParseError(format!("more than {MAX_REQUIREMENTS} field terms")));
             }
         }
         Ok(Self { terms })
@@ -366,9 +359,7 @@ impl FieldSelector {
 
     /// `get` gives a field's value as text; a missing field is the empty text, as upstream.
     pub fn matches(&self, get: impl Fn(&str) -> String) -> bool {
-        self.terms
-            .iter()
-            .all(|t| (get(&t.field) == t.value) == t.equal)
+        self.terms.iter().all(|t| (get(&t.field) == t.value) == t.equal)
     }
 }
 
@@ -377,10 +368,8 @@ mod tests {
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Vec<(Box<str>, Box<str>)> {
-        let mut out: Vec<(Box<str>, Box<str>)> = pairs
-            .iter()
-            .map(|(k, v)| ((*k).into(), (*v).into()))
-            .collect();
+        let mut out: Vec<(Box<str>, Box<str>)> =
+            pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         out.sort();
         out
     }
@@ -393,20 +382,12 @@ mod tests {
             ("a != b", ("a", "c"), ("a", "b"), "a!=b"),
             ("a in (b, c)", ("a", "c"), ("a", "d"), "a in (b,c)"),
             ("a notin (b)", ("x", "y"), ("a", "b"), "a!=b"),
-            (
-                "example.com/a",
-                ("example.com/a", ""),
-                ("a", ""),
-                "example.com/a",
-            ),
+            ("example.com/a", ("example.com/a", ""), ("a", ""), "example.com/a"),
             ("!a", ("b", ""), ("a", ""), "!a"),
             ("a>3", ("a", "4"), ("a", "3"), "a>3"),
         ] {
             let selector = LabelSelector::parse(text).expect(text);
-            assert!(
-                selector.matches(&labels(&[hit])),
-                "{text} should match {hit:?}"
-            );
+            assert!(selector.matches(&labels(&[hit])), "{text} should match {hit:?}");
             assert!(
                 !selector.matches(&labels(&[miss])),
                 "{text} should not match {miss:?}"
@@ -418,10 +399,7 @@ mod tests {
     #[test]
     fn nonsense_is_an_error() {
         for text in ["a in b", "a in (b", ",", "a=b,,c", "/a=b", "a=b c", "a>x"] {
-            assert!(
-                LabelSelector::parse(text).is_err(),
-                "{text} should not parse"
-            );
+            assert!(LabelSelector::parse(text).is_err(), "{text} should not parse");
         }
     }
 }

@@ -51,11 +51,7 @@ impl Snapshot {
     }
 
     /// All objects of a resource, in key order; within one namespace when that is not empty.
-    pub fn list<'a>(
-        &'a self,
-        res: Res,
-        namespace: &str,
-    ) -> impl Iterator<Item = &'a Object> + use<'a> {
+    pub fn list<'a>(&'a self, res: Res, namespace: &str) -> impl Iterator<Item = &'a Object> + use<'a> {
         let prefix = if namespace.is_empty() {
             String::new()
         } else {
@@ -121,10 +117,7 @@ impl Snapshot {
         }
         for owner in &object.meta().owners {
             let uid: Arc<str> = owner.uid.as_ref().into();
-            self.owned
-                .entry(uid)
-                .or_default()
-                .insert((res, key.clone()), ());
+            self.owned.entry(uid).or_default().insert((res, key.clone()), ());
         }
         previous
     }

@@ -79,7 +79,8 @@ impl Status {
 
     /// The stored object is newer than the one that was sent.
     pub fn stale(res: Res, name: &str) -> Self {
-        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(res, name, why)
     }
 

@@ -44,9 +44,7 @@ impl Timestamp {
     pub fn plus(self, by: Duration) -> Self {
         Self(
             self.0
-                .saturating_add(
-                    jiff::SignedDuration::try_from(by).unwrap_or(jiff::SignedDuration::MAX),
-                )
+                .saturating_add(jiff::SignedDuration::try_from(by).unwrap_or(jiff::SignedDuration::MAX))
                 .unwrap_or(jiff::Timestamp::MAX),
         )
     }
