@@ -129,7 +129,13 @@ pub fn encode_changes(changes: &[Change]) -> Vec<u8> {
             }
             ChangeKind::Deleted => {
                 let key = change.object.meta().key();
-                encode_op(&mut out, DELETE, change.res, change.revision, key.as_bytes());
+                encode_op(
+                    &mut out,
+                    DELETE,
+                    change.res,
+                    change.revision,
+                    key.as_bytes(),
+                );
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The changes of the last minutes, by revision: what watches resume from and what old snapshots are rebuilt from.
 //! Bounded by age, number and bytes; a reader whose place is gone is told so and never holds up the writer.
 
-use meta::snapshot::Change;
 use meta::Snapshot;
+use meta::snapshot::Change;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,8 @@ const CHANGE_OVERHEAD_BYTES: usize = 700;
 /// Changes that grow old within this time go together, so that an idle store wakes at most this often.
 const EXPIRY_STEP: Duration = Duration::from_secs(10);
 
-/// How much history is kept: the first limit that is reached counts. The newest batch always stays.
+/// How much history is kept: the first limit that is reached counts. The newest batch stays until it is
+/// too old, however large it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub age: Duration,

@@ -2,14 +2,18 @@
 //! `State` is the pure core, `Store` the handle that everyone holds, `Log` what makes a batch durable.
 
 mod changes;
+mod disk;
+mod files;
+mod frame;
 mod history;
 mod log;
-mod frame;
+mod recover;
 mod sequencer;
 mod state;
 mod store;
 
 pub use changes::Changes;
+pub use files::{OpenError, VERSION};
 pub use history::{Compacted, History, Limits};
 pub use log::{Log, LogError, NoLog};
 pub use state::{CommitError, Committed, Expect, LogRecords, State, Write};

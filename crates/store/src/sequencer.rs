@@ -106,7 +106,7 @@ pub struct Engine {
     published: Arc<Published>,
     clock: Clock,
     /// Why no more writes are taken.
-    failed: Option<String>,
+    refuses: Option<CommitError>,
 }
 
 impl Engine {
@@ -116,7 +116,7 @@ impl Engine {
             log,
             published,
             clock,
-            failed: None,
+            refuses: None,
         }
     }
 
@@ -124,8 +124,8 @@ impl Engine {
     pub fn run(&mut self, batch: Vec<Vec<Write>>) -> Vec<Outcome> {
         let count = batch.len();
         let refuse_all = |error: CommitError| (0..count).map(|_| Err(error.clone())).collect();
-        if let Some(why) = &self.failed {
-            return refuse_all(CommitError::Failed(why.clone()));
+        if let Some(why) = &self.refuses {
+            return refuse_all(why.clone());
         }
         let before = self.state.clone();
         let (outcomes, changes, records) = self.state.apply(batch);
@@ -140,21 +140,22 @@ impl Engine {
             }
             Err(LogError::Full(why)) => {
                 self.state = before;
-                tracing::warn!("a batch of {count} transactions was refused: the disk is full: {why}");
+                tracing::warn!(
+                    "a batch of {count} transactions was refused: the disk is full: {why}"
+                );
                 refuse_all(CommitError::Full(why))
             }
             Err(LogError::Failed(why)) => {
                 self.state = before;
                 tracing::error!("the store takes no more writes: {why}");
-                self.failed = Some(why.clone());
+                self.refuses = Some(CommitError::Failed(why.clone()));
                 refuse_all(CommitError::Failed(why))
             }
         }
     }
 
     pub fn close(&mut self) {
-        let already = std::mem::replace(&mut self.failed, Some("the store is closed".into()));
-        if already.is_none()
+        if self.refuses.replace(CommitError::Closed).is_none()
             && let Err(error) = self.log.close()
         {
             tracing::error!("closing the store's log: {error}");
@@ -264,15 +265,30 @@ fn write_bytes(write: &Write) -> usize {
 }
 
 /// The sequencer's thread: ends when the queue is closed and empty.
-pub fn run(queue: &Queue, mut engine: Engine) {
-    while let Some(batch) = queue.next(&engine) {
+pub fn run(queue: &Queue, engine: Engine) {
+    // Also when a panic ends this thread, nobody may wait for it any longer.
+    let mut running = Running { queue, engine };
+    let engine = &mut running.engine;
+    while let Some(batch) = queue.next(engine) {
         let (writes, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         for (reply, outcome) in replies.into_iter().zip(engine.run(writes)) {
             // A caller that went away does not undo its transaction; nobody is left to be told.
             reply.send(outcome).ok();
         }
     }
-    engine.close();
+}
+
+struct Running<'a> {
+    queue: &'a Queue,
+    engine: Engine,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.queue.close();
+        lock(&self.queue.waiting).transactions.clear();
+        self.engine.close();
+    }
 }
 
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

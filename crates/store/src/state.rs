@@ -112,11 +112,7 @@ impl State {
     pub fn apply(
         &mut self,
         batch: Vec<Vec<Write>>,
-    ) -> (
-        Vec<Result<Committed, CommitError>>,
-        Vec<Change>,
-        LogRecords,
-    ) {
+    ) -> (Vec<Result<Committed, CommitError>>, Vec<Change>, LogRecords) {
         let mut changes = Vec::with_capacity(batch.len());
         let results = batch
             .into_iter()
@@ -205,9 +201,5 @@ fn check(current: Option<&Object>, expect: Expect) -> Result<(), Option<Object>>
         (Some(object), Expect::Revision(wanted)) => object.revision() == wanted,
         _ => false,
     };
-    if holds {
-        Ok(())
-    } else {
-        Err(current.cloned())
-    }
+    if holds { Ok(()) } else { Err(current.cloned()) }
 }

@@ -1,8 +1,11 @@
 //! The handle that everyone holds: commits go to the sequencer, reads touch only what is published.
 
 use crate::changes::Changes;
+use crate::disk::DiskLog;
+use crate::files::{self, ID_LIMIT_BYTES, Lock, OpenError, io_error};
 use crate::history::{Compacted, History, Limits};
 use crate::log::{Log, NoLog};
+use crate::recover;
 use crate::sequencer::{Engine, Outcome, Published, Queue, lock, run};
 use crate::state::{CommitError, Committed, State, Write};
 use meta::Snapshot;
@@ -53,6 +56,40 @@ enum Writer {
 }
 
 impl Store {
+    /// Opens a data directory, or makes one, and starts the sequencer's thread. Watches from before a restart go on
+    /// as long as their changes are still in the log (that is, since the last checkpoint).
+    pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
+        if options.id.len() > ID_LIMIT_BYTES {
+            return Err(OpenError::LongId(options.id));
+        }
+        files::create_dir(dir)?;
+        let lock = Lock::take(dir)?;
+        let mut recovered = recover::recover(dir, &options.id)?;
+        recover::sweep(dir)?;
+        let log = DiskLog::open(dir, lock, &recovered)?;
+        let now = (options.clock)();
+        let mut history = History::new(recovered.base.clone(), options.history);
+        for changes in std::mem::take(&mut recovered.batches) {
+            history.push(now, recovered.newest.clone(), changes);
+        }
+        let published = Arc::new(Published::new(history));
+        let engine = Engine::new(Box::new(log), published.clone(), options.clock);
+        let queue = Arc::new(Queue::new());
+        let in_thread = queue.clone();
+        let thread = std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || run(&in_thread, engine))
+            .map_err(io_error("start the thread for", dir))?;
+        Ok(Self(Arc::new(Inner {
+            id: recovered.id,
+            published,
+            writer: Writer::Thread {
+                queue,
+                thread: Mutex::new(Some(thread)),
+            },
+        })))
+    }
+
     /// A store in memory, without durability and without a thread: a commit is done when its call first returns.
     pub fn memory(options: Options) -> Self {
         Self::inline(Snapshot::default(), Box::new(NoLog), options)
