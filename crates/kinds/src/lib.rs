@@ -2,6 +2,7 @@
 //! This file holds the only list of kinds; everything else is derived from the rows.
 
 pub mod facts;
+mod json;
 pub mod lifecycle;
 pub mod plan;
 pub mod registry;
@@ -9,6 +10,8 @@ pub mod row;
 pub mod schema;
 
 pub mod configmap;
+pub mod controllerrevision;
+pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
@@ -17,9 +20,12 @@ pub mod namespace;
 pub mod node;
 pub mod persistentvolume;
 pub mod persistentvolumeclaim;
+pub mod pod;
+pub mod replicaset;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
+pub mod statefulset;
 pub mod storageclass;
 
 pub use plan::{Act, Controller, Key, Plan, Seen, Target};
@@ -30,6 +36,8 @@ pub use row::{Column, Row, Rules, Write};
 pub fn rows() -> Vec<Row> {
     vec![
         configmap::row(),
+        controllerrevision::row(),
+        deployment::row(),
         endpoints::row(),
         endpointslice::row(),
         event::row(),
@@ -38,9 +46,12 @@ pub fn rows() -> Vec<Row> {
         node::row(),
         persistentvolume::row(),
         persistentvolumeclaim::row(),
+        pod::row(),
+        replicaset::row(),
         secret::row(),
         service::row(),
         serviceaccount::row(),
+        statefulset::row(),
         storageclass::row(),
     ]
 }

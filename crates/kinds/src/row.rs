@@ -175,12 +175,7 @@ pub trait Rules: Send + Sync {
 
     /// The value of a selectable field as text; by default what stands at its path.
     fn field(&self, object: &Value, path: &str) -> String {
-        let pointer = format!("/{}", path.replace('.', "/"));
-        match object.pointer(&pointer) {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(s)) => s.clone(),
-            Some(other) => other.to_string(),
-        }
+        plain_field(object, path)
     }
 
     /// Selector text for `scale`, from the object.
@@ -211,6 +206,16 @@ impl Row {
     /// The type's schema; custom resources without one allow anything.
     pub fn schema(&self) -> Schema {
         Schema::of(crate::schema::arena(), self.type_name).unwrap_or_else(Schema::any)
+    }
+}
+
+/// What stands at a path such as `spec.nodeName`, as text.
+pub fn plain_field(object: &Value, path: &str) -> String {
+    let pointer = format!("/{}", path.replace('.', "/"));
+    match object.pointer(&pointer) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(s)) => s.clone(),
+        Some(other) => other.to_string(),
     }
 }
 
