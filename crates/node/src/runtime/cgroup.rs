@@ -104,6 +104,14 @@ impl Cgroup {
         layout().v2.as_ref().map(|mount| mount.join(&self.path))
     }
 
+    /// Its directory for each of these controllers that is on v1.
+    pub fn controllers(&self, names: &[&'static str]) -> Vec<(&'static str, PathBuf)> {
+        names
+            .iter()
+            .filter_map(|name| Some((*name, self.v1(name)?)))
+            .collect()
+    }
+
     /// Its directory in every hierarchy, whether there or not.
     fn directories(&self) -> Vec<PathBuf> {
         let mut mounts: Vec<&PathBuf> = layout()
@@ -131,12 +139,12 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Makes it in the hierarchies that only group (v2 and v1's `systemd`), and moves the calling process there:
-    /// out of the reach of whoever stops the server's own group.
-    pub fn create_grouping(&self) -> io::Result<()> {
+    /// Makes it in the hierarchies that only group (v2 and v1's `systemd`), and moves a process there: out of the
+    /// reach of whoever stops the server's own group. The kernel may take ten milliseconds for it.
+    pub fn group(&self, pid: u32) -> io::Result<()> {
         for directory in self.v2().into_iter().chain(self.v1("systemd")) {
             fs::create_dir_all(&directory)?;
-            fs::write(directory.join("cgroup.procs"), "0")?;
+            fs::write(directory.join("cgroup.procs"), pid.to_string())?;
         }
         Ok(())
     }

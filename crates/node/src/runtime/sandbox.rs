@@ -20,6 +20,17 @@ const NSFS_MAGIC: i64 = 0x6e73_6673;
 fn make(dir: &Path, spec: &PodSandboxSpec) -> io::Result<()> {
     let ns = dir.join("ns");
     fs::create_dir_all(&ns)?;
+    // In memory, as all in it is gone after a reboot; libcontainer's files of running containers lie here too.
+    if !is_mount_point(&ns)? {
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(
+            Some("isopod"),
+            &ns,
+            Some("tmpfs"),
+            flags,
+            Some("mode=700,size=8m"),
+        )?;
+    }
     let mut wanted = Vec::new();
     if !spec.host_network {
         wanted.extend([
@@ -90,9 +101,7 @@ fn is_namespace(path: &Path) -> bool {
 /// The pod's own /dev/shm, which its containers share.
 fn mount_shm(path: &Path, spec: &PodSandboxSpec) -> io::Result<()> {
     fs::create_dir_all(path)?;
-    if nix::sys::statfs::statfs(path)?.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC
-        && is_mount_point(path)?
-    {
+    if is_mount_point(path)? {
         return Ok(());
     }
     let size = if spec.shm_size_bytes == 0 {
@@ -152,6 +161,7 @@ pub fn unmount(dir: &Path) -> io::Result<()> {
         ns.join("net"),
         ns.join("uts"),
         ns.join("ipc"),
+        ns,
         dir.join("shm"),
     ] {
         loop {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
-use super::create::{Report, Stdio, container_dir};
+use super::create::{Report, Stdio, bundle_dir, container_dir};
 use super::event_loop::{ConnectionId, EARLY_EXITS_LIMIT, Shim};
 use super::log::{LogWriter, Stream};
 use super::protocol::{ErrorKind, Message, Reply, WireError};
@@ -143,6 +143,23 @@ fn internal(what: &str) -> impl Fn(io::Error) -> WireError + '_ {
 }
 
 impl Shim {
+    /// Moves to the shims' cgroup, by a child: the kernel takes its time for a move, and nobody here waits for it.
+    pub(super) fn join_group(&mut self) {
+        if self.cgroup.is_empty() {
+            return;
+        }
+        // SAFETY: this process has one thread, so the child may go on with everything.
+        match unsafe { libc::fork() } {
+            0 => {
+                join_group(&self.cgroup, std::os::unix::process::parent_id());
+                // SAFETY: ends the child at once; nothing of the shim's may run in it.
+                unsafe { libc::_exit(0) }
+            }
+            pid if pid > 0 => self.joining = Some(pid),
+            _ => note(&format!("fork: {}", io::Error::last_os_error())),
+        }
+    }
+
     pub(super) fn start(
         &mut self,
         connection: ConnectionId,
@@ -199,7 +216,12 @@ impl Shim {
         let pid_namespace = self.pid_holder.map(|pid| format!("/proc/{pid}/ns/pid"));
         let spec = container.spec.clone();
         let dir = self.dir.clone();
+        // A container inherits the group, so one that is made before the shim has moved goes there itself.
+        let group = self.joining.map(|_| self.cgroup.clone());
         self.fork_helper(connection, request, Some(spec.id.clone()), move |console| {
+            if let Some(group) = group {
+                join_group(&group, std::process::id());
+            }
             create::create(
                 &spec,
                 &oci::PodPaths {
@@ -387,6 +409,8 @@ impl Shim {
         } else if let Some(number) = self.execs.iter().position(|e| e.pid == pid) {
             let exec = self.execs.remove(number);
             self.send(exec.connection, &Message::ExecExited { code, signal }, None);
+        } else if self.joining == Some(pid) {
+            self.joining = None;
         } else if !self.helpers.is_empty() {
             // Perhaps the child of a helper whose report is still to be read.
             self.early_exits.push_back((pid, code, signal));
@@ -559,11 +583,20 @@ impl Shim {
         self.execs.iter().for_each(Exec::kill);
     }
 
+    fn remove_directories(&self, id: &ContainerId) -> Result<(), WireError> {
+        for path in [
+            container_dir(&self.dir, &id.name, id.attempt),
+            bundle_dir(&self.dir, &id.name, id.attempt),
+        ] {
+            remove_directory(&path).map_err(internal("remove the container's directory"))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, id: &ContainerId) -> Result<(), WireError> {
         if let Some(number) = self.past.iter().position(|past| past.id == *id) {
             self.past.remove(number);
-            remove_directory(&container_dir(&self.dir, &id.name, id.attempt))
-                .map_err(internal("remove the container's directory"))?;
+            self.remove_directories(id)?;
             self.save();
             return Ok(());
         }
@@ -575,8 +608,7 @@ impl Shim {
             ));
         }
         self.remove_cgroup(number);
-        remove_directory(&container_dir(&self.dir, &id.name, id.attempt))
-            .map_err(internal("remove the container's directory"))?;
+        self.remove_directories(id)?;
         self.containers.remove(number);
         self.save();
         Ok(())
@@ -677,6 +709,14 @@ impl Shim {
                 format!("container {id} has no terminal"),
             )),
         }
+    }
+}
+
+fn join_group(path: &str, pid: u32) {
+    if let Err(error) = Cgroup::new(path).group(pid) {
+        note(&format!(
+            "move to cgroup {path}: {error}; whoever stops the server's group stops this pod"
+        ));
     }
 }
 

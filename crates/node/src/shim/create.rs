@@ -32,9 +32,14 @@ pub struct Stdio {
     pub stderr: Option<OwnedFd>,
 }
 
-/// Where the container's own directory is: bundle, libcontainer's state, termination message.
+/// Where the container's own directory is; it holds the termination message.
 pub fn container_dir(pod_dir: &Path, name: &str, attempt: u32) -> PathBuf {
     pod_dir.join("containers").join(format!("{name}.{attempt}"))
+}
+
+/// Where libcontainer's files of it are while it runs: on the sandbox's file system in memory.
+pub fn bundle_dir(pod_dir: &Path, name: &str, attempt: u32) -> PathBuf {
+    pod_dir.join("ns/bundles").join(format!("{name}.{attempt}"))
 }
 
 pub fn create(
@@ -69,9 +74,7 @@ fn run(
         WireError::new(ErrorKind::Create, format!("{what}: {error}"))
     };
     check(spec)?;
-    let dir = container_dir(pod.dir, &spec.id.name, spec.id.attempt);
-    fs::create_dir_all(&dir).map_err(|e| refused("make the container's directory", &e))?;
-    let state_dir = dir.join("rt");
+    let state_dir = bundle_dir(pod.dir, &spec.id.name, spec.id.attempt);
     if state_dir.exists() {
         fs::remove_dir_all(&state_dir)
             .map_err(|e| refused("remove what an earlier try left", &e))?;
@@ -80,7 +83,8 @@ fn run(
         .map_err(|e| refused(&format!("mkdir {} for the working directory", spec.cwd), &e))?;
     let config = serde_json::to_vec(&oci::config(spec, pod))
         .map_err(|e| refused("encode the OCI configuration", &e))?;
-    fs::write(dir.join("config.json"), config)
+    fs::create_dir_all(&state_dir).map_err(|e| refused("make the container's bundle", &e))?;
+    fs::write(state_dir.join("config.json"), config)
         .map_err(|e| refused("write the OCI configuration", &e))?;
     if let Some(score) = spec.resources.oom_score_adj
         && let Err(error) = fs::write("/proc/self/oom_score_adj", score.to_string())
@@ -93,7 +97,7 @@ fn run(
     let (reader, writer) = fds::pipe().map_err(|e| refused("make a pipe", &e))?;
     let plan = plan(spec, console, &writer)?;
     let details = Details::collect().map_err(|e| refused("collect errors", &e))?;
-    let outcome = build_and_start(spec, &dir, &state_dir, stdio, plan);
+    let outcome = build_and_start(spec, &state_dir, stdio, plan);
     drop(writer);
     // The end of this pipe means that execve worked (or that the process is dead).
     let failure = read_failure(reader).map_err(|e| refused("wait for the command", &e))?;
@@ -174,15 +178,13 @@ fn plan(
 fn build_and_start(
     spec: &ContainerSpec,
     dir: &Path,
-    state_dir: &Path,
     stdio: Stdio,
     plan: ProcessPlan,
 ) -> Result<i32, String> {
-    fs::create_dir_all(state_dir).map_err(|e| format!("make {}: {e}", state_dir.display()))?;
     let words = |error: libcontainer::error::LibcontainerError| chain(&error);
     let mut builder = ContainerBuilder::new("c".to_owned(), SyscallType::default())
         .with_executor(plan)
-        .with_root_path(state_dir)
+        .with_root_path(dir)
         .map_err(words)?;
     builder.stdin = stdio.stdin;
     builder.stdout = stdio.stdout;
