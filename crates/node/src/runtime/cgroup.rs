@@ -246,32 +246,9 @@ impl Cgroup {
             if handles.is_empty() {
                 return Ok(());
             }
+            handles.iter().for_each(kill_handle);
             for handle in &handles {
-                // SAFETY: integers and a null pointer, which stands for plain siginfo.
-                unsafe {
-                    libc::syscall(
-                        libc::SYS_pidfd_send_signal,
-                        handle.as_raw_fd(),
-                        libc::SIGKILL,
-                        std::ptr::null::<u8>(),
-                        0,
-                    )
-                };
-            }
-            for handle in &handles {
-                let left = until.saturating_duration_since(Instant::now());
-                let mut polled = libc::pollfd {
-                    fd: handle.as_raw_fd(),
-                    events: libc::POLLIN,
-                    revents: 0,
-                };
-                // SAFETY: one live pollfd.
-                if unsafe { libc::poll(&mut polled, 1, left.as_millis() as i32) } == 0 {
-                    return Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        "a killed process does not end",
-                    ));
-                }
+                wait_handle(handle, until.saturating_duration_since(Instant::now()))?;
             }
         }
         Err(io::Error::other("processes keep coming"))
@@ -302,6 +279,56 @@ impl Cgroup {
                 }
             }
         }
+    }
+}
+
+/// SIGKILL to a process that was started with `dir` among its arguments, and waits for its end. Another process that
+/// has the number by now is left alone.
+pub fn kill_process_and_wait(pid: i32, dir: &Path, limit: Duration) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let Some(handle) = pidfd(pid) else {
+        return Ok(());
+    };
+    let arguments = match fs::read(format!("/proc/{pid}/cmdline")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    if !arguments
+        .split(|b| *b == 0)
+        .any(|argument| argument == dir.as_os_str().as_bytes())
+    {
+        return Ok(());
+    }
+    kill_handle(&handle);
+    wait_handle(&handle, limit)
+}
+
+fn kill_handle(handle: &OwnedFd) {
+    // SAFETY: integers and a null pointer, which stands for plain siginfo. A process that is gone is fine.
+    unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            handle.as_raw_fd(),
+            libc::SIGKILL,
+            std::ptr::null::<u8>(),
+            0,
+        )
+    };
+}
+
+fn wait_handle(handle: &OwnedFd, limit: Duration) -> io::Result<()> {
+    let mut polled = libc::pollfd {
+        fd: handle.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one live pollfd.
+    match unsafe { libc::poll(&mut polled, 1, limit.as_millis() as i32) } {
+        0 => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "a killed process does not end",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -7,7 +7,9 @@ mod error;
 pub mod fake;
 pub mod logs;
 pub mod paths;
+mod pods;
 mod sandbox;
+mod sessions;
 mod shim_runtime;
 pub mod spec;
 pub mod stream;
@@ -20,7 +22,7 @@ use async_trait::async_trait;
 pub use cgroup::Usage;
 pub use error::RuntimeError;
 pub use fake::FakeRuntime;
-pub use shim_runtime::{RuntimeConfig, ShimRuntime};
+pub use pods::{RuntimeConfig, ShimRuntime};
 pub use spec::{
     ContainerId, ContainerSpec, ContainerState, ContainerStatus, ExecSpec, Exit, ExitReason,
     LogRotation, Mount, PodSandboxSpec, PodState, Propagation, Resources, Seccomp, TerminalSize,

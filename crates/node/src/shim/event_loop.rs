@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::connection::Connection;
-use super::containers::{Attacher, Container, Exec, Helper};
+use super::containers::{Container, Exec, Helper};
 use super::protocol::{
     ErrorKind, Message, PROTOCOL_VERSION, Reply, Request, RequestFrame, RequestHead, WireError,
 };
 use super::state::{STATE_FILE, ShimState, boot_id, read, write_atomically};
+use super::streams::Attacher;
 use super::{note, trim_memory};
 use crate::runtime::spec::{ContainerId, ContainerStatus};
 

@@ -16,6 +16,7 @@ mod process;
 pub mod protocol;
 mod seccomp;
 pub mod state;
+mod streams;
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
