@@ -13,7 +13,7 @@ use super::spec::PodSandboxSpec;
 
 const DEFAULT_SHM_BYTES: u64 = 64 << 20;
 /// The file system type of a mounted namespace (linux/magic.h).
-const NSFS_MAGIC: i64 = 0x6e73_6673;
+const NSFS_MAGIC: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x6e73_6673);
 
 /// Makes what is missing of the sandbox below `dir`. Blocks for about a millisecond; never call it on a thread
 /// that does anything else, the namespaces stay with it.
@@ -95,7 +95,7 @@ pub fn is_there(dir: &Path, spec: &PodSandboxSpec) -> bool {
 }
 
 fn is_namespace(path: &Path) -> bool {
-    nix::sys::statfs::statfs(path).is_ok_and(|stat| stat.filesystem_type().0 as i64 == NSFS_MAGIC)
+    nix::sys::statfs::statfs(path).is_ok_and(|stat| stat.filesystem_type() == NSFS_MAGIC)
 }
 
 /// The pod's own /dev/shm, which its containers share.

@@ -44,6 +44,28 @@ impl Container {
         }
     }
 
+    /// Pipes for its stdio, the container's ends as the result. With a terminal there are none.
+    fn make_pipes(&mut self) -> io::Result<Stdio> {
+        let mut theirs = Stdio::default();
+        if self.spec.tty {
+            return Ok(theirs);
+        }
+        for (stream, slot) in [
+            (Stream::Stdout, &mut theirs.stdout),
+            (Stream::Stderr, &mut theirs.stderr),
+        ] {
+            let (reader, writer) = fds::pipe()?;
+            fds::set_nonblocking(reader.as_raw_fd(), true)?;
+            self.outputs.push(Output { fd: reader, stream });
+            *slot = Some(writer);
+        }
+        if self.spec.stdin {
+            let (reader, writer) = fds::pipe()?;
+            (theirs.stdin, self.input) = (Some(reader), Some(writer));
+        }
+        Ok(theirs)
+    }
+
     fn shares_pids(&self) -> bool {
         self.spec.sandbox.host_pid || self.spec.sandbox.share_process_namespace
     }
@@ -133,8 +155,6 @@ impl Shim {
         }
         let log_path = paths::log_path(&self.dir, &spec.id.name, spec.id.attempt);
         let log = LogWriter::open(&log_path, &spec.log).map_err(internal("open the log"))?;
-        let make_pipe = || fds::pipe().map_err(internal("make a pipe"));
-        let mut theirs = Stdio::default();
         let mut container = Container {
             state: ContainerState::Creating,
             outputs: Vec::new(),
@@ -142,23 +162,9 @@ impl Shim {
             log,
             spec,
         };
-        if !container.spec.tty {
-            for stream in [Stream::Stdout, Stream::Stderr] {
-                let (reader, writer) = make_pipe()?;
-                fds::set_nonblocking(reader.as_raw_fd(), true)
-                    .map_err(internal("set up a pipe"))?;
-                container.outputs.push(Output { fd: reader, stream });
-                *(if stream == Stream::Stdout {
-                    &mut theirs.stdout
-                } else {
-                    &mut theirs.stderr
-                }) = Some(writer);
-            }
-            if container.spec.stdin {
-                let (reader, writer) = make_pipe()?;
-                (theirs.stdin, container.input) = (Some(reader), Some(writer));
-            }
-        }
+        let theirs = container
+            .make_pipes()
+            .map_err(internal("make the container's pipes"))?;
         let pid_namespace = self.pid_holder.map(|pid| format!("/proc/{pid}/ns/pid"));
         let spec = container.spec.clone();
         let dir = self.dir.clone();

@@ -150,7 +150,8 @@ fn check(spec: &ContainerSpec) -> Result<(), WireError> {
     Ok(())
 }
 
-fn plan(
+/// How a process of this container starts: by its own command, until the caller says otherwise.
+pub fn plan(
     spec: &ContainerSpec,
     console: &OwnedFd,
     errors: &OwnedFd,

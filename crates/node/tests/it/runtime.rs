@@ -9,12 +9,8 @@ use std::time::Duration;
 
 use node::runtime::logs::{self, LogOptions};
 use node::runtime::{
-    AttachStreams, ExecSession, ExecSpec, LogRotation, Mount, Resources, RuntimeError,
-    TerminalSize, User,
-};
-use node::runtime::{
-    ContainerId, ContainerSpec, ContainerState, Exit, ExitReason, PodSandboxSpec, Runtime,
-    RuntimeConfig, RuntimeEvent, ShimRuntime,
+    ContainerId, ContainerSpec, ContainerState, Exit, ExitReason, Mount, PodSandboxSpec, Resources,
+    Runtime, RuntimeConfig, RuntimeError, RuntimeEvent, ShimRuntime, User,
 };
 
 const LIMIT: Duration = Duration::from_secs(20);

@@ -132,7 +132,7 @@ async fn pods_outlive_the_server_and_their_results_outlive_the_shim() {
     let pod = second.pod("p1").await.expect("pod").expect("known");
     assert!(pod.ready);
     assert_eq!(pod.sandbox.hostname, "host-p1");
-    let state = |pod: &node::runtime::PodState, name: &str| {
+    let state = |pod: &PodState, name: &str| {
         pod.containers
             .iter()
             .find(|c| c.id.name == name)
@@ -145,15 +145,8 @@ async fn pods_outlive_the_server_and_their_results_outlive_the_shim() {
     world.wait_for_log(&running.id, "still here").await;
     // Now the shim dies: its container must not run on unseen.
     let mut events = second.subscribe();
-    let shim =
-        std::fs::read_to_string(world.dir.path().join("data/pods/p1/state.json")).expect("state");
-    let shim: serde_json::Value = serde_json::from_str(&shim).expect("json");
-    let shim = shim["shim_pid"].as_i64().expect("pid") as i32;
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(shim),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .expect("kill");
+    let shim = shim_pid(&world, "p1");
+    nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).expect("kill");
     let seen = tokio::time::timeout(LIMIT, async {
         let mut seen = Vec::new();
         while !matches!(seen.last(), Some(RuntimeEvent::ShimGone { .. })) {
