@@ -90,7 +90,10 @@ impl DiskLog {
             path,
             end,
             prepared,
-            rotate_at: LOG_LIMIT_BYTES.max(recovered.checkpoint_bytes),
+            rotate_at: match recovered.lacks_checkpoint {
+                true => end + RETRY_BYTES,
+                false => LOG_LIMIT_BYTES.max(recovered.checkpoint_bytes),
+            },
             checkpoint: None,
             checkpoint_bytes: recovered.checkpoint_bytes,
             buffer: Vec::new(),
