@@ -126,6 +126,15 @@ fn call(controller: &'static str, act: Act, seen: &Seen) -> Call {
                 .subresource(subresource);
             guarded(call, &target)
         }
+        Act::Post {
+            target,
+            subresource,
+            object,
+        } => {
+            let mut call = Call::create(target.res, &target.namespace, object).subresource(subresource);
+            call.name = target.name.clone();
+            guarded(call, &target)
+        }
         Act::Delete {
             target,
             grace_seconds,

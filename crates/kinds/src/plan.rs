@@ -36,6 +36,12 @@ pub enum Act {
         subresource: &'static str,
         patch: Value,
     },
+    /// POST to a subresource: `binding`.
+    Post {
+        target: Target,
+        subresource: &'static str,
+        object: Value,
+    },
     Delete {
         target: Target,
         grace_seconds: Option<i64>,

@@ -7,13 +7,16 @@ use std::sync::Arc;
 /// Objects of one resource by `namespace/name`.
 pub type Table = OrdMap<Arc<str>, Object>;
 
+/// What one owner owns.
+type Dependents = OrdMap<(Res, Arc<str>), ()>;
+
 /// All objects at one revision. Cloning costs a few reference counts; readers never wait for writers.
 #[derive(Clone, Default)]
 pub struct Snapshot {
     revision: u64,
     tables: OrdMap<Res, Table>,
     /// Owner uid -> what it owns; kept in step with `tables` so that dependents are found without a scan.
-    owned: OrdMap<Arc<str>, OrdMap<(Res, Arc<str>), ()>>,
+    owned: OrdMap<Arc<str>, Dependents>,
 }
 
 /// One committed write as watchers see it.

@@ -1,5 +1,20 @@
 //! The durable log: one file that batches are appended to, each made durable by one `fdatasync`. When it has grown to
 //! its limit, a new file is begun and a checkpoint of all objects is written in the background, then the old file goes.
+//!
+//! Why not an embedded engine: all objects are in memory anyway, so all that is needed is an append, and engines bring a
+//! tree on disk that nobody reads. Measured (release build, 2 cores, ext4, 1.15 kB objects, median; raw `fdatasync` 0.08 to
+//! 0.12 ms; ours includes building the JSON, the way to the sequencer's thread and back, and the new snapshot):
+//!
+//! |                                         | redb 4.4  | fjall 3.1 | this log  |
+//! |-----------------------------------------|-----------|-----------|-----------|
+//! | commit of 1 object                      | 0.25 ms   | 0.08-0.12 | 0.12-0.16 |
+//! | commit of 32 objects                    | 0.68 ms   | 0.34-0.38 | 0.32-0.42 |
+//! | first open of an empty directory        | 0.75 ms   | 4.9 ms    | 1.1 ms    |
+//! | open and load of 10,000 objects         | 55 ms     | 62 ms     | 23-30 ms  |
+//! | memory after that                       | 36 MB     | 32 MB     | 19-22 MB  |
+//! | files of 10,000 objects                 | 20.6 MB   | 11.4 MB   | 11.2 MB   |
+//!
+//! Whole commits: 6,000 to 7,500 a second from one client, 47,000 to 67,000 from 32 (`examples/measure.rs`).
 
 use crate::files::{self, FILE_HEADER_BYTES, FileHeader, FileKind, Lock, OpenError, io_error};
 use crate::frame;
@@ -51,7 +66,7 @@ struct Checkpoint {
 impl DiskLog {
     /// Goes on where `recovered` ended.
     pub fn open(dir: &Path, lock: Lock, recovered: &Recovered) -> Result<Self, OpenError> {
-        let revision = recovered.newest.revision();
+        let revision = recovered.past.newest.revision();
         let (file, path, end, prepared) = match recovered.log {
             Some((start, end)) => {
                 let path = files::log_path(dir, start);
@@ -226,7 +241,7 @@ fn begin_log(dir: &Path, id: &str, revision: u64) -> io::Result<(File, u64, u64)
 }
 
 fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = from;
     while at < to {
         let length = (to - at).min(ZEROS.len() as u64);

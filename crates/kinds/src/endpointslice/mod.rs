@@ -1,5 +1,10 @@
 //! EndpointSlice: addresses behind a Service. Source: discovery.k8s.io/v1 API reference.
 
+mod legacy;
+mod plan;
+
+pub use plan::CONTROLLER;
+
 use crate::{Column, Row, Rules};
 use meta::Res;
 use std::sync::Arc;

@@ -312,7 +312,7 @@ fn settle_bound(seen: &Seen, claim: &Object, value: &Value, name: &str, plan: &m
         return;
     };
     let spec = volume.value();
-    if !is_for(&spec, claim) && text(&spec, "/spec/claimRef/name") != "" {
+    if !is_for(&spec, claim) && !text(&spec, "/spec/claimRef/name").is_empty() {
         let message = format!("volume {name:?} already bound to a different claim.");
         plan.acts.push(claim_event(claim, true, "FailedBinding", message));
         return;
