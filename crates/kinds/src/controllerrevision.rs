@@ -73,10 +73,7 @@ impl Rules for ControllerRevision {
 /// `statefulset.apps/web`, or `<none>`.
 fn controller(object: &Value) -> String {
     let owners = list(get(object, "metadata"), "ownerReferences");
-    let Some(owner) = owners
-        .iter()
-        .find(|o| get(o, "controller") == &Value::Bool(true))
-    else {
+    let Some(owner) = owners.iter().find(|o| get(o, "controller") == &Value::Bool(true)) else {
         return "<none>".to_string();
     };
     let group = string(owner, "apiVersion")

@@ -48,18 +48,12 @@ pub(crate) fn is_true(object: &Value, key: &str) -> bool {
     flag(object, key) == Some(true)
 }
 
-pub(crate) fn members<'a>(
-    object: &'a Value,
-    key: &str,
-) -> impl Iterator<Item = (&'a String, &'a Value)> {
+pub(crate) fn members<'a>(object: &'a Value, key: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
     get(object, key).as_object().into_iter().flatten()
 }
 
 /// Members whose values are texts.
-pub(crate) fn texts<'a>(
-    object: &'a Value,
-    key: &str,
-) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+pub(crate) fn texts<'a>(object: &'a Value, key: &str) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
     let map = object.get(key).and_then(Value::as_object);
     map.into_iter()
         .flatten()
@@ -117,10 +111,7 @@ pub(crate) fn ensure_object<'a>(object: &'a mut Value, key: &str) -> Option<&'a 
     object.get_mut(key)
 }
 
-pub(crate) fn items_mut<'a>(
-    object: &'a mut Value,
-    key: &str,
-) -> impl Iterator<Item = &'a mut Value> {
+pub(crate) fn items_mut<'a>(object: &'a mut Value, key: &str) -> impl Iterator<Item = &'a mut Value> {
     object
         .get_mut(key)
         .and_then(Value::as_array_mut)

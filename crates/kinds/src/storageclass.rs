@@ -36,4 +36,8 @@ pub fn row() -> Row {
 
 struct StorageClass;
 
-impl Rules for StorageClass {}
+impl Rules for StorageClass {
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+}

@@ -58,9 +58,7 @@ pub struct Summary {
 impl Summary {
     pub fn of(pod: &Value) -> Self {
         let (spec, status) = (get(pod, "spec"), get(pod, "status"));
-        let sidecars = list(spec, "initContainers")
-            .iter()
-            .filter(|c| is_sidecar(c));
+        let sidecars = list(spec, "initContainers").iter().filter(|c| is_sidecar(c));
         let mut out = Self {
             ready: 0,
             total: list(spec, "containers").len() + sidecars.count(),
@@ -97,9 +95,7 @@ impl Summary {
         for (i, container) in statuses.iter().enumerate() {
             init.all.add(container);
             let name = string(container, "name");
-            let sidecar = specs
-                .iter()
-                .any(|c| string(c, "name") == name && is_sidecar(c));
+            let sidecar = specs.iter().any(|c| string(c, "name") == name && is_sidecar(c));
             if sidecar {
                 init.sidecars.add(container);
             }

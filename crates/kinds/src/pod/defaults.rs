@@ -1,8 +1,8 @@
 //! Defaults of pods and pod templates, the same for both unless said otherwise. Source: core/v1 API reference.
 
 use crate::json::{
-    child_mut, ensure_object, get, has, is_true, items_mut, list, number, put, put_default,
-    put_nonzero, quantity_text, string,
+    child_mut, ensure_object, get, has, is_true, items_mut, list, number, put, put_default, put_nonzero,
+    quantity_text, string,
 };
 use meta::Quantity;
 use serde_json::{Value, json};

@@ -11,8 +11,8 @@ pub use cells::Summary;
 pub use defaults::template as default_template;
 pub use status::{
     Totals, available_at, condition, grace_seconds, is_active, is_available, is_finished, is_ready,
-    is_scheduled, is_sidecar, is_terminating, limits, phase, qos_class, ready_condition,
-    ready_since, requests, restarts,
+    is_scheduled, is_sidecar, is_terminating, limits, phase, qos_class, ready_condition, ready_since,
+    requests, restarts,
 };
 pub use template::{controller_reference, from_template, template_hash};
 
@@ -97,6 +97,14 @@ impl Rules for Pod {
         put(status, "qosClass", qos);
     }
 
+    fn subresources(&self) -> &'static [&'static str] {
+        &["binding", "eviction", "log", "exec", "attach", "portforward"]
+    }
+
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn deletion_grace(&self, object: &Value, asked: Option<i64>) -> Option<i64> {
         Some(grace_seconds(object, asked)).filter(|grace| *grace != 0)
     }
@@ -108,9 +116,7 @@ impl Rules for Pod {
     fn field(&self, object: &Value, path: &str) -> String {
         match path {
             // Every pod has an answer to this, whether its spec has the member or not.
-            "spec.hostNetwork" => {
-                crate::json::is_true(get(object, "spec"), "hostNetwork").to_string()
-            }
+            "spec.hostNetwork" => crate::json::is_true(get(object, "spec"), "hostNetwork").to_string(),
             "status.podIP" | "status.podIPs" => {
                 let ips = crate::json::list(get(object, "status"), "podIPs");
                 let ips: Vec<&str> = ips.iter().map(|ip| crate::json::string(ip, "ip")).collect();

@@ -53,8 +53,7 @@ pub fn ready_since(pod: &Value) -> Option<Timestamp> {
 /// Ready for at least `min_ready_seconds`. When it is ready but not yet available, `available_at` says when it will be.
 pub fn is_available(pod: &Value, min_ready_seconds: i64, now: Timestamp) -> bool {
     is_ready(pod)
-        && (min_ready_seconds == 0
-            || available_at(pod, min_ready_seconds).is_some_and(|at| at <= now))
+        && (min_ready_seconds == 0 || available_at(pod, min_ready_seconds).is_some_and(|at| at <= now))
 }
 
 /// When a ready pod becomes (or became) available if it stays ready.

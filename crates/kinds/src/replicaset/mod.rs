@@ -50,8 +50,7 @@ struct ReplicaSet;
 impl Rules for ReplicaSet {
     fn default(&self, object: &mut Value) {
         let labels = members(crate::json::at(object, "/spec/template/metadata"), "labels");
-        let labels: serde_json::Map<String, Value> =
-            labels.map(|(k, v)| (k.clone(), v.clone())).collect();
+        let labels: serde_json::Map<String, Value> = labels.map(|(k, v)| (k.clone(), v.clone())).collect();
         let Some(spec) = ensure_object(object, "spec") else {
             return;
         };
