@@ -59,7 +59,6 @@ impl Rules for StatefulSet {
         put_default(spec, "podManagementPolicy", "OrderedReady");
         put_default(spec, "replicas", 1);
         put_default(spec, "revisionHistoryLimit", 10);
-        put_default(spec, "serviceName", "");
         update_strategy(spec);
         if let Some(policy) = ensure_object(spec, "persistentVolumeClaimRetentionPolicy") {
             put_default(policy, "whenDeleted", "Retain");
@@ -118,6 +117,8 @@ fn update_strategy(spec: &mut Value) {
         && let Some(rolling) = ensure_object(strategy, "rollingUpdate")
     {
         put_default(rolling, "partition", 0);
+        // On by default since v1.35 (KEP-961).
+        put_default(rolling, "maxUnavailable", 1);
     }
 }
 
