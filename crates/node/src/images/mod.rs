@@ -26,7 +26,7 @@ pub use reference::{Digest, Reference, Version};
 pub use run::RunConfig;
 pub use user::ProcessUser;
 
-pub(crate) use beneath::{fd_path, normalize, open_in_root};
+pub(crate) use beneath::{fd_path, normalize};
 pub(crate) use overlay::{is_mounted, unmount};
 pub(crate) use store::remove_any;
 

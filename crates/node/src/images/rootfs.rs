@@ -8,6 +8,7 @@ use super::{Image, Images, Layer, layer, overlay};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,11 +33,52 @@ struct Complete {
 impl Images {
     /// Unpacks the image's layers that are not there yet.
     pub fn unpack(&self, image: &Image) -> Result<()> {
-        let mut parents = Vec::new();
+        let _using = self.inner.store.using()?;
+        let (mut parents, mut new) = (Vec::new(), Vec::new());
+        let mut outcome = Ok(());
         for layer in image.layers.iter() {
             let dir = self.layer_dir(&layer.chain);
-            self.unpack_layer(&dir, layer, &parents)?;
+            match self.unpack_layer(&dir, layer, &parents) {
+                Ok(true) => new.push(dir.clone()),
+                Ok(false) => {}
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            }
             parents.insert(0, dir.join("fs"));
+        }
+        if !new.is_empty() {
+            let images = self.clone();
+            std::thread::spawn(move || {
+                if let Err(error) = images.sync_layers(&new) {
+                    tracing::warn!(%error, "layers are not yet safe against a power cut; they would be unpacked again");
+                }
+            });
+        }
+        outcome
+    }
+
+    /// Waits until the disk has the layers, then says so in them; one at a time is enough for any number of images.
+    fn sync_layers(&self, dirs: &[PathBuf]) -> Result<()> {
+        let mut open = Vec::new();
+        for dir in dirs {
+            match File::open(dir) {
+                Ok(file) => open.push((dir, file)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {} // removed meanwhile
+                Err(error) => return Err(error).at("open", dir),
+            }
+        }
+        if let Some((dir, file)) = open.first() {
+            nix::unistd::syncfs(file).at("sync the disk of", dir)?;
+        }
+        let _using = self.inner.store.using()?; // from here on nothing is removed
+        for (dir, file) in open {
+            let synced = file.metadata().at("stat", dir)?.ino();
+            // The same folder still, not one that was removed and unpacked anew.
+            if fs::metadata(dir).is_ok_and(|now| now.ino() == synced) {
+                write_complete(dir, true)?;
+            }
         }
         Ok(())
     }
@@ -96,9 +138,10 @@ impl Images {
         self.inner.layers.join(&chain.hex()[..32])
     }
 
-    fn unpack_layer(&self, dir: &Path, layer: &Layer, parents: &[PathBuf]) -> Result<()> {
+    /// True when it was not there.
+    fn unpack_layer(&self, dir: &Path, layer: &Layer, parents: &[PathBuf]) -> Result<bool> {
         if dir.join("complete").exists() {
-            return Ok(());
+            return Ok(false);
         }
         let lock = {
             let mut locks = self
@@ -111,7 +154,7 @@ impl Images {
         };
         let _one = lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if dir.join("complete").exists() {
-            return Ok(());
+            return Ok(false);
         }
         let number = UNIQUE.fetch_add(1, Ordering::Relaxed);
         let temporary = self
@@ -124,7 +167,7 @@ impl Images {
         outcome
     }
 
-    fn unpack_into(&self, temporary: &Path, dir: &Path, layer: &Layer, parents: &[PathBuf]) -> Result<()> {
+    fn unpack_into(&self, temporary: &Path, dir: &Path, layer: &Layer, parents: &[PathBuf]) -> Result<bool> {
         let blob = self.inner.store.blob_path(&layer.blob);
         layer::unpack(&blob, &layer.diff_id, temporary, parents, self.inner.limits)?;
         for scrap in ["work", "merged"] {
@@ -132,17 +175,9 @@ impl Images {
         }
         write_complete(temporary, false)?;
         match fs::rename(temporary, dir) {
-            Ok(()) => {
-                let dir = dir.to_path_buf();
-                std::thread::spawn(move || {
-                    if let Err(error) = sync_layer(&dir) {
-                        tracing::warn!(%error, "a layer is not yet safe against a power cut; it would be unpacked again");
-                    }
-                });
-                Ok(())
-            }
+            Ok(()) => Ok(true),
             // Another process was faster with the same content.
-            Err(_) if dir.join("complete").exists() => Ok(()),
+            Err(_) if dir.join("complete").exists() => Ok(false),
             Err(error) => Err(error).at("rename to", dir),
         }
     }
@@ -248,7 +283,6 @@ impl Images {
 
 /// The root folder's owner and mode come from the upper folder, so the image's must be copied to it.
 fn copy_root_attributes(from: &Path, to: &Path) -> Result<()> {
-    use std::os::unix::fs::MetadataExt;
     let meta = from.metadata().at("stat", from)?;
     std::os::unix::fs::chown(to, Some(meta.uid()), Some(meta.gid())).at("change owner of", to)?;
     fs::set_permissions(to, meta.permissions()).at("change mode of", to)
@@ -271,19 +305,6 @@ fn write_complete(dir: &Path, synced: bool) -> Result<()> {
             .at("sync", &temporary)?;
     }
     fs::rename(&temporary, &path).at("rename to", &path)
-}
-
-fn sync_layer(dir: &Path) -> Result<()> {
-    let root = match File::open(dir) {
-        Ok(root) => root,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()), // removed meanwhile
-        Err(error) => return Err(error).at("open", dir),
-    };
-    nix::unistd::syncfs(&root).at("sync the disk of", dir)?;
-    match dir.join("complete").exists() {
-        true => write_complete(dir, true),
-        false => Ok(()),
-    }
 }
 
 fn boot_id() -> Result<String> {

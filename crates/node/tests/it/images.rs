@@ -38,7 +38,7 @@ impl Drop for Scratch {
     }
 }
 
-fn open(data: &Path) -> Images {
+pub fn open(data: &Path) -> Images {
     Images::open(data, RegistryConfig::default()).expect("open the store")
 }
 
@@ -296,6 +296,16 @@ fn what_a_crash_left_is_cleaned_and_what_was_complete_is_kept() {
         .expect("one")
         .expect("entry")
         .path();
+    for _ in 0..500 {
+        // The disk is synced beside us; its mark must not come after ours.
+        if fs::read_to_string(layer.join("complete"))
+            .expect("read")
+            .contains("true")
+        {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     fs::write(
         layer.join("complete"),
         r#"{"boot":"an earlier one","synced":false}"#,

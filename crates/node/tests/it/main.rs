@@ -2,4 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod images;
+mod pull;
 mod runtime;
+mod volumes;
