@@ -117,8 +117,7 @@ fn update_strategy(spec: &mut Value) {
         && let Some(rolling) = ensure_object(strategy, "rollingUpdate")
     {
         put_default(rolling, "partition", 0);
-        // On by default since v1.35 (KEP-961).
-        put_default(rolling, "maxUnavailable", 1);
+        // `maxUnavailable` stays unset: one at a time then also replaces a pod that never became ready.
     }
 }
 
