@@ -7,6 +7,7 @@ pub(crate) mod cells;
 pub(crate) mod defaults;
 mod status;
 mod template;
+pub mod typed;
 pub(crate) mod validate;
 
 pub use cells::Summary;
@@ -116,11 +117,12 @@ impl Rules for Pod {
         &self,
         write: Write,
         object: &mut Value,
-        _old: Option<&Value>,
+        old: Option<&Value>,
         seen: &Snapshot,
     ) -> Result<(), Status> {
         match write {
             Write::Create => admit::admit(object, seen),
+            Write::Other("binding") => admit::binding(object, old),
             _ => Ok(()),
         }
     }
