@@ -1,1 +1,69 @@
-//! kinds
+//! THE ROOMS: one a kind, with its row, defaults, validation, columns and, where it is reconciled, its plan.
+//! This file holds the only list of kinds; everything else is derived from the rows.
+
+mod check;
+pub mod collector;
+pub mod facts;
+mod json;
+pub mod lifecycle;
+pub mod plan;
+pub mod registry;
+pub mod row;
+pub mod schema;
+
+pub mod configmap;
+pub mod controllerrevision;
+pub mod deployment;
+pub mod endpoints;
+pub mod endpointslice;
+pub mod event;
+pub mod lease;
+pub mod namespace;
+pub mod node;
+pub mod persistentvolume;
+pub mod persistentvolumeclaim;
+pub mod pod;
+pub mod replicaset;
+pub mod secret;
+pub mod service;
+pub mod serviceaccount;
+pub mod statefulset;
+pub mod storageclass;
+pub mod workload;
+
+pub use plan::{Act, Controller, Key, Plan, Seen, Target};
+pub use registry::Registry;
+pub use row::{Column, Row, Rules, Write};
+
+/// Every built-in kind.
+pub fn rows() -> Vec<Row> {
+    vec![
+        configmap::row(),
+        controllerrevision::row(),
+        deployment::row(),
+        endpoints::row(),
+        endpointslice::row(),
+        event::row(),
+        lease::row(),
+        namespace::row(),
+        node::row(),
+        persistentvolume::row(),
+        persistentvolumeclaim::row(),
+        pod::row(),
+        replicaset::row(),
+        secret::row(),
+        service::row(),
+        serviceaccount::row(),
+        statefulset::row(),
+        storageclass::row(),
+    ]
+}
+
+/// Every controller, in no particular order.
+pub fn controllers() -> Vec<Controller> {
+    vec![
+        statefulset::CONTROLLER,
+        deployment::CONTROLLER,
+        replicaset::CONTROLLER,
+    ]
+}

@@ -1,0 +1,157 @@
+//! One run of a plan: its acts as calls, in order, until they are done or one fails. Pure; the caller makes the calls.
+
+use kinds::plan::{Act, Plan, Target};
+use kinds::{Key, Seen};
+use meta::{Call, Reply, Status, Timestamp};
+use std::collections::VecDeque;
+
+/// Calls of one kind that follow each other are given out together, so that they share an fsync.
+const MAX_BATCH: usize = 64;
+
+/// A plan on its way.
+pub struct Run {
+    pub controller: &'static str,
+    pub key: Key,
+    pub why: Vec<String>,
+    acts: VecDeque<Act>,
+    wake: Option<Timestamp>,
+    /// What went wrong first.
+    pub failure: Option<Status>,
+    /// The newest revision that this run wrote.
+    pub last_revision: u64,
+}
+
+/// One call of a run. What is only told (an event) may fail without harm to the rest.
+pub struct Step {
+    pub call: Call,
+    pub optional: bool,
+}
+
+/// How a run ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done { wake: Option<Timestamp> },
+    Failed,
+}
+
+impl Run {
+    pub fn new(controller: &'static str, key: Key, plan: Plan) -> Self {
+        let Plan { acts, wake, why } = plan;
+        Self {
+            controller,
+            key,
+            why,
+            acts: acts.into(),
+            wake,
+            failure: None,
+            last_revision: 0,
+        }
+    }
+
+    /// The next steps; they do not depend on each other. Empty when the run is over.
+    pub fn next_steps(&mut self, seen: &Seen) -> Vec<Step> {
+        if self.failure.is_some() {
+            return Vec::new();
+        }
+        let mut steps = Vec::new();
+        while steps.len() < MAX_BATCH
+            && let Some(act) = self.acts.front()
+            && (steps.is_empty() || is_independent(act))
+        {
+            let alone = !is_independent(act);
+            steps.extend(self.acts.pop_front().map(|act| step(self.controller, act, seen)));
+            if alone {
+                break;
+            }
+        }
+        steps
+    }
+
+    /// The outcome of one step. The first failure ends the run after the steps that are under way.
+    pub fn settle(&mut self, optional: bool, result: Result<Reply, Status>) {
+        match result {
+            Ok(Reply::Object { object, .. }) => {
+                self.last_revision = self.last_revision.max(object.revision())
+            }
+            Ok(_) => {}
+            Err(_) if optional => {}
+            Err(status) => self.failure = self.failure.take().or(Some(status)),
+        }
+    }
+
+    pub fn outcome(&self) -> Outcome {
+        match &self.failure {
+            None => Outcome::Done { wake: self.wake },
+            Some(_) => Outcome::Failed,
+        }
+    }
+}
+
+/// Creates and deletes of one plan concern different objects.
+fn is_independent(act: &Act) -> bool {
+    matches!(act, Act::Create { .. } | Act::Delete { .. } | Act::Event(_))
+}
+
+fn step(controller: &'static str, act: Act, seen: &Seen) -> Step {
+    let optional = matches!(act, Act::Event(_));
+    Step {
+        call: call(controller, act, seen),
+        optional,
+    }
+}
+
+/// An act as a call, with the controller as field manager.
+fn call(controller: &'static str, act: Act, seen: &Seen) -> Call {
+    let call = match act {
+        Act::Create {
+            res,
+            namespace,
+            object,
+        } => Call::create(res, &namespace, object),
+        Act::Update {
+            target,
+            subresource,
+            object,
+        } => {
+            let call =
+                Call::update(target.res, &target.namespace, &target.name, object).subresource(subresource);
+            guarded(call, &target)
+        }
+        Act::Patch {
+            target,
+            subresource,
+            patch,
+        } => {
+            let call = Call::merge_patch(target.res, &target.namespace, &target.name, patch)
+                .subresource(subresource);
+            guarded(call, &target)
+        }
+        Act::Post {
+            target,
+            subresource,
+            object,
+        } => {
+            let mut call = Call::create(target.res, &target.namespace, object).subresource(subresource);
+            call.name = target.name.clone();
+            guarded(call, &target)
+        }
+        Act::Delete {
+            target,
+            grace_seconds,
+            propagation,
+        } => {
+            let mut call = guarded(Call::delete(target.res, &target.namespace, &target.name), &target);
+            call.options.grace_seconds = grace_seconds;
+            call.options.propagation = propagation;
+            call
+        }
+        Act::Event(event) => kinds::event::record(controller, &event, seen),
+    };
+    call.manager(controller)
+}
+
+fn guarded(mut call: Call, target: &Target) -> Call {
+    call.options.uid = Some(target.uid.clone());
+    call.options.revision = target.revision;
+    call
+}

@@ -1,0 +1,232 @@
+//! The status of a Deployment and its conditions Available and Progressing, as `kubectl rollout status` reads them.
+
+use super::DEPLOYMENTS;
+use super::plan::Deployment;
+use super::replicasets::Set;
+use crate::Seen;
+use crate::plan::Plan;
+use crate::row::text;
+use crate::workload;
+use meta::Timestamp;
+use serde_json::{Value, json};
+
+/// Counts over all sets.
+struct Counts {
+    replicas: i64,
+    updated: i64,
+    ready: i64,
+    available: i64,
+}
+
+fn counts(sets: &[Set], new: Option<usize>) -> Counts {
+    Counts {
+        replicas: sets.iter().map(|s| s.status_replicas).sum(),
+        updated: new.and_then(|n| sets.get(n)).map_or(0, |s| s.status_replicas),
+        ready: sets.iter().map(|s| s.ready).sum(),
+        available: sets.iter().map(|s| s.available).sum(),
+    }
+}
+
+/// All pods are new, wanted and available, and the ReplicaSet controller has said so of the newest specs.
+pub fn is_complete(deployment: &Deployment, sets: &[Set], new: usize) -> bool {
+    let counts = counts(sets, Some(new));
+    let all = [counts.updated, counts.replicas, counts.available];
+    all.iter().all(|n| *n == deployment.replicas) && sets[new].is_observed
+}
+
+/// `new`: the index of the new set and whether this very plan creates it (the index is then out of range).
+pub fn write(
+    seen: &Seen,
+    deployment: &Deployment,
+    sets: &[Set],
+    new: Option<(usize, bool)>,
+    plan: &mut Plan,
+) {
+    let index = new.map(|(i, _)| i).filter(|i| *i < sets.len());
+    let counts = counts(sets, index);
+    let mut status = json!({"observedGeneration": deployment.object.meta().generation});
+    let unavailable = (sets
+        .iter()
+        .map(|s| s.replicas)
+        .sum::<i64>()
+        .max(deployment.replicas)
+        - counts.available)
+        .max(0);
+    for (field, n) in [
+        ("replicas", counts.replicas),
+        ("updatedReplicas", counts.updated),
+        ("readyReplicas", counts.ready),
+        ("availableReplicas", counts.available),
+        ("unavailableReplicas", unavailable),
+    ] {
+        if n > 0 {
+            status[field] = n.into();
+        }
+    }
+    if let Some(collisions) = deployment.value.pointer("/status/collisionCount") {
+        status["collisionCount"] = collisions.clone();
+    }
+    let complete = index.is_some_and(|new| is_complete(deployment, sets, new));
+    let mut conditions = Conditions {
+        now: seen.now,
+        list: stored_conditions(deployment),
+    };
+    conditions.set_available(counts.available >= deployment.replicas - deployment.max_unavailable);
+    if deployment.progress_deadline_seconds.is_some() {
+        let name = index.map(|i| sets[i].object.name().to_string());
+        let made = new.is_some_and(|(_, created)| created);
+        conditions.set_progressing(deployment, &counts, complete, made, name, plan);
+    }
+    status["conditions"] = conditions.list.into();
+    workload::update_status(plan, DEPLOYMENTS, deployment.object, &deployment.value, status);
+}
+
+fn stored_conditions(deployment: &Deployment) -> Vec<Value> {
+    deployment
+        .value
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default()
+}
+
+struct Conditions {
+    now: Timestamp,
+    list: Vec<Value>,
+}
+
+impl Conditions {
+    fn find(&self, kind: &str) -> Option<&Value> {
+        self.list.iter().find(|c| text(c, "/type") == kind)
+    }
+
+    /// Sets a condition. `touch` renews its update time even when nothing else changes.
+    fn set(&mut self, kind: &str, status: &str, reason: &str, message: &str, touch: bool) {
+        let now = self.now.rfc3339();
+        let old = self.find(kind).cloned();
+        let same = old.as_ref().is_some_and(|c| {
+            text(c, "/status") == status && text(c, "/reason") == reason && text(c, "/message") == message
+        });
+        if same && !touch {
+            return;
+        }
+        let since = old
+            .filter(|c| text(c, "/status") == status)
+            .map(|c| text(&c, "/lastTransitionTime").to_string());
+        let condition = json!({
+            "type": kind, "status": status, "reason": reason, "message": message,
+            "lastUpdateTime": now, "lastTransitionTime": since.unwrap_or_else(|| now.clone()),
+        });
+        self.list.retain(|c| text(c, "/type") != kind);
+        self.list.push(condition);
+    }
+
+    fn set_available(&mut self, available: bool) {
+        if available {
+            self.set(
+                "Available",
+                "True",
+                "MinimumReplicasAvailable",
+                "Deployment has minimum availability.",
+                false,
+            );
+        } else {
+            let message = "Deployment does not have minimum availability.";
+            self.set("Available", "False", "MinimumReplicasUnavailable", message, false);
+        }
+    }
+
+    fn set_progressing(
+        &mut self,
+        deployment: &Deployment,
+        counts: &Counts,
+        complete: bool,
+        made: bool,
+        set: Option<String>,
+        plan: &mut Plan,
+    ) {
+        let subject = match &set {
+            Some(name) => format!("ReplicaSet {name:?}"),
+            None => format!("Deployment {:?}", deployment.object.name()),
+        };
+        let reason = self
+            .find("Progressing")
+            .map(|c| text(c, "/reason").to_string())
+            .unwrap_or_default();
+        if deployment.paused {
+            return self.set(
+                "Progressing",
+                "Unknown",
+                "DeploymentPaused",
+                "Deployment is paused",
+                false,
+            );
+        }
+        if complete {
+            let message = format!("{subject} has successfully progressed.");
+            return self.set("Progressing", "True", "NewReplicaSetAvailable", &message, false);
+        }
+        if made {
+            return self.set(
+                "Progressing",
+                "True",
+                "NewReplicaSetCreated",
+                "Created new replica set",
+                false,
+            );
+        }
+        if reason == "NewReplicaSetAvailable"
+            && !progressed(deployment, counts)
+            && !new_generation(deployment)
+        {
+            // A finished rollout stays finished, whatever happens to its pods later.
+            return;
+        }
+        if progressed(deployment, counts) || self.find("Progressing").is_none() || new_generation(deployment)
+        {
+            let message = format!("{subject} is progressing.");
+            return self.set("Progressing", "True", "ReplicaSetUpdated", &message, true);
+        }
+        self.check_deadline(deployment, &subject, &reason, plan);
+    }
+
+    fn check_deadline(&mut self, deployment: &Deployment, subject: &str, reason: &str, plan: &mut Plan) {
+        if reason == "ProgressDeadlineExceeded" {
+            return;
+        }
+        let Some(seconds) = deployment.progress_deadline_seconds else {
+            return;
+        };
+        let since = self
+            .find("Progressing")
+            .and_then(|c| Timestamp::parse(text(c, "/lastUpdateTime")));
+        let until = since.unwrap_or(self.now).plus_seconds(seconds);
+        if until <= self.now {
+            let message = format!("{subject} has timed out progressing.");
+            self.set(
+                "Progressing",
+                "False",
+                "ProgressDeadlineExceeded",
+                &message,
+                false,
+            );
+        } else {
+            plan.wake_at(until);
+        }
+    }
+}
+
+fn new_generation(deployment: &Deployment) -> bool {
+    crate::row::int(&deployment.value, "/status/observedGeneration").unwrap_or(0)
+        < deployment.object.meta().generation
+}
+
+/// More new, fewer old, or more ready or available pods than the stored status says.
+fn progressed(deployment: &Deployment, counts: &Counts) -> bool {
+    let stored = |field: &str| crate::row::int(&deployment.value, &format!("/status/{field}")).unwrap_or(0);
+    let old = |replicas: i64, updated: i64| replicas - updated;
+    counts.updated > stored("updatedReplicas")
+        || old(counts.replicas, counts.updated) < old(stored("replicas"), stored("updatedReplicas"))
+        || counts.ready > stored("readyReplicas")
+        || counts.available > stored("availableReplicas")
+}

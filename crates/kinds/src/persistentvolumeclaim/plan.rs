@@ -1,0 +1,438 @@
+//! How claims get their volumes: a volume that fits is bound, otherwise one is provisioned as a folder on the node.
+//! Volumes whose claim is gone are released, and handed to the node for removal where the policy is Delete.
+
+use super::PERSISTENTVOLUMECLAIMS as CLAIMS;
+use crate::persistentvolume::PERSISTENTVOLUMES as VOLUMES;
+use crate::plan::{Act, EventAct, Plan, Target};
+use crate::row::text;
+use crate::storageclass::{self, STORAGECLASSES as CLASSES};
+use crate::workload::{PODS, Pod};
+use crate::{Controller, Key, Seen};
+use meta::{Change, Object, Quantity};
+use serde_json::{Value, json};
+
+pub const CONTROLLER: Controller = Controller {
+    name: "persistentvolume-binder",
+    wakes,
+    plan,
+};
+pub const PROTECTION: Controller = Controller {
+    name: "pvc-protection-controller",
+    wakes: wakes_protection,
+    plan: plan_protection,
+};
+
+pub const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
+const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
+const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
+pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+
+fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
+    let object = &change.object;
+    if change.res == CLAIMS {
+        let volume = text(&object.value(), "/spec/volumeName").to_string();
+        let mut keys = vec![Key::of(CLAIMS, object)];
+        keys.extend((!volume.is_empty()).then(|| Key::new(VOLUMES, "", &volume)));
+        return keys;
+    }
+    if change.res == VOLUMES {
+        let mut keys = vec![Key::of(VOLUMES, object)];
+        let value = object.value();
+        let (namespace, name) = (
+            text(&value, "/spec/claimRef/namespace"),
+            text(&value, "/spec/claimRef/name"),
+        );
+        match name.is_empty() {
+            false => keys.push(Key::new(CLAIMS, namespace, name)),
+            true => keys.extend(unbound(seen)),
+        }
+        return keys;
+    }
+    if change.res == CLASSES {
+        unbound(seen)
+    } else {
+        Vec::new()
+    }
+}
+
+fn unbound(seen: &Seen) -> Vec<Key> {
+    let claims = seen.snapshot.list(CLAIMS, "");
+    claims
+        .filter(|c| text(&c.value(), "/spec/volumeName").is_empty())
+        .map(|c| Key::of(CLAIMS, c))
+        .collect()
+}
+
+fn plan(seen: &Seen, key: &Key) -> Plan {
+    match seen.snapshot.by_key(key.res, &key.key) {
+        None => Plan::nothing(),
+        Some(volume) if key.res == VOLUMES => plan_volume(seen, volume),
+        Some(claim) => plan_claim(seen, claim),
+    }
+}
+
+fn claim_event(claim: &Object, warning: bool, reason: &'static str, message: String) -> Act {
+    let about = Target::exactly(CLAIMS, claim);
+    let (api_version, kind) = ("v1".into(), "PersistentVolumeClaim".into());
+    Act::Event(EventAct {
+        about,
+        api_version,
+        kind,
+        warning,
+        reason,
+        message,
+    })
+}
+
+fn plan_claim(seen: &Seen, claim: &Object) -> Plan {
+    let mut plan = Plan::nothing();
+    let value = claim.value();
+    let name = text(&value, "/spec/volumeName");
+    if !name.is_empty() {
+        settle_bound(seen, claim, &value, name, &mut plan);
+        return plan;
+    }
+    if claim.meta().is_deleting() {
+        return plan;
+    }
+    set_default_class(seen, claim, &value, &mut plan);
+    if !plan.acts.is_empty() {
+        return plan;
+    }
+    if let Some(volume) = find_volume(seen, claim, &value) {
+        return bind(claim, volume, plan);
+    }
+    provision(seen, claim, &value, plan)
+}
+
+/// A claim that names no class gets the default one, also when that appears later.
+fn set_default_class(seen: &Seen, claim: &Object, value: &Value, plan: &mut Plan) {
+    if value
+        .pointer("/spec/storageClassName")
+        .is_some_and(|c| !c.is_null())
+    {
+        return;
+    }
+    if let Some(class) = storageclass::default_class(seen.snapshot) {
+        let target = Target::exactly(CLAIMS, claim);
+        let patch = json!({"spec": {"storageClassName": class.name()}});
+        plan.acts.push(Act::Patch {
+            target,
+            subresource: "",
+            patch,
+        });
+    }
+}
+
+fn storage(value: &Value, pointer: &str) -> Quantity {
+    Quantity::parse(text(value, pointer)).unwrap_or_default()
+}
+
+fn modes(value: &Value, pointer: &str) -> Vec<String> {
+    let list = value.pointer(pointer).and_then(Value::as_array);
+    list.into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_string)
+        .collect()
+}
+
+/// The smallest free volume that fits, one reserved for this claim first.
+fn find_volume<'a>(seen: &Seen<'a>, claim: &Object, value: &Value) -> Option<&'a Object> {
+    let wanted = storage(value, "/spec/resources/requests/storage");
+    let selector = value
+        .pointer("/spec/selector")
+        .filter(|s| !s.is_null())
+        .map(|_| crate::workload::selector(value));
+    let class = text(value, "/spec/storageClassName");
+    let mut best: Option<(bool, Quantity, &Object)> = None;
+    for volume in seen
+        .snapshot
+        .list(VOLUMES, "")
+        .filter(|v| !v.meta().is_deleting())
+    {
+        let spec = volume.value();
+        let reserved = is_for(&spec, claim);
+        if spec.pointer("/spec/claimRef").is_some_and(|r| !r.is_null()) && !reserved {
+            continue;
+        }
+        let capacity = storage(&spec, "/spec/capacity/storage");
+        let offered = modes(&spec, "/spec/accessModes");
+        let fits = capacity >= wanted
+            && text(&spec, "/spec/storageClassName") == class
+            && text(&spec, "/spec/volumeMode").replace("Filesystem", "")
+                == text(value, "/spec/volumeMode").replace("Filesystem", "")
+            && modes(value, "/spec/accessModes")
+                .iter()
+                .all(|m| offered.contains(m))
+            && selector.as_ref().is_none_or(|s| s.matches(&volume.meta().labels))
+            && text(&spec, "/status/phase") != "Released";
+        let better = best.is_none_or(|(r, c, _)| (reserved && !r) || (reserved == r && capacity < c));
+        if fits && better {
+            best = Some((reserved, capacity, volume));
+        }
+    }
+    best.map(|(_, _, volume)| volume)
+}
+
+/// The volume's reference names this claim (by uid, where it has one).
+fn is_for(volume: &Value, claim: &Object) -> bool {
+    let uid = text(volume, "/spec/claimRef/uid");
+    text(volume, "/spec/claimRef/namespace") == claim.namespace()
+        && text(volume, "/spec/claimRef/name") == claim.name()
+        && (uid.is_empty() || uid == claim.uid())
+}
+
+fn claim_reference(claim: &Object) -> Value {
+    json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": claim.namespace(), "name": claim.name(),
+        "uid": claim.uid(), "resourceVersion": claim.revision().to_string()})
+}
+
+fn bind(claim: &Object, volume: &Object, mut plan: Plan) -> Plan {
+    if text(&volume.value(), "/spec/claimRef/uid") != claim.uid() {
+        let patch = json!({"metadata": {"annotations": {BOUND_BY_CONTROLLER: "yes"}}, "spec": {"claimRef": claim_reference(claim)}});
+        plan.acts.push(Act::Patch {
+            target: Target::exactly(VOLUMES, volume),
+            subresource: "",
+            patch,
+        });
+    }
+    plan.acts.push(name_volume(claim, volume.name(), None));
+    plan.why(format!("binds to volume {}", volume.name()))
+}
+
+fn name_volume(claim: &Object, volume: &str, provisioner: Option<&str>) -> Act {
+    let mut annotations = json!({BIND_COMPLETED: "yes", BOUND_BY_CONTROLLER: "yes"});
+    if let Some(provisioner) = provisioner {
+        annotations["volume.kubernetes.io/storage-provisioner"] = provisioner.into();
+        annotations["volume.beta.kubernetes.io/storage-provisioner"] = provisioner.into();
+    }
+    let patch = json!({"metadata": {"annotations": annotations}, "spec": {"volumeName": volume}});
+    Act::Patch {
+        target: Target::exactly(CLAIMS, claim),
+        subresource: "",
+        patch,
+    }
+}
+
+/// Makes a folder of the node a volume of its own for this claim.
+fn provision(seen: &Seen, claim: &Object, value: &Value, mut plan: Plan) -> Plan {
+    let class_name = text(value, "/spec/storageClassName");
+    let waiting = |mut plan: Plan, reason: &'static str, message: String| {
+        plan.why.push(message.clone());
+        plan.acts.push(claim_event(
+            claim,
+            reason == "ProvisioningFailed",
+            reason,
+            message,
+        ));
+        plan
+    };
+    if class_name.is_empty() {
+        let message = "no persistent volumes available for this claim and no storage class is set";
+        return waiting(plan, "FailedBinding", message.into());
+    }
+    let Some(class) = seen.snapshot.get(CLASSES, "", class_name) else {
+        let message = format!("storageclass.storage.k8s.io {class_name:?} not found");
+        return waiting(plan, "ProvisioningFailed", message);
+    };
+    let class_value = class.value();
+    let provisioner = text(&class_value, "/provisioner");
+    if provisioner != storageclass::PROVISIONER {
+        let message = format!(
+            "Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."
+        );
+        return waiting(plan, "ExternalProvisioning", message);
+    }
+    if modes(value, "/spec/accessModes").is_empty() || text(value, "/spec/volumeMode") == "Block" {
+        let message = format!(
+            "failed to provision volume with StorageClass {class_name:?}: {provisioner} provides folders only (volumeMode Filesystem)"
+        );
+        return waiting(plan, "ProvisioningFailed", message);
+    }
+    if is_waiting_for_consumer(seen, &class_value, claim) {
+        return waiting(
+            plan,
+            "WaitForFirstConsumer",
+            "waiting for first consumer to be created before binding".into(),
+        );
+    }
+    let name = format!("pvc-{}", claim.uid());
+    let object = volume_for(claim, value, &class_value, class_name, &name);
+    plan.acts.push(Act::Create {
+        res: VOLUMES,
+        namespace: String::new(),
+        object,
+    });
+    plan.acts.push(name_volume(claim, &name, Some(provisioner)));
+    let message = format!("Successfully provisioned volume {name}");
+    plan.acts
+        .push(claim_event(claim, false, "ProvisioningSucceeded", message));
+    plan.why(format!("provisions volume {name}"))
+}
+
+fn is_waiting_for_consumer(seen: &Seen, class: &Value, claim: &Object) -> bool {
+    text(class, "/volumeBindingMode") == "WaitForFirstConsumer" && !pods_using(seen, claim).any(|_| true)
+}
+
+fn volume_for(claim: &Object, value: &Value, class: &Value, class_name: &str, name: &str) -> Value {
+    let folder = text(class, &format!("/parameters/{}", storageclass::FOLDER));
+    let policy = Some(text(class, "/reclaimPolicy"))
+        .filter(|p| !p.is_empty())
+        .unwrap_or("Delete");
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolume",
+        "metadata": {"name": name, "annotations": {PROVISIONED_BY: storageclass::PROVISIONER}},
+        "spec": {
+            "capacity": {"storage": text(value, "/spec/resources/requests/storage")},
+            "accessModes": modes(value, "/spec/accessModes"),
+            "persistentVolumeReclaimPolicy": policy,
+            "storageClassName": class_name,
+            "volumeMode": "Filesystem",
+            "claimRef": claim_reference(claim),
+            "hostPath": {"path": format!("{folder}/{name}"), "type": "DirectoryOrCreate"},
+        },
+    })
+}
+
+/// Keeps the status of a claim that names its volume.
+fn settle_bound(seen: &Seen, claim: &Object, value: &Value, name: &str, plan: &mut Plan) {
+    let Some(volume) = seen.snapshot.get(VOLUMES, "", name) else {
+        if text(value, "/status/phase") == "Bound" {
+            let patch = json!({"status": {"phase": "Lost"}});
+            plan.acts.push(Act::Patch {
+                target: Target::exactly(CLAIMS, claim),
+                subresource: "status",
+                patch,
+            });
+            let message = "Bound claim has lost its PersistentVolume. Data on the volume is lost!";
+            plan.acts
+                .push(claim_event(claim, true, "ClaimLost", message.into()));
+        }
+        return;
+    };
+    let spec = volume.value();
+    if !is_for(&spec, claim) && !text(&spec, "/spec/claimRef/name").is_empty() {
+        let message = format!("volume {name:?} already bound to a different claim.");
+        plan.acts.push(claim_event(claim, true, "FailedBinding", message));
+        return;
+    }
+    if text(&spec, "/spec/claimRef/uid") != claim.uid() {
+        let patch = json!({"spec": {"claimRef": claim_reference(claim)}});
+        plan.acts.push(Act::Patch {
+            target: Target::exactly(VOLUMES, volume),
+            subresource: "",
+            patch,
+        });
+    }
+    let status = json!({
+        "phase": "Bound",
+        "accessModes": spec.pointer("/spec/accessModes").cloned().unwrap_or_default(),
+        "capacity": spec.pointer("/spec/capacity").cloned().unwrap_or_default(),
+    });
+    if value.get("status") != Some(&status) {
+        let patch = json!({"status": status});
+        plan.acts.push(Act::Patch {
+            target: Target::of(CLAIMS, claim),
+            subresource: "status",
+            patch,
+        });
+    }
+}
+
+/// Keeps the phase of a volume. What is released under the policy Delete is removed by the node, which owns the folder.
+fn plan_volume(seen: &Seen, volume: &Object) -> Plan {
+    let mut plan = Plan::nothing();
+    let value = volume.value();
+    let (namespace, name) = (
+        text(&value, "/spec/claimRef/namespace"),
+        text(&value, "/spec/claimRef/name"),
+    );
+    let phase = if name.is_empty() {
+        "Available"
+    } else {
+        match seen
+            .snapshot
+            .get(CLAIMS, namespace, name)
+            .filter(|claim| is_for(&value, claim))
+        {
+            Some(claim) if text(&claim.value(), "/spec/volumeName") == volume.name() => "Bound",
+            Some(_) => "Available",
+            None if text(&value, "/spec/claimRef/uid").is_empty() => "Available",
+            None => "Released",
+        }
+    };
+    if text(&value, "/status/phase") != phase {
+        let patch = json!({"status": {"phase": phase}});
+        plan.acts.push(Act::Patch {
+            target: Target::exactly(VOLUMES, volume),
+            subresource: "status",
+            patch,
+        });
+    }
+    plan
+}
+
+/// Pods that mount this claim and have not ended.
+fn pods_using<'a>(seen: &Seen<'a>, claim: &Object) -> impl Iterator<Item = Pod> + use<'a> {
+    let name = claim.name().to_string();
+    let pods = seen.snapshot.list(PODS, claim.namespace()).map(Pod::of);
+    pods.filter(move |pod| {
+        let mut claims = pod
+            .facts
+            .spec
+            .volumes
+            .iter()
+            .filter_map(|v| v.persistent_volume_claim.as_ref());
+        !pod.is_finished() && claims.any(|c| c.claim_name == name)
+    })
+}
+
+fn wakes_protection(change: &Change, _seen: &Seen) -> Vec<Key> {
+    if change.res == CLAIMS {
+        return vec![Key::of(CLAIMS, &change.object)];
+    }
+    if change.res != PODS {
+        return Vec::new();
+    }
+    let pod = Pod::of(&change.object);
+    let claims = pod
+        .facts
+        .spec
+        .volumes
+        .iter()
+        .filter_map(|v| v.persistent_volume_claim.as_ref());
+    claims
+        .map(|c| Key::new(CLAIMS, change.object.namespace(), &c.claim_name))
+        .collect()
+}
+
+/// A claim that is being deleted stays until no pod uses it.
+fn plan_protection(seen: &Seen, key: &Key) -> Plan {
+    let mut plan = Plan::nothing();
+    let Some(claim) = seen.snapshot.by_key(CLAIMS, &key.key) else {
+        return plan;
+    };
+    let protected = claim.meta().finalizers.iter().any(|f| &**f == CLAIM_FINALIZER);
+    if !claim.meta().is_deleting() || !protected {
+        return plan;
+    }
+    if let Some(pod) = pods_using(seen, claim).next() {
+        return plan.why(format!("is kept while pod {} uses it", pod.name()));
+    }
+    let left: Vec<&str> = claim
+        .meta()
+        .finalizers
+        .iter()
+        .map(|f| &**f)
+        .filter(|f| *f != CLAIM_FINALIZER)
+        .collect();
+    let left = if left.is_empty() { Value::Null } else { json!(left) };
+    let patch = json!({"metadata": {"finalizers": left}});
+    plan.acts.push(Act::Patch {
+        target: Target::exactly(CLAIMS, claim),
+        subresource: "",
+        patch,
+    });
+    plan
+}

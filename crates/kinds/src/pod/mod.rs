@@ -1,0 +1,166 @@
+//! Pod: containers that run together on one node. This file is the row and its rules; beside it are the defaults, the
+//! validation that all workloads share, the printed state and the helpers that plans read pods with.
+//! Source: core/v1 API reference.
+
+mod admit;
+pub(crate) mod cells;
+pub(crate) mod defaults;
+mod status;
+mod template;
+pub mod typed;
+pub(crate) mod validate;
+
+pub use cells::Summary;
+pub use defaults::template as default_template;
+pub use status::{
+    Totals, available_at, condition, grace_seconds, is_active, is_available, is_finished, is_ready,
+    is_scheduled, is_sidecar, is_terminating, limits, phase, qos_class, ready_condition, ready_since,
+    requests, restarts,
+};
+pub use template::{controller_reference, from_template, template_hash};
+
+use crate::json::{ensure_object, get, put, put_default};
+use crate::{Column, Row, Rules, Write};
+use meta::{Errors, Res, Snapshot, Status, Timestamp};
+use serde_json::Value;
+use std::sync::Arc;
+
+pub const PODS: Res = Res::new("", "pods");
+
+pub fn row() -> Row {
+    Row {
+        res: PODS,
+        version: "v1",
+        kind: "Pod",
+        singular: "pod",
+        short_names: &["po"],
+        categories: &["all"],
+        namespaced: true,
+        type_name: "io.k8s.api.core.v1.Pod",
+        // Upstream counts changes of a pod's spec since v1.35 (KEP-5067).
+        generation: true,
+        status: true,
+        scale: None,
+        selectable: &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ],
+        columns: const {
+            &[
+                Column::NAME,
+                Column::new("Ready", "string"),
+                Column::new("Status", "string"),
+                Column::new("Restarts", "string"),
+                Column::AGE,
+                Column::wide("IP", "string"),
+                Column::wide("Node", "string"),
+                Column::wide("Nominated Node", "string"),
+                Column::wide("Readiness Gates", "string"),
+            ]
+        },
+        rules: Arc::new(Pod),
+    }
+}
+
+struct Pod;
+
+impl Rules for Pod {
+    fn default(&self, object: &mut Value) {
+        defaults::pod(object);
+    }
+
+    fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
+        if write == Write::Create
+            && let Some(spec) = ensure_object(object, "spec")
+        {
+            admit::fill_in(spec);
+        }
+        let spec = get(object, "spec");
+        let qos = match old {
+            // The class never changes in a pod's life.
+            Some(old) if !crate::row::text(old, "/status/qosClass").is_empty() => {
+                crate::row::text(old, "/status/qosClass").to_string()
+            }
+            _ => qos_class(spec).to_string(),
+        };
+        let gated = !crate::json::list(spec, "schedulingGates").is_empty();
+        let Some(status) = ensure_object(object, "status") else {
+            return;
+        };
+        if write == Write::Create {
+            put(status, "phase", "Pending");
+            if gated {
+                let gated = serde_json::json!({"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates"});
+                put(status, "conditions", vec![gated]);
+            }
+        }
+        put_default(status, "phase", "Pending");
+        put(status, "qosClass", qos);
+    }
+
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        validate::pod(object, errors);
+    }
+
+    fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {
+        validate::update(write, object, old, errors);
+    }
+
+    fn admit(
+        &self,
+        write: Write,
+        object: &mut Value,
+        old: Option<&Value>,
+        seen: &Snapshot,
+    ) -> Result<(), Status> {
+        match write {
+            Write::Create => admit::admit(object, seen),
+            Write::Other("binding") => admit::binding(object, old),
+            _ => Ok(()),
+        }
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        admit::warnings(object)
+    }
+
+    fn subresources(&self) -> &'static [&'static str] {
+        &["binding", "eviction", "log", "exec", "attach", "portforward"]
+    }
+
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
+    fn deletion_grace(&self, object: &Value, asked: Option<i64>) -> Option<i64> {
+        Some(grace_seconds(object, asked)).filter(|grace| *grace != 0)
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        cells::cells(object, now)
+    }
+
+    fn field(&self, object: &Value, path: &str) -> String {
+        match path {
+            // Every pod has an answer to this, whether its spec has the member or not.
+            "spec.hostNetwork" => crate::json::is_true(get(object, "spec"), "hostNetwork").to_string(),
+            "status.podIP" | "status.podIPs" => {
+                let ips = crate::json::list(get(object, "status"), "podIPs");
+                let ips: Vec<&str> = ips.iter().map(|ip| crate::json::string(ip, "ip")).collect();
+                match (path, ips.first()) {
+                    ("status.podIPs", _) => ips.join(","),
+                    (_, Some(first)) => (*first).to_string(),
+                    (_, None) => crate::row::text(object, "/status/podIP").to_string(),
+                }
+            }
+            _ => crate::row::plain_field(object, path),
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! A kind is a row: all that the router, discovery, storage, tables, admission and collectors need to know of it.
+//! Built-in kinds are rows made once; a CustomResourceDefinition is a row made at run time.
+
+use meta::schema::Schema;
+use meta::selector::LabelSelector;
+use meta::{Errors, Res, Snapshot, Status, Timestamp};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// One served version of one resource.
+pub struct Row {
+    /// Group and plural; also where objects are stored and watched.
+    pub res: Res,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub singular: &'static str,
+    pub short_names: &'static [&'static str],
+    pub categories: &'static [&'static str],
+    pub namespaced: bool,
+    /// Name in OpenAPI: `io.k8s.api.apps.v1.StatefulSet`.
+    pub type_name: &'static str,
+    /// Counts changes of the spec in `metadata.generation`.
+    pub generation: bool,
+    /// Has `status` that only its subresource writes.
+    pub status: bool,
+    pub scale: Option<ScalePaths>,
+    /// Field selectors beyond `metadata.name` and `metadata.namespace`: JSON paths such as `spec.nodeName`.
+    pub selectable: &'static [&'static str],
+    /// Column definitions; the cells come from `Rules::cells`, after the name and before the age where those are listed.
+    pub columns: &'static [Column],
+    pub rules: Arc<dyn Rules>,
+}
+
+/// Where a kind keeps what `autoscaling/v1 Scale` shows.
+#[derive(Clone, Copy, Debug)]
+pub struct ScalePaths {
+    pub replicas: &'static str,
+    pub status_replicas: &'static str,
+    /// Path of a label selector in the spec (or of its text in the status, for custom resources).
+    pub selector: Option<&'static str>,
+}
+
+/// One column of `kubectl get`.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    pub name: &'static str,
+    /// `string`, `integer`, `date`, …
+    pub kind: &'static str,
+    pub format: &'static str,
+    pub description: &'static str,
+    /// 0 is always shown, 1 with `-o wide`.
+    pub priority: u8,
+}
+
+impl Column {
+    pub const fn new(name: &'static str, kind: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            format: "",
+            description: "",
+            priority: 0,
+        }
+    }
+
+    pub const fn wide(name: &'static str, kind: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            format: "",
+            description: "",
+            priority: 1,
+        }
+    }
+
+    pub const NAME: Self = Self {
+        name: "Name",
+        kind: "string",
+        format: "name",
+        description: "Name must be unique within a namespace.",
+        priority: 0,
+    };
+    pub const AGE: Self = Self {
+        name: "Age",
+        kind: "string",
+        format: "",
+        description: "Time since creation.",
+        priority: 0,
+    };
+}
+
+/// Which write is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    Create,
+    /// PUT, PATCH or apply of the object itself.
+    Update,
+    /// … of its `status` subresource.
+    Status,
+    /// Any other subresource that writes the object (`scale`, `binding`, `resize`, `ephemeralcontainers`).
+    Other(&'static str),
+}
+
+/// What is special about a kind. All of it pure; the pipeline does the rest the same for every kind.
+pub trait Rules: Send + Sync {
+    /// Fills in defaults, idempotently, whatever comes in (types were checked before).
+    fn default(&self, _object: &mut Value) {}
+
+    /// Sets what clients may not choose and resets what this write may not touch, beyond the pipeline's own rule
+    /// (status is dropped on create and kept on update; all but status is kept on a status write).
+    fn prepare(&self, _write: Write, _object: &mut Value, _old: Option<&Value>, _now: Timestamp) {}
+
+    /// All errors of an object that is about to be stored (metadata is checked by the pipeline).
+    fn validate(&self, _object: &Value, _errors: &mut Errors) {}
+
+    /// Errors of the transition: immutable fields and the like. `validate` has run as well.
+    fn validate_update(&self, _write: Write, _object: &Value, _old: &Value, _errors: &mut Errors) {}
+
+    /// Allocates and checks against the rest of the cluster: Service addresses, claims in use. Runs last, before the
+    /// write; `old` is absent on create.
+    fn admit(
+        &self,
+        _write: Write,
+        _object: &mut Value,
+        _old: Option<&Value>,
+        _seen: &Snapshot,
+    ) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Whether this object may be deleted now at all.
+    fn admit_delete(&self, _object: &Value, _seen: &Snapshot) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Seconds of grace a delete gives: `None` deletes at once (if no finalizer holds it). `asked` is the request's.
+    fn deletion_grace(&self, _object: &Value, _asked: Option<i64>) -> Option<i64> {
+        None
+    }
+
+    /// Something besides `metadata.finalizers` keeps a deleted object in place (`spec.finalizers` of namespaces).
+    fn holds(&self, _object: &Value) -> bool {
+        false
+    }
+
+    /// What else changes in an object that is marked for deletion (`status.phase` of namespaces).
+    fn mark_deleted(&self, _object: &mut Value) {}
+
+    /// Subresources beyond `status` and `scale`: `log`, `binding`, `token`, …
+    fn subresources(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// A delete that leaves nothing behind answers with the object instead of a `Status`.
+    fn returns_deleted(&self) -> bool {
+        false
+    }
+
+    /// PUT (and any other update) of an object that does not exist creates it.
+    fn creates_on_update(&self) -> bool {
+        false
+    }
+
+    /// An update must name the revision that it was made from.
+    fn needs_revision(&self) -> bool {
+        false
+    }
+
+    /// Finalizers that every new object of the kind gets (`kubernetes` on namespaces is in the spec, not here).
+    fn finalizers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Warnings for the client (`Warning:` headers).
+    fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Messages about a name that is not allowed for this kind.
+    fn check_name(&self, name: &str) -> Vec<String> {
+        meta::name::check_dns1123_subdomain(name)
+    }
+
+    /// The cells of a printed row, one a column of `Row::columns`.
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![text(object, "/metadata/name").into(), age(object, now).into()]
+    }
+
+    /// The value of a selectable field as text; by default what stands at its path.
+    fn field(&self, object: &Value, path: &str) -> String {
+        plain_field(object, path)
+    }
+
+    /// Selector text for `scale`, from the object.
+    fn scale_selector(&self, object: &Value) -> String {
+        let spec = object.pointer("/spec/selector").cloned().unwrap_or(Value::Null);
+        let parsed = serde_json::from_value(spec).ok();
+        LabelSelector::of_spec(parsed.as_ref())
+            .map(|s| s.to_string())
+            .unwrap_or_default()
+    }
+}
+
+/// A kind without rules of its own.
+pub struct Plain;
+
+impl Rules for Plain {}
+
+impl Row {
+    /// `apps/v1`, or `v1`.
+    pub fn api_version(&self) -> String {
+        if self.res.group.is_empty() {
+            self.version.to_string()
+        } else {
+            format!("{}/{}", self.res.group, self.version)
+        }
+    }
+
+    /// The type's schema; custom resources without one allow anything.
+    pub fn schema(&self) -> Schema {
+        Schema::of(crate::schema::arena(), self.type_name).unwrap_or_else(Schema::any)
+    }
+}
+
+/// What stands at a path such as `spec.nodeName`, as text.
+pub fn plain_field(object: &Value, path: &str) -> String {
+    let pointer = format!("/{}", path.replace('.', "/"));
+    match object.pointer(&pointer) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(s)) => s.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// The text at a JSON pointer, or the empty text.
+pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// The whole number at a JSON pointer.
+pub fn int(object: &Value, pointer: &str) -> Option<i64> {
+    object.pointer(pointer).and_then(Value::as_i64)
+}
+
+/// Time since creation as kubectl prints it.
+pub fn age(object: &Value, now: Timestamp) -> String {
+    match Timestamp::parse(text(object, "/metadata/creationTimestamp")) {
+        Some(created) => duration(now.since(created)),
+        None => "<unknown>".to_string(),
+    }
+}
+
+/// A duration as kubectl prints ages (`duration.HumanDuration`): two significant units at most.
+pub fn duration(since: std::time::Duration) -> String {
+    let seconds = since.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let two = |big: u64, unit: &str, small: u64, small_unit: &str| {
+        if small == 0 {
+            format!("{big}{unit}")
+        } else {
+            format!("{big}{unit}{small}{small_unit}")
+        }
+    };
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..600 => two(minutes, "m", seconds % 60, "s"),
+        600..10_800 => format!("{minutes}m"),
+        10_800..28_800 => two(hours, "h", minutes % 60, "m"),
+        28_800..172_800 => format!("{hours}h"),
+        172_800..691_200 => two(days, "d", hours % 24, "h"),
+        691_200..63_072_000 => format!("{days}d"),
+        63_072_000..252_288_000 => two(days / 365, "y", days % 365, "d"),
+        _ => format!("{}y", days / 365),
+    }
+}

@@ -1,0 +1,42 @@
+//! ServiceAccount: the identity of pods. Source: core/v1 API reference.
+
+mod plan;
+
+pub use plan::{ACCOUNTS, ROOT_CA, ROOT_CA_NAME, ROOT_CA_SOURCE};
+
+use crate::{Column, Row, Rules};
+use meta::Res;
+use std::sync::Arc;
+
+pub const SERVICEACCOUNTS: Res = Res::new("", "serviceaccounts");
+
+pub fn row() -> Row {
+    Row {
+        res: SERVICEACCOUNTS,
+        version: "v1",
+        kind: "ServiceAccount",
+        singular: "serviceaccount",
+        short_names: &["sa"],
+        categories: &[],
+        namespaced: true,
+        type_name: "io.k8s.api.core.v1.ServiceAccount",
+        generation: false,
+        status: false,
+        scale: None,
+        selectable: &[],
+        columns: const { &[Column::NAME, Column::new("Secrets", "string"), Column::AGE] },
+        rules: Arc::new(ServiceAccount),
+    }
+}
+
+struct ServiceAccount;
+
+impl Rules for ServiceAccount {
+    fn subresources(&self) -> &'static [&'static str] {
+        &["token"]
+    }
+
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,153 @@
+//! The claims of a StatefulSet: one a template and ordinal, made before the pod and kept, unless the retention policy
+//! says otherwise (KEP-1847).
+
+use super::STATEFULSETS;
+use super::plan::Set;
+use super::pods::{self, Slot};
+use crate::Seen;
+use crate::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS as CLAIMS;
+use crate::plan::{Act, EventAct, Plan, Target};
+use crate::row::text;
+use crate::workload::{self, Pod};
+use meta::Object;
+use serde_json::{Value, json};
+
+/// `(volume name, claim name, template)` of an ordinal.
+fn claims<'a>(set: &'a Set, ordinal: i64) -> impl Iterator<Item = (&'a str, String, &'a Value)> {
+    let templates = set
+        .value
+        .pointer("/spec/volumeClaimTemplates")
+        .and_then(Value::as_array);
+    templates.into_iter().flatten().map(move |template| {
+        let volume = text(template, "/metadata/name");
+        (
+            volume,
+            format!("{volume}-{}", pods::name(set.name(), ordinal)),
+            template,
+        )
+    })
+}
+
+/// The volumes that bind a pod to its claims.
+pub fn volumes(set: &Set, ordinal: i64) -> Vec<Value> {
+    let volume = |(name, claim, _): (&str, String, &Value)| json!({"name": name, "persistentVolumeClaim": {"claimName": claim}});
+    claims(set, ordinal).map(volume).collect()
+}
+
+/// A claim of this ordinal that is being deleted: a new pod must not use it.
+pub fn going_away(seen: &Seen, set: &Set, ordinal: i64) -> Option<String> {
+    claims(set, ordinal).map(|(_, name, _)| name).find(|name| {
+        seen.snapshot
+            .get(CLAIMS, set.namespace(), name)
+            .is_some_and(|claim| claim.meta().is_deleting())
+    })
+}
+
+/// Creates the claims of an ordinal that are not there.
+pub fn create_missing(seen: &Seen, set: &Set, ordinal: i64, plan: &mut Plan) {
+    for (_, name, template) in claims(set, ordinal) {
+        if seen.snapshot.get(CLAIMS, set.namespace(), &name).is_some() {
+            continue;
+        }
+        let mut claim = template.clone();
+        if let Some(map) = claim.as_object_mut() {
+            map.remove("status");
+            map.insert("apiVersion".into(), "v1".into());
+            map.insert("kind".into(), "PersistentVolumeClaim".into());
+        }
+        claim["metadata"]["name"] = name.as_str().into();
+        claim["metadata"]["namespace"] = set.namespace().into();
+        // The selector's labels, so that the claims of a set can be found as its pods are.
+        if let Some(Value::Object(labels)) = set.value.pointer("/spec/selector/matchLabels") {
+            for (key, value) in labels {
+                claim["metadata"]["labels"][key] = value.clone();
+            }
+        }
+        if let Some(owner) = retained_by_set(set) {
+            claim["metadata"]["ownerReferences"] = json!([owner]);
+        }
+        plan.acts.push(Act::Create {
+            res: CLAIMS,
+            namespace: set.namespace().into(),
+            object: claim,
+        });
+        plan.acts.push(Act::Event(EventAct {
+            about: Target::exactly(STATEFULSETS, set.object),
+            api_version: "apps/v1".into(),
+            kind: "StatefulSet".into(),
+            warning: false,
+            reason: "SuccessfulCreate",
+            message: format!(
+                "create Claim {name} Pod {} in StatefulSet {} success",
+                pods::name(set.name(), ordinal),
+                set.name()
+            ),
+        }));
+    }
+}
+
+fn policy(set: &Set, field: &str) -> bool {
+    text(
+        &set.value,
+        &format!("/spec/persistentVolumeClaimRetentionPolicy/{field}"),
+    ) == "Delete"
+}
+
+/// The set as owner of its claims, when they are to be deleted with it.
+fn retained_by_set(set: &Set) -> Option<Value> {
+    policy(set, "whenDeleted").then(|| set.owner())
+}
+
+/// Keeps the owners of all claims as the policy wants them: the set's where `whenDeleted` is Delete, the pod's where
+/// the pod is condemned and `whenScaled` is Delete, none of ours otherwise.
+pub fn keep_retention(seen: &Seen, set: &Set, slots: &[Slot], condemned: &[Pod], plan: &mut Plan) {
+    for slot in slots {
+        keep(seen, set, slot.ordinal, slot.pod.as_ref(), false, plan);
+    }
+    for pod in condemned {
+        let Some(ordinal) = pods::ordinal_of(set.name(), pod.name()) else {
+            continue;
+        };
+        keep(seen, set, ordinal, Some(pod), true, plan);
+    }
+}
+
+/// Before a condemned pod is deleted, its claims become its own, if they are to go with it.
+pub fn hand_to_pod(seen: &Seen, set: &Set, pod: &Pod, plan: &mut Plan) {
+    if let Some(ordinal) = pods::ordinal_of(set.name(), pod.name()) {
+        keep(seen, set, ordinal, Some(pod), true, plan);
+    }
+}
+
+fn keep(seen: &Seen, set: &Set, ordinal: i64, pod: Option<&Pod>, condemned: bool, plan: &mut Plan) {
+    for (_, name, _) in claims(set, ordinal) {
+        let Some(claim) = seen.snapshot.get(CLAIMS, set.namespace(), &name) else {
+            continue;
+        };
+        let before = workload::owners_of(claim);
+        let mut after = before.clone();
+        let ours = |owner: &Value| is_ours(set, pods::name(set.name(), ordinal).as_str(), owner);
+        after.retain(|owner| !ours(owner));
+        match pod.filter(|_| condemned && policy(set, "whenScaled")) {
+            Some(pod) => after.push(pod_owner(&pod.object)),
+            None => after.extend(retained_by_set(set)),
+        }
+        let planned = plan
+            .acts
+            .iter()
+            .any(|act| matches!(act, Act::Patch { target, .. } if target.uid == claim.uid()));
+        if after != before && !planned {
+            workload::set_owners(plan, CLAIMS, claim, after);
+        }
+    }
+}
+
+/// Owner references that this policy manages; those of others stay.
+fn is_ours(set: &Set, pod_name: &str, owner: &Value) -> bool {
+    let (kind, name) = (text(owner, "/kind"), text(owner, "/name"));
+    (kind == "StatefulSet" && name == set.name()) || (kind == "Pod" && name == pod_name)
+}
+
+fn pod_owner(pod: &Object) -> Value {
+    workload::owner_reference("v1", "Pod", pod)
+}

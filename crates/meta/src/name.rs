@@ -1,0 +1,164 @@
+//! The rules for names, label keys and values, with upstream's wording of what is wrong.
+//! Each `check_*` returns the messages (empty when all is well), as `k8s.io/apimachinery/pkg/util/validation` does.
+
+const LABEL_FMT: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+const LABEL_MSG: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
+const SUBDOMAIN_MSG: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
+const DNS1035_FMT: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
+const DNS1035_MSG: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character";
+const QUALIFIED_FMT: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
+const QUALIFIED_MSG: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+const LABEL_VALUE_FMT: &str = "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?";
+const LABEL_VALUE_MSG: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+
+pub const LABEL_MAX: usize = 63;
+pub const SUBDOMAIN_MAX: usize = 253;
+
+/// What a text must be, with examples and the pattern.
+pub fn regex_error(msg: &str, fmt: &str, examples: &[&str]) -> String {
+    if examples.is_empty() {
+        return format!("{msg} (regex used for validation is '{fmt}')");
+    }
+    let list = examples
+        .iter()
+        .map(|e| format!("'{e}'"))
+        .collect::<Vec<_>>()
+        .join(",  or "); // two spaces, as upstream prints it
+    format!("{msg} (e.g. {list}, regex used for validation is '{fmt}')")
+}
+
+pub fn max_len_error(limit: usize) -> String {
+    format!("must be no more than {limit} bytes")
+}
+
+fn lower_alnum(c: u8) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit()
+}
+
+fn is_label(text: &str) -> bool {
+    let b = text.as_bytes();
+    !b.is_empty()
+        && lower_alnum(b[0])
+        && lower_alnum(b[b.len() - 1])
+        && b.iter().all(|&c| lower_alnum(c) || c == b'-')
+}
+
+fn is_qualified_part(text: &str) -> bool {
+    let b = text.as_bytes();
+    let inner = |&c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+    !b.is_empty()
+        && b[0].is_ascii_alphanumeric()
+        && b[b.len() - 1].is_ascii_alphanumeric()
+        && b.iter().all(inner)
+}
+
+/// Names of Services' ports, namespaces, containers.
+pub fn check_dns1123_label(text: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if text.len() > LABEL_MAX {
+        errors.push(max_len_error(LABEL_MAX));
+    }
+    if !is_label(text) {
+        if is_subdomain(text) {
+            errors.push("must not contain dots".to_string());
+        } else {
+            errors.push(regex_error(LABEL_MSG, LABEL_FMT, &["my-name", "123-abc"]));
+        }
+    }
+    errors
+}
+
+fn is_subdomain(text: &str) -> bool {
+    text.split('.').all(is_label)
+}
+
+/// Names of most objects.
+pub fn check_dns1123_subdomain(text: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if text.len() > SUBDOMAIN_MAX {
+        errors.push(max_len_error(SUBDOMAIN_MAX));
+    }
+    if !is_subdomain(text) {
+        let fmt = format!("{LABEL_FMT}(\\.{LABEL_FMT})*");
+        errors.push(regex_error(SUBDOMAIN_MSG, &fmt, &["example.com"]));
+    }
+    errors
+}
+
+/// Names of Services.
+pub fn check_dns1035_label(text: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if text.len() > LABEL_MAX {
+        errors.push(max_len_error(LABEL_MAX));
+    }
+    if !is_label(text) || !text.as_bytes()[0].is_ascii_lowercase() {
+        errors.push(regex_error(DNS1035_MSG, DNS1035_FMT, &["my-name", "abc-123"]));
+    }
+    errors
+}
+
+/// Label and annotation keys, finalizers, condition types: `prefix/name`.
+pub fn check_qualified_name(text: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    let examples = ["MyName", "my.name", "123-abc"];
+    let name = match text.split_once('/') {
+        None => text,
+        Some((_, rest)) if rest.contains('/') => {
+            let shape =
+                "a qualified name ".to_string() + &regex_error(QUALIFIED_MSG, QUALIFIED_FMT, &examples);
+            errors.push(shape + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')");
+            return errors;
+        }
+        Some((prefix, name)) => {
+            if prefix.is_empty() {
+                errors.push("prefix part must be non-empty".to_string());
+            } else {
+                errors.extend(
+                    check_dns1123_subdomain(prefix)
+                        .into_iter()
+                        .map(|e| format!("prefix part {e}")),
+                );
+            }
+            name
+        }
+    };
+    if name.is_empty() {
+        errors.push("name part must be non-empty".to_string());
+    } else if name.len() > LABEL_MAX {
+        errors.push(format!("name part {}", max_len_error(LABEL_MAX)));
+    }
+    if !is_qualified_part(name) {
+        errors.push(format!(
+            "name part {}",
+            regex_error(QUALIFIED_MSG, QUALIFIED_FMT, &examples)
+        ));
+    }
+    errors
+}
+
+pub fn check_label_value(text: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if text.len() > LABEL_MAX {
+        errors.push(max_len_error(LABEL_MAX));
+    }
+    if !text.is_empty() && !is_qualified_part(text) {
+        errors.push(regex_error(
+            LABEL_VALUE_MSG,
+            LABEL_VALUE_FMT,
+            &["MyValue", "my_value", "12345"],
+        ));
+    }
+    errors
+}
+
+/// Names that are one segment of a path: RBAC objects and the like.
+pub fn check_path_segment(text: &str) -> Vec<String> {
+    if text == "." || text == ".." {
+        return vec![format!("may not be '{text}'")];
+    }
+    ["/", "%"]
+        .iter()
+        .filter(|c| text.contains(**c))
+        .map(|c| format!("may not contain '{c}'"))
+        .collect()
+}

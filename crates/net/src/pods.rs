@@ -1,0 +1,300 @@
+//! Pods on the network: one routed veth each, pod address /32, the same gateway for all, no bridge.
+//! The kernel's own links and routes say after a restart which pod has which address.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use nlink::netlink::Route;
+use nlink::netlink::link::VethLink;
+use nlink::{Connection, Ipv4Address, Ipv4Route};
+use tokio::sync::Mutex;
+
+use crate::config::{GATEWAY, NetConfig};
+use crate::ipam::Ipam;
+use crate::namespace::{self, NamespaceError};
+
+/// The cluster's side of a pod's veth is called this and twelve hex digits.
+pub(crate) const LINK_PREFIX: &str = "pod";
+/// The pod's side.
+const POD_LINK: &str = "eth0";
+
+/// Why a pod cannot be attached or detached.
+#[derive(Debug, thiserror::Error)]
+pub enum PodError {
+    #[error("cannot open the pod's network namespace {}: {source}", path.display())]
+    PodNamespace { path: PathBuf, source: io::Error },
+    #[error("no free pod address is left in {0}; delete pods or use a larger pod network")]
+    AddressesExhausted(crate::config::Cidr),
+    #[error("cannot {what} for pod {pod}: {source}")]
+    Netlink {
+        what: &'static str,
+        pod: String,
+        source: nlink::Error,
+    },
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    #[error("cannot keep the address cursor in {}: {source}", path.display())]
+    Cursor { path: PathBuf, source: io::Error },
+    #[error("cannot read the pods' links: {0}")]
+    Read(nlink::Error),
+}
+
+/// The pods of one cluster. One attach or detach at a time: the kernel serialises them anyway.
+pub(crate) struct Pods {
+    route: Connection<Route>,
+    ipam: Mutex<Ipam>,
+    cursor: PathBuf,
+    pod_cidr: crate::config::Cidr,
+    node_ip: Ipv4Addr,
+}
+
+impl Pods {
+    /// Reads which pods the namespace has; half-attached ones are removed.
+    pub async fn open(config: &NetConfig, namespace: &File) -> Result<Self, PodError> {
+        let route = Connection::<Route>::new_in(namespace.as_fd()).map_err(PodError::Read)?;
+        let cursor = config.run_dir().join("next-address");
+        let mut ipam = Ipam::new(config.pod_cidr, &[config.node_ip], read_cursor(&cursor)?);
+        let links = route.get_links().await.map_err(PodError::Read)?;
+        let routes = route.get_routes().await.map_err(PodError::Read)?;
+        for link in links
+            .iter()
+            .filter(|l| l.name().is_some_and(|n| n.starts_with(LINK_PREFIX)))
+        {
+            let address = routes.iter().find_map(|r| match r.destination() {
+                Some(IpAddr::V4(ip)) if r.oif() == Some(link.ifindex()) && r.dst_len() == 32 => Some(*ip),
+                _ => None,
+            });
+            let whole = match (link.alias(), address) {
+                (Some(pod), Some(ip)) => ipam.restore(pod, ip),
+                _ => false,
+            };
+            if !whole {
+                tracing::info!(
+                    link = link.name_or("?"),
+                    "removing a pod link that an earlier server left half-made"
+                );
+                route
+                    .del_link_by_index(link.ifindex())
+                    .await
+                    .map_err(PodError::Read)?;
+            }
+        }
+        Ok(Self {
+            route,
+            ipam: Mutex::new(ipam),
+            cursor,
+            pod_cidr: config.pod_cidr,
+            node_ip: config.node_ip,
+        })
+    }
+
+    /// See [`crate::ClusterNet::attach`].
+    pub async fn attach(&self, pod: &str, netns: &Path) -> Result<Ipv4Addr, PodError> {
+        let open = |source| PodError::PodNamespace {
+            path: netns.to_owned(),
+            source,
+        };
+        let file = File::open(netns).map_err(open)?;
+        let mut ipam = self.ipam.lock().await;
+        let known = ipam.get(pod);
+        let ip = ipam
+            .allocate(pod)
+            .ok_or(PodError::AddressesExhausted(self.pod_cidr))?;
+        if known.is_some() {
+            if self.is_attached(pod, &file, ip).await? {
+                return Ok(ip);
+            }
+            self.delete_link(pod).await?;
+        }
+        let attached = self.connect(pod, ip, file).await;
+        if attached.is_err() {
+            ipam.release(pod);
+            if let Err(e) = self.delete_link(pod).await {
+                tracing::warn!("clean-up after a failed attach: {e}");
+            }
+        }
+        write_cursor(&self.cursor, ipam.next())?;
+        attached.map(|()| ip)
+    }
+
+    /// See [`crate::ClusterNet::detach`].
+    pub async fn detach(&self, pod: &str) -> Result<(), PodError> {
+        let mut ipam = self.ipam.lock().await;
+        self.delete_link(pod).await?;
+        ipam.release(pod);
+        Ok(())
+    }
+
+    pub async fn list(&self) -> Vec<(String, Ipv4Addr)> {
+        self.ipam
+            .lock()
+            .await
+            .pods()
+            .map(|(pod, ip)| (pod.to_owned(), ip))
+            .collect()
+    }
+
+    async fn delete_link(&self, pod: &str) -> Result<(), PodError> {
+        let deleted = self.route.del_link_if_exists(link_name(pod)).await;
+        deleted.map(drop).map_err(|source| PodError::Netlink {
+            what: "remove the link",
+            pod: pod.to_owned(),
+            source,
+        })
+    }
+
+    /// Whether this very namespace has the pod's address already (the server restarted, the pod did not).
+    async fn is_attached(&self, pod: &str, netns: &File, ip: Ipv4Addr) -> Result<bool, PodError> {
+        let err = |source| PodError::Netlink {
+            what: "look into the network namespace",
+            pod: pod.to_owned(),
+            source,
+        };
+        if self
+            .route
+            .get_link_by_name(link_name(pod))
+            .await
+            .map_err(err)?
+            .is_none()
+        {
+            return Ok(false);
+        }
+        let inside = Connection::<Route>::new_in(netns.as_fd()).map_err(err)?;
+        let addresses = inside.get_addresses().await.map_err(err)?;
+        Ok(addresses.iter().any(|a| a.address() == Some(&IpAddr::V4(ip))))
+    }
+
+    async fn connect(&self, pod: &str, ip: Ipv4Addr, netns: File) -> Result<(), PodError> {
+        let err = |what| {
+            move |source| PodError::Netlink {
+                what,
+                pod: pod.to_owned(),
+                source,
+            }
+        };
+        let inside = Connection::<Route>::new_in(netns.as_fd()).map_err(err("open a netlink socket"))?;
+        let name = link_name(pod);
+        let veth = VethLink::new(&name, POD_LINK).peer_netns_fd(netns.as_fd());
+        // Before the link exists, so that it never starts to look for IPv6 neighbours.
+        tokio::task::spawn_blocking(move || namespace::run_inside(netns, pod_sysctls))
+            .await
+            .map_err(|_| NamespaceError::ThreadDied)??;
+        self.route.add_link(veth).await.map_err(err("create the link"))?;
+        let link = self
+            .route
+            .get_link_by_name(&name)
+            .await
+            .map_err(err("find the link"))?;
+        let index = link.map(|l| l.ifindex()).ok_or(NamespaceError::ThreadDied)?;
+        self.route
+            .set_link_alias_by_index(index, pod)
+            .await
+            .map_err(err("name the link"))?;
+        self.route
+            .set_link_up_by_index(index)
+            .await
+            .map_err(err("start the link"))?;
+        let gateway = Ipv4Address::with_index(index, GATEWAY, 32);
+        self.route
+            .replace_address(gateway)
+            .await
+            .map_err(err("set the gateway"))?;
+
+        inside.set_link_up("lo").await.map_err(err("start lo"))?;
+        let peer = inside
+            .get_link_by_name(POD_LINK)
+            .await
+            .map_err(err("find eth0"))?;
+        let peer = peer.map(|l| l.ifindex()).ok_or(NamespaceError::ThreadDied)?;
+        inside
+            .replace_address(Ipv4Address::with_index(peer, ip, 32))
+            .await
+            .map_err(err("set the address"))?;
+        inside
+            .set_link_up_by_index(peer)
+            .await
+            .map_err(err("start eth0"))?;
+        let default = Ipv4Route::default_route()
+            .gateway(GATEWAY)
+            .dev_index(peer)
+            .onlink();
+        inside
+            .replace_route(default)
+            .await
+            .map_err(err("set the default route"))?;
+
+        // Last, for it is what makes the attachment whole when a restarted server looks.
+        let to_pod = Ipv4Route::from_addr(ip, 32)
+            .dev_index(index)
+            .prefsrc(self.node_ip);
+        self.route
+            .replace_route(to_pod)
+            .await
+            .map_err(err("set the route to the pod"))
+    }
+}
+
+/// What container engines set in a pod's namespace, and no IPv6 on links (lo keeps ::1).
+fn pod_sysctls() {
+    for (name, value) in [
+        ("net/ipv6/conf/default/disable_ipv6", "1"),
+        ("net/ipv4/ip_unprivileged_port_start", "0"),
+        ("net/ipv4/ping_group_range", "0 2147483647"),
+    ] {
+        set_sysctl_or_warn(name, value);
+    }
+}
+
+/// For settings that a cluster can do without (a kernel without IPv6, a read-only /proc/sys).
+pub(crate) fn set_sysctl_or_warn(name: &str, value: &str) {
+    match set_sysctl(name, value) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            tracing::debug!("this kernel has no {name}")
+        }
+        Err(e) => tracing::warn!("cannot set {name} to {value}: {e}"),
+    }
+}
+
+/// Of the calling thread's network namespace.
+pub(crate) fn set_sysctl(name: &str, value: &str) -> io::Result<()> {
+    fs::write(Path::new("/proc/sys").join(name), value)
+}
+
+fn link_name(pod: &str) -> String {
+    format!("{LINK_PREFIX}{:012x}", fnv64(pod.as_bytes()) & 0xffff_ffff_ffff)
+}
+
+/// FNV-1a: stable over versions, which `std`'s hashers are not.
+pub(crate) fn fnv64(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+fn read_cursor(path: &Path) -> Result<u32, PodError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text.trim().parse().unwrap_or_else(|e| {
+            tracing::warn!(
+                "{} holds {text:?}: {e}; starting from the first address",
+                path.display()
+            );
+            0
+        })),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(source) => Err(PodError::Cursor {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn write_cursor(path: &Path, next: u32) -> Result<(), PodError> {
+    fs::write(path, next.to_string()).map_err(|source| PodError::Cursor {
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,7 @@
+//! The network with real namespaces and real traffic. Needs root.
+#![allow(clippy::unwrap_used)]
+
+mod dns;
+mod outside;
+mod services;
+mod world;
