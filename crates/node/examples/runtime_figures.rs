@@ -24,8 +24,7 @@ fn main() -> Result<std::process::ExitCode, Failure> {
 
 fn print(what: &str, mut times: Vec<Duration>) {
     times.sort();
-    let at =
-        |part: usize| times[(times.len() * part / 100).min(times.len() - 1)].as_secs_f64() * 1e3;
+    let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)].as_secs_f64() * 1e3;
     println!(
         "{what:32} median {:7.2} ms   p90 {:7.2} ms   n={}",
         at(50),
@@ -35,9 +34,7 @@ fn print(what: &str, mut times: Vec<Duration>) {
 }
 
 fn shell(uid: &str, rootfs: &Path, attempt: u32, script: &str) -> ContainerSpec {
-    let args = ["/bin/busybox", "sh", "-c", script]
-        .map(str::to_owned)
-        .to_vec();
+    let args = ["/bin/busybox", "sh", "-c", script].map(str::to_owned).to_vec();
     ContainerSpec {
         id: ContainerId::new(uid, "main", attempt),
         rootfs: rootfs.to_owned(),
@@ -161,9 +158,8 @@ async fn rounds(runtime: &ShimRuntime, dir: &Path, rootfs: &Path) -> Result<(), 
 fn memory(dir: &Path) -> Result<(), Failure> {
     let (mut pss, mut private, mut count) = (0, 0, 0);
     for n in 0..30 {
-        let state: serde_json::Value = serde_json::from_slice(&std::fs::read(
-            dir.join(format!("pods/many-{n}/state.json")),
-        )?)?;
+        let state: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(dir.join(format!("pods/many-{n}/state.json")))?)?;
         let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", state["shim_pid"]))?;
         let field = |name: &str| {
             text.lines()

@@ -102,8 +102,7 @@ impl ShimRuntime {
             events: broadcast::channel(EVENTS_LIMIT).0,
             starts: Semaphore::new(permits),
         }));
-        let entries =
-            std::fs::read_dir(&pods_dir).map_err(RuntimeError::path("read", &pods_dir))?;
+        let entries = std::fs::read_dir(&pods_dir).map_err(RuntimeError::path("read", &pods_dir))?;
         for entry in entries {
             let entry = entry.map_err(RuntimeError::path("read", &pods_dir))?;
             if let Ok(uid) = entry.file_name().into_string() {
@@ -195,10 +194,7 @@ impl ShimRuntime {
                 pid,
                 started_at_ns,
             }) => {
-                pod.note(
-                    container.clone(),
-                    ContainerState::Running { pid, started_at_ns },
-                );
+                pod.note(container.clone(), ContainerState::Running { pid, started_at_ns });
                 RuntimeEvent::Started {
                     id: container,
                     pid,
@@ -207,20 +203,14 @@ impl ShimRuntime {
             }
             Some(Message::Exited { container, exit }) => {
                 pod.note(container.clone(), ContainerState::Exited(exit.clone()));
-                RuntimeEvent::Exited {
-                    id: container,
-                    exit,
-                }
+                RuntimeEvent::Exited { id: container, exit }
             }
             Some(_) => return,
             None if pod.removing.load(Ordering::Acquire) => return,
             None => {
                 let (runtime, pod) = (self.clone(), Arc::clone(pod));
                 tokio::spawn(async move {
-                    tracing::warn!(
-                        pod = pod.uid,
-                        "the shim is gone; its containers have been killed"
-                    );
+                    tracing::warn!(pod = pod.uid, "the shim is gone; its containers have been killed");
                     match runtime.connect(&pod).await {
                         Err(RuntimeError::ShimGone(_)) => {}
                         Ok(_) => return, // Another one is there already.
@@ -248,9 +238,7 @@ impl ShimRuntime {
     /// the pod's client slot.
     async fn settle_lost(&self, pod: &Arc<Pod>) -> Result<(), RuntimeError> {
         let path = pod.dir.join(STATE_FILE);
-        let Some(mut state) =
-            read::<ShimState>(&path).map_err(RuntimeError::path("read", &path))?
-        else {
+        let Some(mut state) = read::<ShimState>(&path).map_err(RuntimeError::path("read", &path))? else {
             return Ok(());
         };
         let rebooted = state.boot_id != self.0.boot_id;
@@ -301,8 +289,7 @@ impl ShimRuntime {
 
     /// Starts a shim on a socket that listens already, so that it can be talked to at once.
     fn spawn_shim(&self, pod: &Arc<Pod>) -> Result<(), RuntimeError> {
-        let failed =
-            |error: std::io::Error| RuntimeError::Sandbox(format!("start the shim: {error}"));
+        let failed = |error: std::io::Error| RuntimeError::Sandbox(format!("start the shim: {error}"));
         let socket = pod.dir.join(paths::SOCKET);
         match std::fs::remove_file(&socket) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -310,10 +297,8 @@ impl ShimRuntime {
             }
             _ => {}
         }
-        let listener = with_socket_path(&pod.dir, |path| {
-            std::os::unix::net::UnixListener::bind(path)
-        })
-        .map_err(failed)?;
+        let listener = with_socket_path(&pod.dir, |path| std::os::unix::net::UnixListener::bind(path))
+            .map_err(failed)?;
         std::fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o600))
             .map_err(failed)?;
         let log = std::fs::OpenOptions::new()
@@ -366,8 +351,7 @@ impl ShimRuntime {
             }
         }
         let path = pod.dir.join(STATE_FILE);
-        let Some(state) = read::<ShimState>(&path).map_err(RuntimeError::path("read", &path))?
-        else {
+        let Some(state) = read::<ShimState>(&path).map_err(RuntimeError::path("read", &path))? else {
             return Ok(());
         };
         let dir = pod.dir.clone();
@@ -408,8 +392,7 @@ impl ShimRuntime {
             }
             match std::fs::remove_dir(&dir) {
                 // Volumes and root file systems are other rooms' to remove.
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTEMPTY)) => {}
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTEMPTY)) => {}
                 other => other?,
             }
             for parent in [
@@ -449,11 +432,7 @@ impl ShimRuntime {
     }
 
     /// The wire spec: what only the runtime knows is filled in.
-    pub(super) fn complete(
-        &self,
-        pod: &Pod,
-        spec: &ContainerSpec,
-    ) -> Result<ContainerSpec, RuntimeError> {
+    pub(super) fn complete(&self, pod: &Pod, spec: &ContainerSpec) -> Result<ContainerSpec, RuntimeError> {
         let mut spec = spec.clone();
         spec.sandbox = lock(&pod.sandbox).clone();
         spec.cgroup_path = format!("{}/{}", self.0.config.pod_cgroup(&pod.uid), spec.id.name);
@@ -469,17 +448,11 @@ impl ShimRuntime {
         Ok(spec)
     }
 
-    pub(super) async fn wait_exit(
-        mut state: watch::Receiver<ContainerState>,
-    ) -> Result<Exit, RuntimeError> {
-        let ended = state
-            .wait_for(|s| matches!(s, ContainerState::Exited(_)))
-            .await;
+    pub(super) async fn wait_exit(mut state: watch::Receiver<ContainerState>) -> Result<Exit, RuntimeError> {
+        let ended = state.wait_for(|s| matches!(s, ContainerState::Exited(_))).await;
         match ended.map(|state| state.clone()) {
             Ok(ContainerState::Exited(exit)) => Ok(exit),
-            _ => Err(RuntimeError::NotFound(
-                "the container was removed".to_owned(),
-            )),
+            _ => Err(RuntimeError::NotFound("the container was removed".to_owned())),
         }
     }
 }
@@ -529,10 +502,7 @@ impl Pod {
         }
     }
 
-    pub(super) fn watch(
-        &self,
-        id: &ContainerId,
-    ) -> Result<watch::Receiver<ContainerState>, RuntimeError> {
+    pub(super) fn watch(&self, id: &ContainerId) -> Result<watch::Receiver<ContainerState>, RuntimeError> {
         let containers = lock(&self.containers);
         containers
             .get(id)

@@ -111,14 +111,7 @@ fn mount_shm(path: &Path, spec: &PodSandboxSpec) -> io::Result<()> {
     };
     let options = format!("mode=1777,size={size}");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(
-        Some("shm"),
-        path,
-        Some("tmpfs"),
-        flags,
-        Some(options.as_str()),
-    )
-    .map_err(io::Error::from)
+    mount(Some("shm"), path, Some("tmpfs"), flags, Some(options.as_str())).map_err(io::Error::from)
 }
 
 fn is_mount_point(path: &Path) -> io::Result<bool> {

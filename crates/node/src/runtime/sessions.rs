@@ -37,8 +37,7 @@ impl ShimRuntime {
             container: id.clone(),
             spec: Box::new(spec.clone()),
         };
-        let (connection, answer) =
-            StreamConnection::open(&pod.uid, &pod.dir, request, &theirs).await?;
+        let (connection, answer) = StreamConnection::open(&pod.uid, &pod.dir, request, &theirs).await?;
         drop(theirs);
         let terminal = answer.map_err(RuntimeError::from_exec)?;
         let mut resize = None;
@@ -50,9 +49,7 @@ impl ShimRuntime {
                 .transpose()?
                 .map(|s| Box::new(s) as Writer);
             stdout = Some(Box::new(FdStream::new(clone(&master)?).map_err(io)?) as Reader);
-            resize = Some(
-                Box::new(move |size| fds::resize(master.as_raw_fd(), size)) as stream::Resizer
-            );
+            resize = Some(Box::new(move |size| fds::resize(master.as_raw_fd(), size)) as stream::Resizer);
         }
         let (mut sender, receiver) = oneshot::channel();
         tokio::spawn(async move {
@@ -102,18 +99,15 @@ impl ShimRuntime {
             stdout: out,
             stderr: err,
         };
-        let (connection, answer) =
-            StreamConnection::open(&pod.uid, &pod.dir, request, &theirs).await?;
+        let (connection, answer) = StreamConnection::open(&pod.uid, &pod.dir, request, &theirs).await?;
         drop(theirs);
         let input = answer.map_err(RuntimeError::from)?;
         let mut resize = None;
         if let Some(input) = &input {
             let terminal = input.try_clone().map_err(io)?;
             if nix::unistd::isatty(&terminal).unwrap_or(false) {
-                resize = Some(
-                    Box::new(move |size| fds::resize(terminal.as_raw_fd(), size))
-                        as stream::Resizer,
-                );
+                resize =
+                    Some(Box::new(move |size| fds::resize(terminal.as_raw_fd(), size)) as stream::Resizer);
             }
         }
         let stdin = input

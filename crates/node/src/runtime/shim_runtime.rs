@@ -49,12 +49,7 @@ impl Runtime for ShimRuntime {
             .acquire()
             .await
             .map_err(|e| RuntimeError::Internal(e.to_string()))?;
-        match shim
-            .call(Request::Start {
-                spec: Box::new(spec),
-            })
-            .await?
-        {
+        match shim.call(Request::Start { spec: Box::new(spec) }).await? {
             Ok(reply) => {
                 pod.note(
                     id,
@@ -168,9 +163,7 @@ impl Runtime for ShimRuntime {
 
     async fn remove_log(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         let path = self.log_path(id);
-        let (Some(directory), Some(name)) =
-            (path.parent(), path.file_name().and_then(|n| n.to_str()))
-        else {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
             return Ok(());
         };
         let entries = match std::fs::read_dir(directory) {
@@ -181,8 +174,7 @@ impl Runtime for ShimRuntime {
             let file = entry.file_name();
             let older = file.to_str().and_then(|f| f.strip_prefix(name));
             if older.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
-                std::fs::remove_file(entry.path())
-                    .map_err(RuntimeError::path("remove", &entry.path()))?;
+                std::fs::remove_file(entry.path()).map_err(RuntimeError::path("remove", &entry.path()))?;
             }
         }
         Ok(())
@@ -213,11 +205,7 @@ impl Runtime for ShimRuntime {
         self.open_exec(id, spec).await
     }
 
-    async fn attach(
-        &self,
-        id: &ContainerId,
-        streams: AttachStreams,
-    ) -> Result<AttachSession, RuntimeError> {
+    async fn attach(&self, id: &ContainerId, streams: AttachStreams) -> Result<AttachSession, RuntimeError> {
         self.open_attach(id, streams).await
     }
 
@@ -227,9 +215,7 @@ impl Runtime for ShimRuntime {
         let host_network = lock(&pod.sandbox).host_network;
         let failed = || RuntimeError::io(format!("connect to port {port} of pod {uid}"));
         if host_network {
-            return tokio::net::TcpStream::connect(address)
-                .await
-                .map_err(failed());
+            return tokio::net::TcpStream::connect(address).await.map_err(failed());
         }
         let socket = sandbox::socket_in(&pod.dir.join("ns/net"))
             .await

@@ -135,10 +135,7 @@ impl Shim {
         spec: ContainerSpec,
     ) -> Result<(), WireError> {
         if self.ending.is_some() {
-            return Err(WireError::new(
-                ErrorKind::Conflict,
-                "the pod is being removed",
-            ));
+            return Err(WireError::new(ErrorKind::Conflict, "the pod is being removed"));
         }
         if self.find(&spec.id).is_ok() {
             return Err(WireError::new(
@@ -146,12 +143,8 @@ impl Shim {
                 format!("container {} exists", spec.id),
             ));
         }
-        if spec.sandbox.share_process_namespace
-            && !spec.sandbox.host_pid
-            && self.pid_holder.is_none()
-        {
-            self.pid_holder =
-                Some(hold_pid_namespace().map_err(internal("make the shared pid namespace"))?);
+        if spec.sandbox.share_process_namespace && !spec.sandbox.host_pid && self.pid_holder.is_none() {
+            self.pid_holder = Some(hold_pid_namespace().map_err(internal("make the shared pid namespace"))?);
         }
         let log_path = paths::log_path(&self.dir, &spec.id.name, spec.id.attempt);
         let log = LogWriter::open(&log_path, &spec.log).map_err(internal("open the log"))?;
@@ -240,9 +233,7 @@ impl Shim {
         let helper = self.helpers.remove(number);
         let mut buffer = vec![0; 64 << 10];
         let report = fds::receive(helper.report.as_raw_fd(), &mut buffer, &mut Vec::new())
-            .and_then(|count| {
-                serde_json::from_slice::<Report>(&buffer[..count]).map_err(io::Error::from)
-            })
+            .and_then(|count| serde_json::from_slice::<Report>(&buffer[..count]).map_err(io::Error::from))
             .unwrap_or_else(|error| Report {
                 error: Some(WireError::new(
                     ErrorKind::Internal,
@@ -416,12 +407,7 @@ impl Shim {
         }
     }
 
-    pub(super) fn kill(
-        &mut self,
-        id: &ContainerId,
-        signal: i32,
-        all: bool,
-    ) -> Result<(), WireError> {
+    pub(super) fn kill(&mut self, id: &ContainerId, signal: i32, all: bool) -> Result<(), WireError> {
         let number = self.find(id)?;
         let container = &self.containers[number];
         let Some(pid) = container.pid() else {
@@ -430,9 +416,8 @@ impl Shim {
                 format!("container {id} is not running"),
             ));
         };
-        let signal = Signal::try_from(signal).map_err(|_| {
-            WireError::new(ErrorKind::Other, format!("signal {signal} does not exist"))
-        })?;
+        let signal = Signal::try_from(signal)
+            .map_err(|_| WireError::new(ErrorKind::Other, format!("signal {signal} does not exist")))?;
         kill_process(pid, signal as i32);
         if all {
             Cgroup::new(&container.spec.cgroup_path)
@@ -502,9 +487,7 @@ fn take_terminal(helper: &Helper) -> io::Result<(OwnedFd, OwnedFd)> {
     let mut received = Vec::new();
     fds::set_nonblocking(helper.console.as_raw_fd(), true)?;
     fds::receive(helper.console.as_raw_fd(), &mut [0; 8], &mut received)?;
-    let master = received
-        .pop()
-        .ok_or_else(|| io::Error::other("no descriptor"))?;
+    let master = received.pop().ok_or_else(|| io::Error::other("no descriptor"))?;
     fds::set_nonblocking(master.as_raw_fd(), true)?;
     Ok((master.try_clone()?, master))
 }
@@ -519,16 +502,7 @@ fn remove_directory(path: &Path) -> io::Result<()> {
 /// Starts the process that is 1 in a shared pid namespace: it reaps, and dies with the shim.
 fn hold_pid_namespace() -> io::Result<i32> {
     // SAFETY: this process has one thread; the child only makes plain system calls.
-    let pid = unsafe {
-        libc::syscall(
-            libc::SYS_clone,
-            libc::CLONE_NEWPID | libc::SIGCHLD,
-            0,
-            0,
-            0,
-            0,
-        )
-    };
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_NEWPID | libc::SIGCHLD, 0, 0, 0, 0) };
     match pid {
         0 => {
             // SAFETY: plain system calls on integers and a live set, in a process of its own.

@@ -42,12 +42,7 @@ pub fn bundle_dir(pod_dir: &Path, name: &str, attempt: u32) -> PathBuf {
     pod_dir.join("ns/bundles").join(format!("{name}.{attempt}"))
 }
 
-pub fn create(
-    spec: &ContainerSpec,
-    pod: &oci::PodPaths<'_>,
-    stdio: Stdio,
-    console: &OwnedFd,
-) -> Report {
+pub fn create(spec: &ContainerSpec, pod: &oci::PodPaths<'_>, stdio: Stdio, console: &OwnedFd) -> Report {
     let mut warnings = Vec::new();
     match run(spec, pod, stdio, console, &mut warnings) {
         Ok(pid) => Report {
@@ -76,11 +71,9 @@ fn run(
     check(spec)?;
     let state_dir = bundle_dir(pod.dir, &spec.id.name, spec.id.attempt);
     if state_dir.exists() {
-        fs::remove_dir_all(&state_dir)
-            .map_err(|e| refused("remove what an earlier try left", &e))?;
+        fs::remove_dir_all(&state_dir).map_err(|e| refused("remove what an earlier try left", &e))?;
     }
-    make_cwd(spec)
-        .map_err(|e| refused(&format!("mkdir {} for the working directory", spec.cwd), &e))?;
+    make_cwd(spec).map_err(|e| refused(&format!("mkdir {} for the working directory", spec.cwd), &e))?;
     let config = serde_json::to_vec(&oci::config(spec, pod))
         .map_err(|e| refused("encode the OCI configuration", &e))?;
     fs::create_dir_all(&state_dir).map_err(|e| refused("make the container's bundle", &e))?;
@@ -151,17 +144,9 @@ fn check(spec: &ContainerSpec) -> Result<(), WireError> {
 }
 
 /// How a process of this container starts: by its own command, until the caller says otherwise.
-pub fn plan(
-    spec: &ContainerSpec,
-    console: &OwnedFd,
-    errors: &OwnedFd,
-) -> Result<ProcessPlan, WireError> {
-    let capabilities = caps::resolve(
-        &spec.capabilities_add,
-        &spec.capabilities_drop,
-        spec.privileged,
-    )
-    .map_err(|name| WireError::new(ErrorKind::Create, format!("unknown capability {name:?}")))?;
+pub fn plan(spec: &ContainerSpec, console: &OwnedFd, errors: &OwnedFd) -> Result<ProcessPlan, WireError> {
+    let capabilities = caps::resolve(&spec.capabilities_add, &spec.capabilities_drop, spec.privileged)
+        .map_err(|name| WireError::new(ErrorKind::Create, format!("unknown capability {name:?}")))?;
     Ok(ProcessPlan {
         args: spec.args.clone(),
         env: spec.env.clone(),
@@ -176,12 +161,7 @@ pub fn plan(
     })
 }
 
-fn build_and_start(
-    spec: &ContainerSpec,
-    dir: &Path,
-    stdio: Stdio,
-    plan: ProcessPlan,
-) -> Result<i32, String> {
+fn build_and_start(spec: &ContainerSpec, dir: &Path, stdio: Stdio, plan: ProcessPlan) -> Result<i32, String> {
     let words = |error: libcontainer::error::LibcontainerError| chain(&error);
     let mut builder = ContainerBuilder::new("c".to_owned(), SyscallType::default())
         .with_executor(plan)
@@ -204,10 +184,9 @@ fn build_and_start(
         .ok_or("the container has no process")?;
     container.start().map_err(|error| {
         // It waits for a start that never comes.
-        if let Err(error) = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(pid),
-            nix::sys::signal::Signal::SIGKILL,
-        ) {
+        if let Err(error) =
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
+        {
             tracing::error!(pid, %error, "cannot kill a container that did not start");
         }
         words(error)
@@ -234,9 +213,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// Reads the error pipe to its end. `None`: execve worked.
 pub fn read_failure(reader: OwnedFd) -> io::Result<Option<ProcessError>> {
     let mut text = Vec::new();
-    fs::File::from(reader)
-        .take(64 << 10)
-        .read_to_end(&mut text)?;
+    fs::File::from(reader).take(64 << 10).read_to_end(&mut text)?;
     if text.is_empty() {
         return Ok(None);
     }

@@ -92,10 +92,7 @@ impl Shim {
                 }
             };
             ended = count == 0;
-            if let Err(error) = container
-                .log
-                .write(stream, &buffer[..count], SystemTime::now())
-            {
+            if let Err(error) = container.log.write(stream, &buffer[..count], SystemTime::now()) {
                 note(&format!("write the log of {}: {error}", container.spec.id));
             }
             let attachers = self
@@ -117,9 +114,9 @@ impl Shim {
             .filter(|a| a.outputs.is_empty() && a.outputs_given > 0)
             .map(|a| a.connection)
             .collect();
-        ended.into_iter().for_each(|connection| {
-            self.drop_connection(connection, "an attacher was too slow or left")
-        });
+        ended
+            .into_iter()
+            .for_each(|connection| self.drop_connection(connection, "an attacher was too slow or left"));
     }
 
     pub(super) fn exec(

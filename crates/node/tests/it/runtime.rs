@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use node::runtime::logs::{self, LogOptions};
 use node::runtime::{
-    ContainerId, ContainerSpec, ContainerState, Exit, ExitReason, Mount, PodSandboxSpec, Resources,
-    Runtime, RuntimeConfig, RuntimeError, RuntimeEvent, ShimRuntime, User,
+    ContainerId, ContainerSpec, ContainerState, Exit, ExitReason, Mount, PodSandboxSpec, Resources, Runtime,
+    RuntimeConfig, RuntimeError, RuntimeEvent, ShimRuntime, User,
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -79,20 +79,15 @@ impl World {
         let mut events = self.runtime.subscribe();
         let ended = async {
             loop {
-                let pod = self
-                    .runtime
-                    .pod(&id.pod_uid)
-                    .await
-                    .expect("pod")
-                    .expect("known");
-                if let Some(exit) =
-                    pod.containers
-                        .iter()
-                        .find(|c| c.id == *id)
-                        .and_then(|c| match &c.state {
-                            ContainerState::Exited(exit) => Some(exit.clone()),
-                            _ => None,
-                        })
+                let pod = self.runtime.pod(&id.pod_uid).await.expect("pod").expect("known");
+                if let Some(exit) = pod
+                    .containers
+                    .iter()
+                    .find(|c| c.id == *id)
+                    .and_then(|c| match &c.state {
+                        ContainerState::Exited(exit) => Some(exit.clone()),
+                        _ => None,
+                    })
                 {
                     return exit;
                 }
@@ -146,9 +141,9 @@ fn make_rootfs(path: &Path) {
     }
     std::fs::copy("/bin/busybox", path.join("bin/busybox")).expect("busybox-static is installed");
     for name in [
-        "sh", "cat", "echo", "id", "sleep", "hostname", "ls", "touch", "mount", "stat", "tr",
-        "head", "grep", "wc", "kill", "ps", "dd", "stty", "yes", "nc", "readlink", "seq", "env",
-        "pwd", "true", "tty", "mkdir", "usleep",
+        "sh", "cat", "echo", "id", "sleep", "hostname", "ls", "touch", "mount", "stat", "tr", "head", "grep",
+        "wc", "kill", "ps", "dd", "stty", "yes", "nc", "readlink", "seq", "env", "pwd", "true", "tty",
+        "mkdir", "usleep",
     ] {
         std::os::unix::fs::symlink("busybox", path.join("bin").join(name)).expect("symlink");
     }
@@ -164,30 +159,15 @@ async fn a_container_runs_and_its_output_and_exit_code_are_seen() {
     let world = World::new().await;
     world.pod("p1").await;
     let mut events = world.runtime.subscribe();
-    let spec = world.shell(
-        "p1",
-        "main",
-        "echo hello from $(hostname); echo oops >&2; exit 7",
-    );
+    let spec = world.shell("p1", "main", "echo hello from $(hostname); echo oops >&2; exit 7");
     let (exit, log) = world.run(&spec).await;
-    assert_eq!(
-        (exit.code, exit.signal, exit.reason),
-        (7, 0, ExitReason::Error)
-    );
+    assert_eq!((exit.code, exit.signal, exit.reason), (7, 0, ExitReason::Error));
     let mut lines: Vec<&str> = log.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["stderr F oops", "stdout F hello from host-p1"]);
-    assert!(
-        matches!(events.recv().await.expect("event"), RuntimeEvent::Started { id, .. } if id == spec.id)
-    );
-    assert!(
-        matches!(events.recv().await.expect("event"), RuntimeEvent::Exited { id, .. } if id == spec.id)
-    );
-    world
-        .runtime
-        .remove_container(&spec.id)
-        .await
-        .expect("remove");
+    assert!(matches!(events.recv().await.expect("event"), RuntimeEvent::Started { id, .. } if id == spec.id));
+    assert!(matches!(events.recv().await.expect("event"), RuntimeEvent::Exited { id, .. } if id == spec.id));
+    world.runtime.remove_container(&spec.id).await.expect("remove");
     world.runtime.remove_pod("p1").await.expect("remove");
     assert!(!world.dir.path().join("data/pods/p1").exists());
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
@@ -204,12 +184,9 @@ async fn a_container_runs_and_its_output_and_exit_code_are_seen() {
 
 /// The value that a script printed on a line `name=value`.
 fn value<'a>(log: &'a str, name: &str) -> &'a str {
-    let found = log.lines().find_map(|l| {
-        l.split_once("stdout F ")?
-            .1
-            .strip_prefix(name)?
-            .strip_prefix('=')
-    });
+    let found = log
+        .lines()
+        .find_map(|l| l.split_once("stdout F ")?.1.strip_prefix(name)?.strip_prefix('='));
     found.unwrap_or_else(|| panic!("no {name} in {log}"))
 }
 
@@ -241,10 +218,7 @@ async fn a_container_is_confined_by_default() {
     assert_eq!(exit.code, 0, "{log}");
     assert_eq!(value(&log, "CapBnd"), "00000000a80425fb", "{log}");
     assert_eq!(value(&log, "CapEff"), "00000000a80425fb");
-    assert_eq!(
-        (value(&log, "Seccomp"), value(&log, "NoNewPrivs")),
-        ("2", "0")
-    );
+    assert_eq!((value(&log, "Seccomp"), value(&log, "NoNewPrivs")), ("2", "0"));
     assert_eq!(
         (
             value(&log, "pid"),
@@ -254,17 +228,9 @@ async fn a_container_is_confined_by_default() {
         ),
         ("1", "no", "no", "0")
     );
+    assert_eq!(value(&log, "fds"), "4", "0, 1, 2 and the directory itself: {log}");
     assert_eq!(
-        value(&log, "fds"),
-        "4",
-        "0, 1, 2 and the directory itself: {log}"
-    );
-    assert_eq!(
-        (
-            value(&log, "home"),
-            value(&log, "cwd"),
-            value(&log, "groups")
-        ),
+        (value(&log, "home"), value(&log, "cwd"), value(&log, "groups")),
         ("/root", "/work/dir", "Groups:")
     );
     assert_eq!(
@@ -293,11 +259,7 @@ async fn a_container_is_confined_by_default() {
     user.read_only_root_filesystem = true;
     let (_, log) = world.run(&user).await;
     assert_eq!(
-        (
-            value(&log, "id"),
-            value(&log, "home"),
-            value(&log, "denied")
-        ),
+        (value(&log, "id"), value(&log, "home"), value(&log, "denied")),
         ("1000:2000:2000 3000 4000", "/home/web", "yes")
     );
     assert_eq!(
@@ -356,11 +318,7 @@ async fn what_fails_at_the_start_is_said_in_kubernetes_words() {
         destination: "/x".into(),
         ..Mount::default()
     }];
-    let error = world
-        .runtime
-        .start_container(&spec)
-        .await
-        .expect_err("no source");
+    let error = world.runtime.start_container(&spec).await.expect_err("no source");
     assert!(
         matches!(&error, RuntimeError::Create(m) if m.contains("/nowhere does not exist")),
         "{error:?}"
@@ -379,16 +337,8 @@ async fn containers_of_a_pod_share_what_the_pod_says() {
         share_process_namespace: true,
         ..PodSandboxSpec::default()
     };
-    world
-        .runtime
-        .create_sandbox(&sandbox)
-        .await
-        .expect("sandbox");
-    let first = world.shell(
-        "p1",
-        "first",
-        "echo hi > /dev/shm/note; echo up; sleep 1000",
-    );
+    world.runtime.create_sandbox(&sandbox).await.expect("sandbox");
+    let first = world.shell("p1", "first", "echo hi > /dev/shm/note; echo up; sleep 1000");
     world.runtime.start_container(&first).await.expect("start");
     world.wait_for_log(&first.id, "up").await;
     let second = world.shell(
@@ -415,11 +365,7 @@ async fn containers_of_a_pod_share_what_the_pod_says() {
         sandbox.host_pid,
         sandbox.host_ipc,
     ) = (false, true, true, true);
-    world
-        .runtime
-        .create_sandbox(&sandbox)
-        .await
-        .expect("sandbox");
+    world.runtime.create_sandbox(&sandbox).await.expect("sandbox");
     let host = world.shell("p2", "main", "echo net=$(readlink /proc/self/ns/net); echo pid=$(readlink /proc/self/ns/pid); echo ipc=$(readlink /proc/self/ns/ipc)");
     let (_, log) = world.run(&host).await;
     for name in ["net", "pid", "ipc"] {

@@ -4,15 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use node::runtime::{
-    ContainerState, ExitReason, PodSandboxSpec, PodState, Resources, Runtime, RuntimeEvent,
-    ShimRuntime,
+    ContainerState, ExitReason, PodSandboxSpec, PodState, Resources, Runtime, RuntimeEvent, ShimRuntime,
 };
 
 use super::{LIMIT, World, config};
 
 fn shim_pid(world: &World, uid: &str) -> nix::unistd::Pid {
-    let text =
-        std::fs::read(world.dir.path().join(format!("data/pods/{uid}/state.json"))).expect("state");
+    let text = std::fs::read(world.dir.path().join(format!("data/pods/{uid}/state.json"))).expect("state");
     let state: serde_json::Value = serde_json::from_slice(&text).expect("json");
     nix::unistd::Pid::from_raw(state["shim_pid"].as_i64().expect("pid") as i32)
 }
@@ -23,12 +21,7 @@ async fn a_pod_whose_shim_is_lost_from_sight_can_be_removed() {
     let world = World::new().await;
     world.pod("p1").await;
     let spec = world.shell("p1", "main", "sleep 1000");
-    let pid = world
-        .runtime
-        .start_container(&spec)
-        .await
-        .expect("start")
-        .pid;
+    let pid = world.runtime.start_container(&spec).await.expect("start").pid;
     let shim = shim_pid(&world, "p1");
     // Nobody can connect any more, and the server that could is gone.
     std::fs::remove_file(world.dir.path().join("data/pods/p1/shim.sock")).expect("socket");
@@ -73,10 +66,7 @@ async fn stopping_is_gentle_first() {
         .stop_container(&stubborn.id, 0, Duration::from_millis(50))
         .await
         .expect("stop");
-    assert_eq!(
-        (exit.code, exit.signal, exit.reason),
-        (137, 9, ExitReason::Error)
-    );
+    assert_eq!((exit.code, exit.signal, exit.reason), (137, 9, ExitReason::Error));
     // Again: it has ended already.
     assert_eq!(
         world
@@ -93,11 +83,7 @@ async fn stopping_is_gentle_first() {
 async fn out_of_memory_is_seen_as_such() {
     let world = World::new().await;
     world.pod("p1").await;
-    let mut spec = world.shell(
-        "p1",
-        "hog",
-        "exec dd if=/dev/zero of=/dev/null bs=200M count=1",
-    );
+    let mut spec = world.shell("p1", "hog", "exec dd if=/dev/zero of=/dev/null bs=200M count=1");
     spec.resources = Resources {
         memory_limit_bytes: Some(32 << 20),
         ..Resources::default()
@@ -115,17 +101,8 @@ async fn pods_outlive_the_server_and_their_results_outlive_the_shim() {
     world.pod("p1").await;
     let ended = world.shell("p1", "ended", "exit 3");
     world.run(&ended).await;
-    let running = world.shell(
-        "p1",
-        "running",
-        "echo up; sleep 0.3; echo still here; sleep 1000",
-    );
-    let pid = world
-        .runtime
-        .start_container(&running)
-        .await
-        .expect("start")
-        .pid;
+    let running = world.shell("p1", "running", "echo up; sleep 0.3; echo still here; sleep 1000");
+    let pid = world.runtime.start_container(&running).await.expect("start").pid;
     let second = ShimRuntime::open(config(world.dir.path(), &world.cluster))
         .await
         .expect("open");

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use node::runtime::logs::{self, LogOptions};
-use node::runtime::{
-    AttachStreams, ExecSession, ExecSpec, LogRotation, Runtime, RuntimeError, TerminalSize,
-};
+use node::runtime::{AttachStreams, ExecSession, ExecSpec, LogRotation, Runtime, RuntimeError, TerminalSize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{LIMIT, World};
@@ -39,7 +37,11 @@ async fn finish(session: ExecSession) -> (i32, String, String) {
 async fn several_can_attach_and_a_slow_one_blocks_nobody() {
     let world = World::new().await;
     world.pod("p1").await;
-    let mut spec = world.shell("p1", "main", "while read line; do echo \"< $line\"; [ $line = go ] && yes | head -c 3000000; done; echo bye");
+    let mut spec = world.shell(
+        "p1",
+        "main",
+        "while read line; do echo \"< $line\"; [ $line = go ] && yes | head -c 3000000; done; echo bye",
+    );
     (spec.stdin, spec.stdin_once) = (true, true);
     world.runtime.start_container(&spec).await.expect("start");
     let slow = world
@@ -125,9 +127,7 @@ async fn a_process_can_be_run_in_a_container() {
     );
 
     // Leaving kills the process.
-    let mut sleeper = exec(command("echo started; exec sleep 777"))
-        .await
-        .expect("exec");
+    let mut sleeper = exec(command("echo started; exec sleep 777")).await.expect("exec");
     let mut first = [0; 8];
     sleeper
         .stdout
@@ -137,15 +137,10 @@ async fn a_process_can_be_run_in_a_container() {
         .await
         .expect("read");
     drop(sleeper.exit);
-    let rest = tokio::time::timeout(
-        LIMIT,
-        sleeper.stdout.as_mut().expect("stdout").read(&mut first),
-    )
-    .await;
+    let rest = tokio::time::timeout(LIMIT, sleeper.stdout.as_mut().expect("stdout").read(&mut first)).await;
     assert_eq!(rest.expect("it is killed").expect("read"), 0);
 
-    let mut tty =
-        command("stty size; read line; echo got $line; tty -s && echo terminal; sleep 0.1; exit 4");
+    let mut tty = command("stty size; read line; echo got $line; tty -s && echo terminal; sleep 0.1; exit 4");
     (tty.tty, tty.stdin, tty.size) = (
         true,
         true,
@@ -171,10 +166,7 @@ async fn a_process_can_be_run_in_a_container() {
     let (code, out, _) = finish(session).await;
     drop(stdin);
     assert!(out.contains("got word\r\n"), "{out:?}");
-    assert!(
-        out.contains("33 101\r\n") || out.contains("24 80\r\n"),
-        "{out:?}"
-    );
+    assert!(out.contains("33 101\r\n") || out.contains("24 80\r\n"), "{out:?}");
     assert_eq!(code, 4);
 }
 
