@@ -114,6 +114,10 @@ async fn rounds(runtime: &ShimRuntime, dir: &Path, rootfs: &Path) -> Result<(), 
     print("exec true (until its end)", execs);
     print("stop (ends on SIGTERM)", stops);
     print("remove pod", removes);
+    side_by_side(runtime, dir, rootfs).await
+}
+
+async fn side_by_side(runtime: &ShimRuntime, dir: &Path, rootfs: &Path) -> Result<(), Failure> {
     let time = Instant::now();
     let tasks: Vec<_> = (0..30)
         .map(|n| {

@@ -243,6 +243,17 @@ impl FakeRuntime {
     }
 }
 
+async fn wait_exit(state: &mut watch::Receiver<ContainerState>) -> Result<Exit, RuntimeError> {
+    let ended = state
+        .wait_for(|s| matches!(s, ContainerState::Exited(_)))
+        .await
+        .map(|s| s.clone());
+    match ended {
+        Ok(ContainerState::Exited(exit)) => Ok(exit),
+        _ => Err(RuntimeError::NotFound("the container was removed".to_owned())),
+    }
+}
+
 impl World {
     fn running(&self, uid: &str) -> Vec<ContainerId> {
         let runs = |life: &Life| matches!(*life.state.borrow(), ContainerState::Running { .. });
@@ -321,13 +332,7 @@ impl Runtime for FakeRuntime {
         let (state, error) = match &behaviour.start_error {
             Some(FakeError::Create(message)) => return Err(RuntimeError::Create(message.clone())),
             Some(FakeError::Start(message)) => {
-                let exit = Exit {
-                    code: 128,
-                    reason: ExitReason::StartError,
-                    finished_at_ns: now,
-                    message: message.clone(),
-                    ..Exit::default()
-                };
+                let exit = Exit::start_error(message, now);
                 (
                     ContainerState::Exited(exit),
                     Some(RuntimeError::Start {
@@ -435,14 +440,12 @@ impl Runtime for FakeRuntime {
                 }
             }
         }
-        let ended = state
-            .wait_for(|s| matches!(s, ContainerState::Exited(_)))
-            .await
-            .map(|s| s.clone());
-        match ended {
-            Ok(ContainerState::Exited(exit)) => Ok(exit),
-            _ => Err(RuntimeError::NotFound(format!("container {id} was removed"))),
-        }
+        wait_exit(&mut state).await
+    }
+
+    async fn wait_container(&self, id: &ContainerId) -> Result<Exit, RuntimeError> {
+        let mut state = self.world().life(id)?.state.subscribe();
+        wait_exit(&mut state).await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {

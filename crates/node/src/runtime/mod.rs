@@ -98,6 +98,9 @@ pub trait Runtime: Send + Sync {
         grace: Duration,
     ) -> Result<Exit, RuntimeError>;
 
+    /// Waits for the container's end.
+    async fn wait_container(&self, id: &ContainerId) -> Result<Exit, RuntimeError>;
+
     /// Forgets an ended container; its log stays for `--previous` until `remove_log`.
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError>;
 

@@ -68,13 +68,7 @@ impl Runtime for ShimRuntime {
                 let error = RuntimeError::from_start(error);
                 if let RuntimeError::Start { message } = &error {
                     let now = jiff::Timestamp::now().as_nanosecond() as i64;
-                    let exit = Exit {
-                        code: 128,
-                        reason: ExitReason::StartError,
-                        finished_at_ns: now,
-                        message: message.clone(),
-                        ..Exit::default()
-                    };
+                    let exit = Exit::start_error(message, now);
                     pod.note(id, ContainerState::Exited(exit));
                 }
                 Err(error)
@@ -139,6 +133,11 @@ impl Runtime for ShimRuntime {
             Err(error) => return Err(error),
         }
         ending.await
+    }
+
+    async fn wait_container(&self, id: &ContainerId) -> Result<Exit, RuntimeError> {
+        let pod = self.known_pod(&id.pod_uid)?;
+        Self::wait_exit(pod.watch(id)?).await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {

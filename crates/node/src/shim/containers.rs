@@ -299,14 +299,7 @@ impl Shim {
                 let now = Self::now_ns();
                 let container = &mut self.containers[number];
                 container.outputs.clear();
-                container.state = ContainerState::Exited(Exit {
-                    code: 128,
-                    reason: ExitReason::StartError,
-                    started_at_ns: 0,
-                    finished_at_ns: now,
-                    message: error.message.clone(),
-                    ..Exit::default()
-                });
+                container.state = ContainerState::Exited(Exit::start_error(&error.message, now));
             } else {
                 self.containers.remove(number);
             }

@@ -131,7 +131,12 @@ impl Drop for World {
                 runtime.remove_pod(&pod.uid).await.expect("remove");
             }
         };
-        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(cleanup));
+        let clean = std::thread::spawn(|| tokio::runtime::Runtime::new().expect("runtime").block_on(cleanup));
+        assert!(
+            clean.join().is_ok() || std::thread::panicking(),
+            "something of {} is left",
+            self.cluster
+        );
     }
 }
 
@@ -190,6 +195,7 @@ fn value<'a>(log: &'a str, name: &str) -> &'a str {
     found.unwrap_or_else(|| panic!("no {name} in {log}"))
 }
 
+/// LONG: one container says all of it at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_is_confined_by_default() {
     let world = World::new().await;

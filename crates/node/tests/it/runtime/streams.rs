@@ -85,6 +85,7 @@ async fn several_can_attach_and_a_slow_one_blocks_nobody() {
     drop(slow);
 }
 
+/// LONG: one container serves all ways of running something in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_can_be_run_in_a_container() {
     let world = World::new().await;
@@ -224,6 +225,7 @@ async fn use_is_counted_and_ports_are_reached() {
         loop {
             match world.runtime.dial("p1", 80).await {
                 Ok(stream) => return stream,
+                // pause: a listener in a container cannot be awaited from here.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
