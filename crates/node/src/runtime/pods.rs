@@ -17,7 +17,7 @@ use super::spec::*;
 use super::*;
 use crate::shim::protocol::{Message, Request};
 use crate::shim::state::{
-    SANDBOX_FILE, STATE_FILE, SandboxRecord, ShimState, boot_id, read, write_atomically,
+    SANDBOX_FILE, STATE_FILE, SandboxRecord, ShimState, TEMPORARY, boot_id, read, write_atomically,
 };
 
 const EVENTS_LIMIT: usize = 4096;
@@ -243,6 +243,8 @@ impl ShimRuntime {
         };
         let rebooted = state.boot_id != self.0.boot_id;
         if !rebooted {
+            // One that lives but cannot be reached would write its own end of the story.
+            self.kill_shim(pod, state.shim_pid).await?;
             self.kill_cgroup(pod).await?;
         }
         let now = jiff::Timestamp::now().as_nanosecond() as i64;
@@ -354,9 +356,12 @@ impl ShimRuntime {
         let Some(state) = read::<ShimState>(&path).map_err(RuntimeError::path("read", &path))? else {
             return Ok(());
         };
+        self.kill_shim(pod, state.shim_pid).await
+    }
+
+    async fn kill_shim(&self, pod: &Pod, pid: i32) -> Result<(), RuntimeError> {
         let dir = pod.dir.clone();
-        let kill = move || kill_process_and_wait(state.shim_pid, &dir, KILL_LIMIT);
-        tokio::task::spawn_blocking(kill)
+        tokio::task::spawn_blocking(move || kill_process_and_wait(pid, &dir, KILL_LIMIT))
             .await
             .map_err(|e| RuntimeError::Internal(e.to_string()))?
             .map_err(RuntimeError::io("kill a shim"))
@@ -376,17 +381,15 @@ impl ShimRuntime {
         let remove = move || -> std::io::Result<()> {
             Cgroup::new(config.pod_cgroup(&uid)).remove()?;
             sandbox::unmount(&dir)?;
-            for name in paths::OWNED {
-                let path = dir.join(name);
+            let unfinished = unfinished_files(&dir)?;
+            for path in paths::OWNED.iter().map(|name| dir.join(name)).chain(unfinished) {
                 let removed = if path.is_dir() {
                     std::fs::remove_dir_all(&path)
                 } else {
                     std::fs::remove_file(&path)
                 };
                 match removed {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(error);
-                    }
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
                     _ => {}
                 }
             }
@@ -453,6 +456,20 @@ impl ShimRuntime {
         match ended.map(|state| state.clone()) {
             Ok(ContainerState::Exited(exit)) => Ok(exit),
             _ => Err(RuntimeError::NotFound("the container was removed".to_owned())),
+        }
+    }
+}
+
+/// What a crash left of writing a state file.
+fn unfinished_files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+        Ok(entries) => {
+            let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+            Ok(paths
+                .filter(|path| path.extension().is_some_and(|e| e == TEMPORARY))
+                .collect())
         }
     }
 }
