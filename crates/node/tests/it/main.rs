@@ -1,5 +1,6 @@
 //! The node's parts against the real kernel; needs root.
 
 mod images;
+mod layers;
 mod pull;
 mod volumes;
