@@ -5,6 +5,7 @@ mod check;
 pub mod collector;
 pub mod facts;
 mod json;
+pub mod lifecycle;
 pub mod plan;
 pub mod registry;
 pub mod row;

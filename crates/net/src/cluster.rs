@@ -47,10 +47,7 @@ pub enum NetError {
     #[error(
         "cannot change the service rules of cluster {cluster}: {source}; isopod needs nftables in the kernel"
     )]
-    Rules {
-        cluster: String,
-        source: nlink::Error,
-    },
+    Rules { cluster: String, source: nlink::Error },
 }
 
 /// The network of one cluster. Dropping it leaves everything as it is; [`ClusterNet::remove`] takes it away.
@@ -181,8 +178,7 @@ async fn set_up(config: &NetConfig, namespace: &File, sockets: &Sockets) -> Resu
             source,
         }
     };
-    let route =
-        Connection::<Route>::new_in(namespace.as_fd()).map_err(err("open a netlink socket"))?;
+    let route = Connection::<Route>::new_in(namespace.as_fd()).map_err(err("open a netlink socket"))?;
     route.set_link_up("lo").await.map_err(err("start lo"))?;
     for ip in [config.node_ip, config.dns_ip] {
         route
@@ -192,19 +188,13 @@ async fn set_up(config: &NetConfig, namespace: &File, sockets: &Sockets) -> Resu
     }
     // Only so that the kernel has a route when it asks for one, before the rules give the real destination.
     let services = Ipv4Route::from_addr(config.service_cidr.base(), config.service_cidr.prefix());
-    let services = services
-        .dev("lo")
-        .scope(RouteScope::Link)
-        .prefsrc(config.node_ip);
+    let services = services.dev("lo").scope(RouteScope::Link).prefsrc(config.node_ip);
     route
         .replace_route(services)
         .await
         .map_err(err("add the service route"))?;
     if config.egress.is_some() {
-        let rules = route
-            .get_rules_v4()
-            .await
-            .map_err(err("read routing rules"))?;
+        let rules = route.get_rules_v4().await.map_err(err("read routing rules"))?;
         if !rules.iter().any(|r| r.table_id() == EGRESS_TABLE) {
             let rule = RuleBuilder::v4().fwmark(EGRESS_MARK).table(EGRESS_TABLE);
             route

@@ -66,11 +66,7 @@ impl Cidr {
 }
 
 const fn mask_of(prefix: u8) -> u32 {
-    if prefix == 0 {
-        0
-    } else {
-        u32::MAX << (32 - prefix)
-    }
+    if prefix == 0 { 0 } else { u32::MAX << (32 - prefix) }
 }
 
 impl fmt::Display for Cidr {
@@ -99,15 +95,11 @@ impl FromStr for Cidr {
 /// Why a [`NetConfig`] cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error(
-        "{0:?} is not an IPv4 network; write it as 10.244.0.0/16, with the bits after the prefix zero"
-    )]
+    #[error("{0:?} is not an IPv4 network; write it as 10.244.0.0/16, with the bits after the prefix zero")]
     Cidr(String),
     #[error("pod network {pods} and service network {services} overlap; choose two that do not")]
     Overlap { pods: Cidr, services: Cidr },
-    #[error(
-        "DNS service address {dns} is not inside the service network {services}; choose one that is"
-    )]
+    #[error("DNS service address {dns} is not inside the service network {services}; choose one that is")]
     DnsOutside { dns: Ipv4Addr, services: Cidr },
     #[error("pod network {0} is too small or too large; use a prefix from /8 to /28")]
     PodNetworkSize(Cidr),
@@ -222,14 +214,8 @@ mod tests {
         let mut config = NetConfig::new("a", "/data");
         assert!(config.validate().is_ok());
         config.service_cidr = "10.244.8.0/24".parse().unwrap();
-        assert!(matches!(
-            config.validate(),
-            Err(ConfigError::Overlap { .. })
-        ));
+        assert!(matches!(config.validate(), Err(ConfigError::Overlap { .. })));
         config.service_cidr = "10.97.0.0/16".parse().unwrap();
-        assert!(matches!(
-            config.validate(),
-            Err(ConfigError::DnsOutside { .. })
-        ));
+        assert!(matches!(config.validate(), Err(ConfigError::DnsOutside { .. })));
     }
 }

@@ -9,9 +9,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrIn, getsockopt, recvmsg, setsockopt, sockopt,
-};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, getsockopt, recvmsg, setsockopt, sockopt};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -65,9 +63,7 @@ impl Egress {
         };
         let ended = CancellationToken::new();
         let node_ip = net.config().node_ip;
-        let tcp = net
-            .listen(SocketAddrV4::new(node_ip, EGRESS_TCP_PORT))
-            .await?;
+        let tcp = net.listen(SocketAddrV4::new(node_ip, EGRESS_TCP_PORT)).await?;
         let udp = transparent(
             net.sockets(),
             SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, EGRESS_UDP_PORT),
@@ -81,10 +77,7 @@ impl Egress {
         config.denied.extend(crate::config::Cidr::new(node_ip, 32));
         let config = Arc::new(config);
         spawn(&ended, accept(tcp, config.clone(), ended.clone()));
-        spawn(
-            &ended,
-            receive(udp, net.sockets().clone(), config, ended.clone()),
-        );
+        spawn(&ended, receive(udp, net.sockets().clone(), config, ended.clone()));
         Ok(Some(Self {
             _ended: ended.drop_guard(),
         }))
@@ -127,8 +120,8 @@ async fn forward(
 ) {
     let dial = async {
         let original = original_destination(&client)?;
-        let target = destination(&config, original)
-            .map_err(|e| io::Error::new(io::ErrorKind::PermissionDenied, e))?;
+        let target =
+            destination(&config, original).map_err(|e| io::Error::new(io::ErrorKind::PermissionDenied, e))?;
         let server = within_dial_timeout(TcpStream::connect(SocketAddr::V4(target))).await?;
         server.set_nodelay(true)?;
         client.set_nodelay(true)?;
@@ -155,11 +148,7 @@ fn original_destination(client: &TcpStream) -> io::Result<SocketAddrV4> {
 
 /// A UDP socket that may have an address that is not the machine's: to receive what TPROXY hands over, or to
 /// answer in the name of the other side.
-async fn transparent(
-    sockets: &Sockets,
-    bind: SocketAddrV4,
-    receive_original: bool,
-) -> io::Result<UdpSocket> {
+async fn transparent(sockets: &Sockets, bind: SocketAddrV4, receive_original: bool) -> io::Result<UdpSocket> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, bind as bind_to, socket};
     let make = move || -> io::Result<std::net::UdpSocket> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -178,12 +167,7 @@ async fn transparent(
 
 type FlowKey = (SocketAddrV4, SocketAddrV4);
 
-async fn receive(
-    socket: UdpSocket,
-    sockets: Sockets,
-    config: Arc<EgressConfig>,
-    ended: CancellationToken,
-) {
+async fn receive(socket: UdpSocket, sockets: Sockets, config: Arc<EgressConfig>, ended: CancellationToken) {
     let flows = Arc::new(Flows::<FlowKey>::new());
     let mut buffer = vec![0; DATAGRAM_BYTES];
     loop {
@@ -221,10 +205,7 @@ async fn receive(
     }
 }
 
-fn receive_one(
-    socket: &UdpSocket,
-    buffer: &mut [u8],
-) -> io::Result<(usize, SocketAddrV4, SocketAddrV4)> {
+fn receive_one(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddrV4, SocketAddrV4)> {
     let mut control = nix::cmsg_space!(nix::libc::sockaddr_in);
     let mut parts = [IoSliceMut::new(buffer)];
     let message = recvmsg::<SockaddrIn>(
@@ -235,15 +216,10 @@ fn receive_one(
     )?;
     let missing = || io::Error::other("the kernel did not say where a datagram was going");
     let original = message.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::Ipv4OrigDstAddr(raw) => {
-            Some(SocketAddrV4::from(SockaddrIn::from(raw)))
-        }
+        ControlMessageOwned::Ipv4OrigDstAddr(raw) => Some(SocketAddrV4::from(SockaddrIn::from(raw))),
         _ => None,
     });
-    let client = message
-        .address
-        .map(SocketAddrV4::from)
-        .ok_or_else(missing)?;
+    let client = message.address.map(SocketAddrV4::from).ok_or_else(missing)?;
     Ok((message.bytes, client, original.ok_or_else(missing)?))
 }
 
@@ -315,10 +291,7 @@ mod tests {
             [0, 0, 0, 0],
             [255; 4],
         ] {
-            assert!(
-                matches!(to(special), Err(Denied::Special(_))),
-                "{special:?}"
-            );
+            assert!(matches!(to(special), Err(Denied::Special(_))), "{special:?}");
         }
         assert!(matches!(to([198, 51, 100, 7]), Err(Denied::Configured(_))));
     }

@@ -20,10 +20,7 @@ impl Ipam {
     /// The network's first and last address and `reserved` are never handed out.
     pub fn new(cidr: Cidr, reserved: &[Ipv4Addr], next: u32) -> Self {
         let last = u32::try_from(cidr.size() - 1).unwrap_or(u32::MAX);
-        let mut set: BTreeSet<u32> = reserved
-            .iter()
-            .filter_map(|ip| cidr.index_of(*ip))
-            .collect();
+        let mut set: BTreeSet<u32> = reserved.iter().filter_map(|ip| cidr.index_of(*ip)).collect();
         set.extend([0, last]);
         Self {
             cidr,
@@ -40,10 +37,7 @@ impl Ipam {
         let Some(index) = self.cidr.index_of(ip) else {
             return false;
         };
-        if self.reserved.contains(&index)
-            || self.by_pod.contains_key(pod)
-            || !self.taken.insert(index)
-        {
+        if self.reserved.contains(&index) || self.by_pod.contains_key(pod) || !self.taken.insert(index) {
             return false;
         }
         self.by_pod.insert(pod.to_owned(), index);
@@ -95,11 +89,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn small() -> Ipam {
-        Ipam::new(
-            "10.1.0.0/28".parse().unwrap(),
-            &[Ipv4Addr::new(10, 1, 0, 1)],
-            0,
-        )
+        Ipam::new("10.1.0.0/28".parse().unwrap(), &[Ipv4Addr::new(10, 1, 0, 1)], 0)
     }
 
     #[test]
@@ -123,14 +113,8 @@ mod tests {
             !ipam.restore("b", Ipv4Addr::new(10, 1, 0, 9)),
             "two pods, one address"
         );
-        assert!(
-            !ipam.restore("c", Ipv4Addr::new(10, 1, 0, 1)),
-            "the node's own"
-        );
-        assert!(
-            !ipam.restore("d", Ipv4Addr::new(10, 9, 0, 1)),
-            "another network"
-        );
+        assert!(!ipam.restore("c", Ipv4Addr::new(10, 1, 0, 1)), "the node's own");
+        assert!(!ipam.restore("d", Ipv4Addr::new(10, 9, 0, 1)), "another network");
         assert_eq!(ipam.allocate("a"), Some(Ipv4Addr::new(10, 1, 0, 9)));
     }
 

@@ -16,6 +16,7 @@ pub mod sockets;
 pub mod egress;
 pub mod publish;
 
+mod lower;
 mod nft;
 mod pods;
 mod relay;
@@ -25,8 +26,6 @@ pub use config::{Cidr, ConfigError, EgressConfig, GATEWAY, NetConfig};
 pub use dns::{DnsServer, DnsTable, Upstreams, resolv_conf};
 pub use egress::Egress;
 pub use pods::PodError;
-pub use publish::{
-    Publication, PublishError, PublishOn, PublishPort, Published, PublishedPort, Publisher,
-};
+pub use publish::{Publication, PublishError, PublishOn, PublishPort, Published, PublishedPort, Publisher};
 pub use services::{Endpoint, Protocol, Service, ServicePort};
 pub use sockets::{Sockets, dial_pod_loopback};

@@ -122,9 +122,7 @@ pub fn run_inside<T: Send + 'static>(
 fn in_new_thread<T: Send + 'static>(
     job: impl FnOnce() -> Result<T, NamespaceError> + Send + 'static,
 ) -> Result<T, NamespaceError> {
-    let thread = std::thread::Builder::new()
-        .name("net-enter".into())
-        .spawn(job);
+    let thread = std::thread::Builder::new().name("net-enter".into()).spawn(job);
     thread
         .map_err(NamespaceError::Thread)?
         .join()
@@ -143,14 +141,8 @@ fn mount_tmpfs(dir: &Path) -> Result<(), NamespaceError> {
         Some("size=1m,mode=0700"),
     )
     .map_err(|e| at("mount a tmpfs on", dir)(e.into()))?;
-    mount(
-        None::<&str>,
-        dir,
-        None::<&str>,
-        MsFlags::MS_SHARED,
-        None::<&str>,
-    )
-    .map_err(|e| at("share the mount", dir)(e.into()))
+    mount(None::<&str>, dir, None::<&str>, MsFlags::MS_SHARED, None::<&str>)
+        .map_err(|e| at("share the mount", dir)(e.into()))
 }
 
 fn is_mount_point(dir: &Path) -> Result<bool, NamespaceError> {

@@ -1,36 +1,28 @@
 //! Puts a [`Ruleset`] into the kernel, over netlink, in atomic transactions. What is in the kernel is
 //! the truth: it is read back when the server starts, so that a restart changes nothing for anybody.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use nlink::Connection;
-use nlink::netlink::netfilter::{ConntrackFilter, IpProtocol};
+use nlink::netlink::netfilter::{ConntrackEntry, ConntrackFilter, ConntrackTuple, IpProtocol};
 use nlink::netlink::nftables::{
-    BaseChain, Chain, ChainName, CmpOp, DynsetExpr, DynsetOp, Expr, Family, FilterHook, LookupExpr,
-    MetaKey, NatHook, NumgenKind, PayloadBase, Priority, RawExpr, Register, Set, SetDataType,
+    BaseChain, Chain, ChainName, Family, FilterHook, NatHook, Priority, Rule as NftRule, Set, SetDataType,
     SetElement, SetElementData, SetKeyType, Transaction, Verdict,
 };
 use nlink::netlink::{Netfilter, Nftables};
 
-use crate::config::Cidr;
-use crate::ruleset::{
-    Change, EGRESS_MARK, EGRESS_TCP_PORT, EGRESS_UDP_PORT, Hook, Pick, Rule, Ruleset, STICKY_LIMIT,
-    ServiceKey, TABLE, Table,
-};
+use crate::lower::lower;
+use crate::ruleset::{Change, Hook, Pick, Rule, Ruleset, STICKY_LIMIT, ServiceKey, TABLE, Table};
 use crate::services::{Endpoint, Protocol};
 
 /// Elements in one netlink message, whose nested attribute holds 64 KiB.
 const ELEMENTS_CHUNK: usize = 400;
 /// A batch is one datagram: room for about 20,000 Services.
 const SEND_BUFFER_BYTES: usize = 32 << 20;
-/// UDP endpoints that go at once; with more, all of the cluster's UDP entries are looked through once.
-const ICMP_PORT_UNREACHABLE: u8 = 3;
-const REJECT_ICMP: u32 = 0;
-const REJECT_RESET: u32 = 1;
 
 type Result<T> = std::result::Result<T, nlink::Error>;
 
@@ -72,7 +64,7 @@ impl Backend {
     /// Makes the kernel's rules equal to `new`, all at once. On an error the table is read back and the
     /// rest is tried once more; then the whole table is replaced; only that error is returned.
     pub async fn apply(&mut self, new: &Ruleset) -> Result<()> {
-        let gone = self.applied.gone_udp(new);
+        let changed_udp = self.applied.changed_udp(new);
         let change = self.applied.diff(new);
         if !change.is_empty()
             && let Err(e) = self.commit(&change).await
@@ -81,7 +73,7 @@ impl Backend {
             self.recover(new).await?;
         }
         self.applied = new.clone();
-        self.forget_udp(&gone.into_iter().collect::<Vec<_>>()).await
+        self.forget_udp(&changed_udp).await
     }
 
     async fn recover(&mut self, new: &Ruleset) -> Result<()> {
@@ -89,9 +81,7 @@ impl Backend {
             self.applied = found;
             match self.commit(&self.applied.diff(new)).await {
                 Ok(()) => return Ok(()),
-                Err(e) => tracing::warn!(
-                    "changing the service rules failed again: {e}; replacing the table"
-                ),
+                Err(e) => tracing::warn!("changing the service rules failed again: {e}; replacing the table"),
             }
         }
         self.replace(new).await
@@ -140,26 +130,17 @@ impl Backend {
             return Ok(None);
         }
         let mut rules = Ruleset::default();
-        for element in self
-            .nft
-            .list_set_elements(TABLE, "services", Family::Ip)
-            .await?
-        {
+        for element in self.nft.list_set_elements(TABLE, "services", Family::Ip).await? {
             let chain = match element.data() {
                 Some(SetElementData::Verdict(Verdict::GotoTo(chain))) => chain.as_str().to_owned(),
                 _ => return Ok(None),
             };
-            let (Some(key), Some(pick)) = (read_key(element.key()), Pick::from_chain(&chain))
-            else {
+            let (Some(key), Some(pick)) = (read_key(element.key()), Pick::from_chain(&chain)) else {
                 return Ok(None);
             };
             rules.services.insert(key, pick);
         }
-        for element in self
-            .nft
-            .list_set_elements(TABLE, "backends", Family::Ip)
-            .await?
-        {
+        for element in self.nft.list_set_elements(TABLE, "backends", Family::Ip).await? {
             let Some(SetElementData::Value(value)) = element.data() else {
                 return Ok(None);
             };
@@ -169,17 +150,11 @@ impl Backend {
                 .and_then(|b| b.try_into().ok())
                 .map(u32::from_ne_bytes);
             match (read_key(element.key()), index, read_endpoint(value)) {
-                (Some(key), Some(index), Some(endpoint)) => {
-                    rules.backends.insert((key, index), endpoint)
-                }
+                (Some(key), Some(index), Some(endpoint)) => rules.backends.insert((key, index), endpoint),
                 _ => return Ok(None),
             };
         }
-        for element in self
-            .nft
-            .list_set_elements(TABLE, "live", Family::Ip)
-            .await?
-        {
+        for element in self.nft.list_set_elements(TABLE, "live", Family::Ip).await? {
             match (
                 read_key(element.key()),
                 element.key().get(12..).and_then(read_endpoint),
@@ -188,11 +163,7 @@ impl Backend {
                 _ => return Ok(None),
             };
         }
-        for element in self
-            .nft
-            .list_set_elements(TABLE, "hairpin", Family::Ip)
-            .await?
-        {
+        for element in self.nft.list_set_elements(TABLE, "hairpin", Family::Ip).await? {
             let Some(ip) = read_ip(element.key()) else {
                 return Ok(None);
             };
@@ -201,19 +172,48 @@ impl Backend {
         Ok(Some(rules))
     }
 
-    /// Removes the kernel's memory of UDP "connections" to endpoints that are gone.
-    async fn forget_udp(&self, gone: &[(ServiceKey, Endpoint)]) -> Result<()> {
-        for (key, endpoint) in gone {
-            let filter = ConntrackFilter::new()
-                .proto(IpProtocol::Udp)
-                .orig_dst(key.ip)
-                .orig_dst_port(key.port)
-                .reply_src(endpoint.ip)
-                .reply_src_port(endpoint.port);
-            let count = self.conntrack.del_conntrack_matching(&filter).await?;
-            tracing::debug!(%key, %endpoint, count, "forgot UDP flows to an endpoint that is gone");
+    /// Removes the kernel's memory of UDP "connections" that lead elsewhere than to `changed`'s endpoints: one
+    /// look through the UDP entries, whatever the number of changes.
+    async fn forget_udp(&self, changed: &BTreeMap<ServiceKey, BTreeSet<Endpoint>>) -> Result<()> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let udp = ConntrackFilter::new().proto(IpProtocol::Udp);
+        let entries = self.conntrack.get_conntrack_matching(&udp).await?;
+        for entry in entries.iter().filter(|entry| is_stale(entry, changed)) {
+            match self.conntrack.del_conntrack_entry(entry).await {
+                Err(e) if e.is_not_found() => {}
+                other => other?,
+            }
         }
         Ok(())
+    }
+}
+
+fn is_stale(entry: &ConntrackEntry, changed: &BTreeMap<ServiceKey, BTreeSet<Endpoint>>) -> bool {
+    let v4 = |ip: Option<IpAddr>| match ip {
+        Some(IpAddr::V4(ip)) => Some(ip),
+        _ => None,
+    };
+    let asked = |tuple: &ConntrackTuple| {
+        Some(ServiceKey {
+            ip: v4(tuple.dst_ip)?,
+            protocol: Protocol::Udp,
+            port: tuple.dst_port?,
+        })
+    };
+    let answering = |tuple: &ConntrackTuple| {
+        Some(Endpoint {
+            ip: v4(tuple.src_ip)?,
+            port: tuple.src_port?,
+        })
+    };
+    match (
+        asked(&entry.orig).and_then(|key| changed.get(&key)),
+        answering(&entry.reply),
+    ) {
+        (Some(endpoints), Some(endpoint)) => !endpoints.contains(&endpoint),
+        _ => false,
     }
 }
 
@@ -259,18 +259,14 @@ fn sets() -> impl Iterator<Item = Set> {
 fn change_transaction(mut tx: Transaction, change: &Change) -> Result<Transaction> {
     let remove = |tx, set: &str, keys: Vec<Vec<u8>>| {
         let elements: Vec<_> = keys.into_iter().map(SetElement::new).collect();
-        elements
-            .chunks(ELEMENTS_CHUNK)
-            .fold(tx, |tx: Transaction, part| {
-                tx.del_set_elements(&set_named(set), part)
-            })
+        elements.chunks(ELEMENTS_CHUNK).fold(tx, |tx: Transaction, part| {
+            tx.del_set_elements(&set_named(set), part)
+        })
     };
     let add = |tx, set: &str, elements: Vec<SetElement>| {
-        elements
-            .chunks(ELEMENTS_CHUNK)
-            .fold(tx, |tx: Transaction, part| {
-                tx.add_set_elements(&set_named(set), part)
-            })
+        elements.chunks(ELEMENTS_CHUNK).fold(tx, |tx: Transaction, part| {
+            tx.add_set_elements(&set_named(set), part)
+        })
     };
     tx = remove(
         tx,
@@ -282,11 +278,7 @@ fn change_transaction(mut tx: Transaction, change: &Change) -> Result<Transactio
         "backends",
         change.backends.remove.iter().map(backend_key).collect(),
     );
-    tx = remove(
-        tx,
-        "live",
-        change.live.remove.iter().map(live_key).collect(),
-    );
+    tx = remove(tx, "live", change.live.remove.iter().map(live_key).collect());
     tx = remove(
         tx,
         "hairpin",
@@ -302,8 +294,8 @@ fn change_transaction(mut tx: Transaction, change: &Change) -> Result<Transactio
         services.push(SetElement::new(key_bytes(key)).verdict(verdict));
     }
     let backends = change.backends.add.iter();
-    let backends = backends
-        .map(|(k, e)| SetElement::new(backend_key(k)).value(SetElement::new(endpoint_bytes(e))));
+    let backends =
+        backends.map(|(k, e)| SetElement::new(backend_key(k)).value(SetElement::new(endpoint_bytes(e))));
     tx = add(tx, "backends", backends.collect());
     tx = add(
         tx,
@@ -334,7 +326,7 @@ fn change_transaction(mut tx: Transaction, change: &Change) -> Result<Transactio
 
 fn add_rules(tx: Transaction, chain: &str, rules: &[Rule]) -> Transaction {
     rules.iter().fold(tx, |tx, rule| {
-        let rule = nlink::netlink::nftables::Rule::new(TABLE, chain)
+        let rule = NftRule::new(TABLE, chain)
             .family(Family::Ip)
             .expressions(lower(rule));
         tx.add_rule(rule)
@@ -398,259 +390,4 @@ fn read_endpoint(bytes: &[u8]) -> Option<Endpoint> {
         ip: read_ip(bytes)?,
         port: read_port(bytes.get(4..)?)?,
     })
-}
-
-// ---- rules as expressions ----
-
-use Register::{
-    Reg32_00 as W0, Reg32_01 as W1, Reg32_02 as W2, Reg32_03 as W3, Reg32_04 as W4, Reg32_05 as W5,
-    Reg32_06 as W6,
-};
-
-fn saddr(dreg: Register) -> Expr {
-    Expr::Payload {
-        dreg,
-        base: PayloadBase::Network,
-        offset: 12,
-        len: 4,
-    }
-}
-
-fn daddr(dreg: Register) -> Expr {
-    Expr::Payload {
-        dreg,
-        base: PayloadBase::Network,
-        offset: 16,
-        len: 4,
-    }
-}
-
-fn protocol(dreg: Register) -> Expr {
-    Expr::Meta {
-        dreg,
-        key: MetaKey::L4Proto,
-    }
-}
-
-fn dport(dreg: Register) -> Expr {
-    Expr::Payload {
-        dreg,
-        base: PayloadBase::Transport,
-        offset: 2,
-        len: 2,
-    }
-}
-
-fn draw(dreg: Register, modulus: u32) -> Expr {
-    Expr::Numgen {
-        dreg,
-        kind: NumgenKind::Random,
-        modulus,
-        offset: 0,
-    }
-}
-
-fn lookup(set: &str, sreg: Register, dreg: Option<Register>) -> Expr {
-    let expr = LookupExpr::new(set, sreg);
-    match dreg {
-        Some(dreg) => expr.dreg(dreg).into(),
-        None => expr.into(),
-    }
-}
-
-fn equals(sreg: Register, data: Vec<u8>) -> Expr {
-    Expr::Cmp {
-        sreg,
-        op: CmpOp::Eq,
-        data,
-    }
-}
-
-fn in_network(network: Cidr, inside: bool) -> [Expr; 3] {
-    let op = if inside { CmpOp::Eq } else { CmpOp::Neq };
-    [
-        daddr(W0),
-        Expr::Bitwise {
-            sreg: W0,
-            dreg: W0,
-            len: 4,
-            mask: network.mask().octets().to_vec(),
-            xor: vec![0; 4],
-        },
-        Expr::Cmp {
-            sreg: W0,
-            op,
-            data: network.base().octets().to_vec(),
-        },
-    ]
-}
-
-/// `dnat ip to <addr register>:<port register>`; nlink's own form takes no registers.
-fn dnat(addr: Register, port: Register) -> Expr {
-    const NAT_TYPE: u16 = 1;
-    const NAT_FAMILY: u16 = 2;
-    const NAT_REG_ADDR_MIN: u16 = 3;
-    const NAT_REG_PROTO_MIN: u16 = 5;
-    const DNAT: u32 = 1;
-    let attrs = [
-        (NAT_TYPE, DNAT),
-        (NAT_FAMILY, Family::Ip as u32),
-        (NAT_REG_ADDR_MIN, addr as u32),
-        (NAT_REG_PROTO_MIN, port as u32),
-    ];
-    let mut data = Vec::with_capacity(attrs.len() * 8);
-    for (kind, value) in attrs {
-        data.extend(8u16.to_ne_bytes());
-        data.extend(kind.to_ne_bytes());
-        data.extend(value.to_be_bytes());
-    }
-    RawExpr::new("nat", data).into()
-}
-
-fn remember(op: DynsetOp, data: Register, seconds: Option<u32>) -> Expr {
-    let expr = DynsetExpr::new(op, "sticky", W0).sreg_data(data);
-    match seconds {
-        Some(seconds) => expr.timeout(Duration::from_secs(seconds.into())).into(),
-        None => expr.into(),
-    }
-}
-
-fn from_pods_to_outside(inside: &[Cidr], number: u8) -> Vec<Expr> {
-    let prefix = crate::pods::LINK_PREFIX.as_bytes().to_vec();
-    let mut exprs = vec![
-        Expr::Meta {
-            dreg: W0,
-            key: MetaKey::IifName,
-        },
-        equals(W0, prefix),
-    ];
-    exprs.extend(
-        inside
-            .iter()
-            .flat_map(|network| in_network(*network, false)),
-    );
-    exprs.extend([protocol(W0), equals(W0, vec![number])]);
-    exprs
-}
-
-fn lower(rule: &Rule) -> Vec<Expr> {
-    match rule {
-        Rule::Dispatch => {
-            vec![
-                daddr(W0),
-                protocol(W1),
-                dport(W2),
-                lookup("services", W0, Some(Register::Verdict)),
-            ]
-        }
-        Rule::Random { endpoints } => vec![
-            daddr(W0),
-            protocol(W1),
-            dport(W2),
-            draw(W3, *endpoints),
-            lookup("backends", W0, Some(W4)),
-            dnat(W4, W5),
-        ],
-        // The endpoint lands right behind the service's key, so that the two together are the key of `live`.
-        Rule::StickyKnown { seconds } => vec![
-            saddr(W0),
-            daddr(W1),
-            protocol(W2),
-            dport(W3),
-            lookup("sticky", W0, Some(W4)),
-            lookup("live", W1, None),
-            remember(DynsetOp::Update, W4, Some(*seconds)),
-            dnat(W4, W5),
-        ],
-        // The kernel wants a value even for a removal and ignores it.
-        Rule::StickyForget => {
-            vec![
-                saddr(W0),
-                daddr(W1),
-                protocol(W2),
-                dport(W3),
-                remember(DynsetOp::Delete, W0, None),
-            ]
-        }
-        Rule::StickyRandom { endpoints, seconds } => vec![
-            saddr(W0),
-            daddr(W1),
-            protocol(W2),
-            dport(W3),
-            draw(W4, *endpoints),
-            lookup("backends", W1, Some(W5)),
-            remember(DynsetOp::Update, W5, Some(*seconds)),
-            dnat(W5, W6),
-        ],
-        Rule::Hairpin => {
-            let masquerade = nlink::netlink::nftables::MasqExpr::new().into();
-            vec![
-                saddr(W0),
-                daddr(W1),
-                lookup("hairpin", W0, None),
-                masquerade,
-            ]
-        }
-        Rule::EgressTcp { inside, node_ip } => {
-            let mut exprs = from_pods_to_outside(inside, Protocol::Tcp.number());
-            exprs.push(Expr::Immediate {
-                dreg: W4,
-                data: node_ip.octets().to_vec(),
-            });
-            exprs.push(Expr::Immediate {
-                dreg: W5,
-                data: EGRESS_TCP_PORT.to_be_bytes().to_vec(),
-            });
-            exprs.push(dnat(W4, W5));
-            exprs
-        }
-        Rule::EgressUdp { inside } => {
-            let mut exprs = from_pods_to_outside(inside, Protocol::Udp.number());
-            exprs.push(Expr::Immediate {
-                dreg: W4,
-                data: EGRESS_UDP_PORT.to_be_bytes().to_vec(),
-            });
-            exprs.push(Expr::Tproxy {
-                family: Family::Ip as u8,
-                sreg_addr: None,
-                sreg_port: Some(W4),
-            });
-            exprs.push(Expr::Immediate {
-                dreg: W5,
-                data: EGRESS_MARK.to_ne_bytes().to_vec(),
-            });
-            exprs.push(Expr::MetaSet {
-                key: MetaKey::Mark,
-                sreg: W5,
-            });
-            exprs.push(Expr::Verdict(Verdict::Accept));
-            exprs
-        }
-        Rule::Refuse {
-            services,
-            except,
-            reset,
-        } => {
-            let mut exprs = in_network(*services, true).to_vec();
-            exprs.push(daddr(W0));
-            exprs.push(Expr::Cmp {
-                sreg: W0,
-                op: CmpOp::Neq,
-                data: except.octets().to_vec(),
-            });
-            if *reset {
-                exprs.extend([protocol(W0), equals(W0, vec![Protocol::Tcp.number()])]);
-                exprs.push(Expr::Reject {
-                    reject_type: REJECT_RESET,
-                    icmp_code: 0,
-                });
-            } else {
-                exprs.push(Expr::Reject {
-                    reject_type: REJECT_ICMP,
-                    icmp_code: ICMP_PORT_UNREACHABLE,
-                });
-            }
-            exprs
-        }
-    }
 }

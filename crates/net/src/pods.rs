@@ -64,9 +64,7 @@ impl Pods {
             .filter(|l| l.name().is_some_and(|n| n.starts_with(LINK_PREFIX)))
         {
             let address = routes.iter().find_map(|r| match r.destination() {
-                Some(IpAddr::V4(ip)) if r.oif() == Some(link.ifindex()) && r.dst_len() == 32 => {
-                    Some(*ip)
-                }
+                Some(IpAddr::V4(ip)) if r.oif() == Some(link.ifindex()) && r.dst_len() == 32 => Some(*ip),
                 _ => None,
             });
             let whole = match (link.alias(), address) {
@@ -166,9 +164,7 @@ impl Pods {
         }
         let inside = Connection::<Route>::new_in(netns.as_fd()).map_err(err)?;
         let addresses = inside.get_addresses().await.map_err(err)?;
-        Ok(addresses
-            .iter()
-            .any(|a| a.address() == Some(&IpAddr::V4(ip))))
+        Ok(addresses.iter().any(|a| a.address() == Some(&IpAddr::V4(ip))))
     }
 
     async fn connect(&self, pod: &str, ip: Ipv4Addr, netns: File) -> Result<(), PodError> {
@@ -179,26 +175,20 @@ impl Pods {
                 source,
             }
         };
-        let inside =
-            Connection::<Route>::new_in(netns.as_fd()).map_err(err("open a netlink socket"))?;
+        let inside = Connection::<Route>::new_in(netns.as_fd()).map_err(err("open a netlink socket"))?;
         let name = link_name(pod);
         let veth = VethLink::new(&name, POD_LINK).peer_netns_fd(netns.as_fd());
         // Before the link exists, so that it never starts to look for IPv6 neighbours.
         tokio::task::spawn_blocking(move || namespace::run_inside(netns, pod_sysctls))
             .await
             .map_err(|_| NamespaceError::ThreadDied)??;
-        self.route
-            .add_link(veth)
-            .await
-            .map_err(err("create the link"))?;
+        self.route.add_link(veth).await.map_err(err("create the link"))?;
         let link = self
             .route
             .get_link_by_name(&name)
             .await
             .map_err(err("find the link"))?;
-        let index = link
-            .map(|l| l.ifindex())
-            .ok_or(NamespaceError::ThreadDied)?;
+        let index = link.map(|l| l.ifindex()).ok_or(NamespaceError::ThreadDied)?;
         self.route
             .set_link_alias_by_index(index, pod)
             .await
@@ -218,9 +208,7 @@ impl Pods {
             .get_link_by_name(POD_LINK)
             .await
             .map_err(err("find eth0"))?;
-        let peer = peer
-            .map(|l| l.ifindex())
-            .ok_or(NamespaceError::ThreadDied)?;
+        let peer = peer.map(|l| l.ifindex()).ok_or(NamespaceError::ThreadDied)?;
         inside
             .replace_address(Ipv4Address::with_index(peer, ip, 32))
             .await
@@ -277,10 +265,7 @@ pub(crate) fn set_sysctl(name: &str, value: &str) -> io::Result<()> {
 }
 
 fn link_name(pod: &str) -> String {
-    format!(
-        "{LINK_PREFIX}{:012x}",
-        fnv64(pod.as_bytes()) & 0xffff_ffff_ffff
-    )
+    format!("{LINK_PREFIX}{:012x}", fnv64(pod.as_bytes()) & 0xffff_ffff_ffff)
 }
 
 /// FNV-1a: stable over versions, which `std`'s hashers are not.

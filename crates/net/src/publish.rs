@@ -65,10 +65,7 @@ pub enum PublishError {
     )]
     NoAddress { ports: String },
     #[error("cannot listen on {address}: {message}")]
-    Listen {
-        address: SocketAddrV4,
-        message: String,
-    },
+    Listen { address: SocketAddrV4, message: String },
 }
 
 /// What became of one port.
@@ -150,9 +147,7 @@ impl Publisher {
     pub async fn set(&self, desired: &[Publication]) -> Vec<Published> {
         let mut active = self.active.lock().await;
         // First free what is no longer wanted: a new Service may want the same port.
-        let wanted = |key: &(String, PublishOn)| {
-            desired.iter().find(|p| p.service == key.0 && p.on == key.1)
-        };
+        let wanted = |key: &(String, PublishOn)| desired.iter().find(|p| p.service == key.0 && p.on == key.1);
         let keys: Vec<_> = active.keys().cloned().collect();
         for key in keys {
             let ports: Vec<PortKey> = wanted(&key)
@@ -161,10 +156,7 @@ impl Publisher {
             let Some(entry) = active.get_mut(&key) else {
                 continue;
             };
-            for gone in entry
-                .listeners
-                .extract_if(.., |port, _| !ports.contains(port))
-            {
+            for gone in entry.listeners.extract_if(.., |port, _| !ports.contains(port)) {
                 stop(gone.1).await;
             }
             if entry.listeners.is_empty() {
@@ -197,11 +189,7 @@ impl Publisher {
         }
     }
 
-    async fn publish_each(
-        &self,
-        publication: &Publication,
-        before: Option<Active>,
-    ) -> (Active, Published) {
+    async fn publish_each(&self, publication: &Publication, before: Option<Active>) -> (Active, Published) {
         let mut now = before.unwrap_or(Active {
             address: Ipv4Addr::LOCALHOST,
             listeners: BTreeMap::new(),
@@ -258,11 +246,7 @@ impl Publisher {
                         now,
                         report(
                             publication,
-                            publication
-                                .ports
-                                .iter()
-                                .map(|p| outcome(p, bound(p)))
-                                .collect(),
+                            publication.ports.iter().map(|p| outcome(p, bound(p))).collect(),
                         ),
                     );
                 }
@@ -303,11 +287,7 @@ impl Publisher {
         )
     }
 
-    async fn ensure_all(
-        &self,
-        entry: &mut Active,
-        ports: &[PublishPort],
-    ) -> Result<(), (u16, io::Error)> {
+    async fn ensure_all(&self, entry: &mut Active, ports: &[PublishPort]) -> Result<(), (u16, io::Error)> {
         for port in ports {
             self.ensure(entry, port).await.map_err(|e| (port.port, e))?;
         }

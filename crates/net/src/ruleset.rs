@@ -110,11 +110,7 @@ impl Ruleset {
                 .map(|t| u32::try_from(t.as_secs()).unwrap_or(u32::MAX).max(1));
             for port in &service.ports {
                 let node = port.node_port.map(|node_port| (node_ip, node_port));
-                let addresses = service
-                    .cluster_ips
-                    .iter()
-                    .map(|ip| (*ip, port.port))
-                    .chain(node);
+                let addresses = service.cluster_ips.iter().map(|ip| (*ip, port.port)).chain(node);
                 for (ip, number) in addresses {
                     let key = ServiceKey {
                         ip,
@@ -176,19 +172,24 @@ impl Ruleset {
         change.hairpin.apply(&mut self.hairpin);
     }
 
-    /// UDP endpoints that `new` no longer has: conntrack entries that still lead to them must go, for
-    /// a UDP client never opens a new connection by itself.
-    pub fn gone_udp(&self, new: &Self) -> BTreeSet<(ServiceKey, Endpoint)> {
-        let udp = |rules: &Self| -> BTreeSet<(ServiceKey, Endpoint)> {
-            let pairs = rules
-                .backends
-                .iter()
-                .map(|((key, _), endpoint)| (*key, *endpoint));
-            pairs
-                .filter(|(key, _)| key.protocol == Protocol::Udp)
-                .collect()
+    /// UDP keys whose endpoints are others in `new`, with those. The kernel's memory of flows to anything else must
+    /// go, for a UDP client never opens a new connection by itself.
+    pub fn changed_udp(&self, new: &Self) -> BTreeMap<ServiceKey, BTreeSet<Endpoint>> {
+        let udp = |rules: &Self| {
+            let mut keys: BTreeMap<ServiceKey, BTreeSet<Endpoint>> = BTreeMap::new();
+            for ((key, _), endpoint) in &rules.backends {
+                if key.protocol == Protocol::Udp {
+                    keys.entry(*key).or_default().insert(*endpoint);
+                }
+            }
+            keys
         };
-        udp(self).difference(&udp(new)).copied().collect()
+        let (old, mut changed) = (udp(self), udp(new));
+        for key in old.keys() {
+            changed.entry(*key).or_default();
+        }
+        changed.retain(|key, endpoints| old.get(key) != Some(endpoints));
+        changed
     }
 }
 
@@ -314,20 +315,11 @@ pub enum Rule {
 impl Rule {
     pub fn to_text(&self) -> String {
         let from_pods = |inside: &[Cidr]| {
-            let list: Vec<String> = inside
-                .iter()
-                .map(|cidr| format!("ip daddr != {cidr}"))
-                .collect();
-            format!(
-                "iifname \"{}*\" {}",
-                crate::pods::LINK_PREFIX,
-                list.join(" ")
-            )
+            let list: Vec<String> = inside.iter().map(|cidr| format!("ip daddr != {cidr}")).collect();
+            format!("iifname \"{}*\" {}", crate::pods::LINK_PREFIX, list.join(" "))
         };
         let draw = |n: &u32| {
-            format!(
-                "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod {n} map @backends"
-            )
+            format!("dnat ip to ip daddr . meta l4proto . th dport . numgen random mod {n} map @backends")
         };
         match self {
             Self::Dispatch => "ip daddr . meta l4proto . th dport vmap @services".to_owned(),
@@ -358,18 +350,14 @@ impl Rule {
                 except,
                 reset: true,
             } => {
-                format!(
-                    "ip daddr {services} ip daddr != {except} meta l4proto tcp reject with tcp reset"
-                )
+                format!("ip daddr {services} ip daddr != {except} meta l4proto tcp reject with tcp reset")
             }
             Self::Refuse {
                 services,
                 except,
                 reset: false,
             } => {
-                format!(
-                    "ip daddr {services} ip daddr != {except} reject with icmp port-unreachable"
-                )
+                format!("ip daddr {services} ip daddr != {except} reject with icmp port-unreachable")
             }
         }
     }
@@ -487,10 +475,7 @@ impl Table {
             chain(format!("\tchain {} {{\n", pick.chain()), &pick.rules());
         }
         for (name, hook, rules) in &self.chains {
-            chain(
-                format!("\tchain {name} {{\n\t\t{}\n", hook.to_text()),
-                rules,
-            );
+            chain(format!("\tchain {name} {{\n\t\t{}\n", hook.to_text()), rules);
         }
         let mut element = |set: &str, what: String| {
             // Writing to a String cannot fail.

@@ -70,10 +70,7 @@ fn golden_table() {
 fn golden_table_without_egress_and_with_the_node_elsewhere() {
     let mut config = NetConfig::new("golden", "/data");
     config.egress = None;
-    insta::assert_snapshot!(
-        "table-closed",
-        Table::new(&config).to_text(&Ruleset::default())
-    );
+    insta::assert_snapshot!("table-closed", Table::new(&config).to_text(&Ruleset::default()));
     config.egress = Some(crate::config::EgressConfig::default());
     config.node_ip = Ipv4Addr::new(172, 31, 0, 1);
     assert!(
@@ -93,22 +90,30 @@ fn one_endpoint_less_changes_only_that_service() {
 }
 
 #[test]
-fn gone_udp_endpoints_are_named_and_tcp_ones_are_not() {
+fn changed_udp_keys_are_named_and_tcp_ones_are_not() {
     let mut services = example();
     let old = Ruleset::build(NODE, &services);
+    assert!(old.changed_udp(&old).is_empty());
     for service in &mut services {
         service.ports[0].endpoints = vec![endpoint(9, 53)];
     }
-    let gone: Vec<_> = old
-        .gone_udp(&Ruleset::build(NODE, &services))
-        .into_iter()
-        .collect();
     let key = ServiceKey {
         ip: Ipv4Addr::new(10, 96, 0, 22),
         protocol: Protocol::Udp,
         port: 53,
     };
-    assert_eq!(gone, [(key, endpoint(6, 53))]);
+    let new = Ruleset::build(NODE, &services);
+    assert_eq!(
+        old.changed_udp(&new),
+        BTreeMap::from([(key, BTreeSet::from([endpoint(9, 53)]))])
+    );
+    let none = Ruleset::default();
+    assert_eq!(old.changed_udp(&none), BTreeMap::from([(key, BTreeSet::new())]));
+    assert_eq!(
+        none.changed_udp(&old).len(),
+        1,
+        "a flow that met no endpoint must be forgotten, too"
+    );
 }
 
 #[test]
@@ -153,10 +158,7 @@ fn any_services() -> impl Strategy<Value = Vec<Service>> {
                         protocol: if tcp { Protocol::Tcp } else { Protocol::Udp },
                         port,
                         node_port,
-                        endpoints: endpoints
-                            .into_iter()
-                            .map(|last| endpoint(last, 80))
-                            .collect(),
+                        endpoints: endpoints.into_iter().map(|last| endpoint(last, 80)).collect(),
                     },
                 )
                 .collect(),

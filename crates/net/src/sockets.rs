@@ -52,8 +52,7 @@ impl Sockets {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let died =
-            || io::Error::other("the thread inside the cluster's network namespace has ended");
+        let died = || io::Error::other("the thread inside the cluster's network namespace has ended");
         let (reply, result) = oneshot::channel();
         let job: Job = Box::new(move || {
             if reply.send(job()).is_err() {
@@ -92,9 +91,7 @@ impl Sockets {
 
     /// A socket that talks to `addr` only.
     pub async fn udp_connect(&self, addr: SocketAddrV4) -> io::Result<UdpSocket> {
-        let socket = self
-            .udp_bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))
-            .await?;
+        let socket = self.udp_bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)).await?;
         socket.connect(SocketAddr::V4(addr)).await?;
         Ok(socket)
     }

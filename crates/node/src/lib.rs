@@ -1,5 +1,8 @@
-//! The node agent: images, volumes, environment, containers of pods.
+//! The node: containers, images, volumes, probes and the pod machine that drives them.
 
 pub mod env;
 pub mod images;
+pub mod runtime;
+#[allow(unsafe_code)] // It is made of system calls.
+pub mod shim;
 pub mod volumes;

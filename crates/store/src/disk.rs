@@ -1,5 +1,20 @@
 //! The durable log: one file that batches are appended to, each made durable by one `fdatasync`. When it has grown to
 //! its limit, a new file is begun and a checkpoint of all objects is written in the background, then the old file goes.
+//!
+//! Why not an embedded engine: all objects are in memory anyway, so all that is needed is an append, and engines bring a
+//! tree on disk that nobody reads. Measured (release build, 2 cores, ext4, 1.15 kB objects, median; raw `fdatasync` 0.08 to
+//! 0.12 ms; ours includes building the JSON, the way to the sequencer's thread and back, and the new snapshot):
+//!
+//! |                                         | redb 4.4  | fjall 3.1 | this log  |
+//! |-----------------------------------------|-----------|-----------|-----------|
+//! | commit of 1 object                      | 0.25 ms   | 0.08-0.12 | 0.12-0.16 |
+//! | commit of 32 objects                    | 0.68 ms   | 0.34-0.38 | 0.32-0.42 |
+//! | first open of an empty directory        | 0.75 ms   | 4.9 ms    | 1.1 ms    |
+//! | open and load of 10,000 objects         | 55 ms     | 62 ms     | 23-30 ms  |
+//! | memory after that                       | 36 MB     | 32 MB     | 19-22 MB  |
+//! | files of 10,000 objects                 | 20.6 MB   | 11.4 MB   | 11.2 MB   |
+//!
+//! Whole commits: 6,000 to 7,500 a second from one client, 47,000 to 67,000 from 32 (`examples/measure.rs`).
 
 use crate::files::{self, FILE_HEADER_BYTES, FileHeader, FileKind, Lock, OpenError, io_error};
 use crate::frame;

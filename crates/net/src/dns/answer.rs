@@ -217,8 +217,7 @@ fn negative(table: &DnsTable, mut reply: Message) -> Reply {
     reply.metadata.authoritative = true;
     let domain = &table.zone().domain;
     let name = |prefix: &str| {
-        let mut name =
-            Name::from_ascii(format!("{prefix}{domain}")).unwrap_or_else(|_| Name::root());
+        let mut name = Name::from_ascii(format!("{prefix}{domain}")).unwrap_or_else(|_| Name::root());
         name.set_fqdn(true);
         name
     };

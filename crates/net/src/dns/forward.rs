@@ -51,10 +51,7 @@ impl Upstreams {
 
     /// Asks one after the other and returns the first answer, as it came.
     pub(super) async fn ask(&self, question: &[u8], over_tcp: bool) -> io::Result<Vec<u8>> {
-        let mut last = io::Error::new(
-            io::ErrorKind::NotFound,
-            "the host has no resolver to forward to",
-        );
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no resolver to forward to");
         for server in self.list().await? {
             let asked = async {
                 if over_tcp {
@@ -115,10 +112,7 @@ fn answers(question: &[u8], answer: &[u8]) -> bool {
             .get(12..)
             .and_then(|rest| rest.iter().position(|b| *b == 0))
             .map_or(12, |n| 12 + n + 5);
-        message
-            .get(12..end)
-            .unwrap_or_default()
-            .to_ascii_lowercase()
+        message.get(12..end).unwrap_or_default().to_ascii_lowercase()
     };
     name(question) == name(answer)
 }
@@ -132,12 +126,7 @@ pub(super) async fn read_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> 
 }
 
 pub(super) async fn write_message(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
-    let too_long = |_| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a DNS message of more than 64 KiB",
-        )
-    };
+    let too_long = |_| io::Error::new(io::ErrorKind::InvalidData, "a DNS message of more than 64 KiB");
     let length = u16::try_from(message.len()).map_err(too_long)?;
     let mut framed = Vec::with_capacity(message.len() + 2);
     framed.extend(length.to_be_bytes());

@@ -37,14 +37,12 @@ pub fn parse_resolv_conf(text: &str) -> PodDnsConfig {
             Some("nameserver") => config.nameservers.extend(words.next().map(str::to_owned)),
             // The last of several wins, as in C libraries.
             Some("search" | "domain") => config.searches = words.map(str::to_owned).collect(),
-            Some("options") => {
-                config
-                    .options
-                    .extend(words.map(|word| match word.split_once(':') {
-                        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-                        None => (word.to_owned(), None),
-                    }))
-            }
+            Some("options") => config
+                .options
+                .extend(words.map(|word| match word.split_once(':') {
+                    Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                    None => (word.to_owned(), None),
+                })),
             _ => {}
         }
     }
@@ -133,7 +131,8 @@ mod tests {
     use super::*;
 
     const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
-    const HOST: &str = "# host\nnameserver 127.0.0.53\nnameserver 203.0.113.1\nsearch lan ; home\noptions edns0 ndots:1\n";
+    const HOST: &str =
+        "# host\nnameserver 127.0.0.53\nnameserver 203.0.113.1\nsearch lan ; home\noptions edns0 ndots:1\n";
 
     fn text(policy: DnsPolicy, pod: &PodDnsConfig) -> String {
         resolv_conf(policy, "shop", DNS, "cluster.local", pod, HOST)

@@ -43,11 +43,7 @@ pub struct DnsServer {
 }
 
 impl DnsServer {
-    pub async fn start(
-        net: &ClusterNet,
-        table: DnsTable,
-        upstreams: Upstreams,
-    ) -> io::Result<Self> {
+    pub async fn start(net: &ClusterNet, table: DnsTable, upstreams: Upstreams) -> io::Result<Self> {
         let address = SocketAddrV4::new(net.config().dns_ip, DNS_PORT);
         let udp = Arc::new(net.udp_bind(address).await?);
         let tcp = net.listen(address).await?;
@@ -164,9 +160,7 @@ async fn serve_client(
         };
         let answer = match answer {
             Answer::Raw(bytes) => bytes,
-            Answer::Message(message) => {
-                encode(message, TCP_MESSAGE_MAX).map_err(io::Error::other)?
-            }
+            Answer::Message(message) => encode(message, TCP_MESSAGE_MAX).map_err(io::Error::other)?,
         };
         tokio::time::timeout(TCP_IDLE, write_message(&mut stream, &answer)).await??;
     }

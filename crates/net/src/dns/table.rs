@@ -159,11 +159,8 @@ impl DnsTable {
     }
 
     fn add_service(&mut self, service: &DnsService) {
-        let base = format!(
-            "{}.{}.svc.{}",
-            service.name, service.namespace, self.zone.domain
-        )
-        .to_ascii_lowercase();
+        let base =
+            format!("{}.{}.svc.{}", service.name, service.namespace, self.zone.domain).to_ascii_lowercase();
         match &service.kind {
             DnsKind::ExternalName(target) => {
                 if let Some(target) = absolute(target) {
@@ -211,11 +208,7 @@ impl DnsTable {
         };
         self.add(base, data.clone());
         if !port.name.is_empty() {
-            let name = format!(
-                "_{}._{}.{base}",
-                port.name.to_ascii_lowercase(),
-                port.protocol
-            );
+            let name = format!("_{}._{}.{base}", port.name.to_ascii_lowercase(), port.protocol);
             self.add(&name, data);
         }
     }

@@ -25,9 +25,7 @@ fn ask(pod: &Pod, question: Vec<u8>) -> Option<Message> {
     let asked = pod.inside(move || {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         socket.connect((DNS, 53)).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(3)))
-            .unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
         socket.send(&question).unwrap();
         let mut buffer = [0; 65_535];
         socket
@@ -77,10 +75,7 @@ async fn resolver() -> SocketAddr {
                 60,
                 RData::A(A(Ipv4Addr::new(203, 0, 113, 9))),
             ));
-            socket
-                .send_to(&message.to_vec().unwrap(), peer)
-                .await
-                .unwrap();
+            socket.send_to(&message.to_vec().unwrap(), peer).await.unwrap();
         }
     });
     address
@@ -113,16 +108,10 @@ async fn pods_ask_and_get_answers() {
     let zone = DnsZone::new("cluster.local", world.net().config());
     let table = |count| DnsTable::build(zone.clone(), &services(count));
     let upstreams = Upstreams::Fixed(vec![resolver().await]);
-    let server = DnsServer::start(world.net(), table(2), upstreams)
-        .await
-        .unwrap();
+    let server = DnsServer::start(world.net(), table(2), upstreams).await.unwrap();
     let pod = world.pod("a").await;
 
-    let one = ask(
-        &pod,
-        question("db-1.db.shop.svc.cluster.local.", RecordType::A),
-    )
-    .unwrap();
+    let one = ask(&pod, question("db-1.db.shop.svc.cluster.local.", RecordType::A)).unwrap();
     assert_eq!(addresses(&one), ["10.244.7.1"]);
     assert_eq!(
         ask(&pod, question("db.shop.svc.cluster.local.", RecordType::A))
@@ -131,11 +120,7 @@ async fn pods_ask_and_get_answers() {
             .len(),
         2
     );
-    let missing = ask(
-        &pod,
-        question("db-7.db.shop.svc.cluster.local.", RecordType::A),
-    )
-    .unwrap();
+    let missing = ask(&pod, question("db-7.db.shop.svc.cluster.local.", RecordType::A)).unwrap();
     assert_eq!(missing.metadata.response_code, ResponseCode::NXDomain);
 
     let outside = ask(&pod, question("example.org.", RecordType::A)).unwrap();
@@ -144,11 +129,7 @@ async fn pods_ask_and_get_answers() {
         ["203.0.113.9"],
         "forwarded to the host's resolver"
     );
-    let alias = ask(
-        &pod,
-        question("outer.shop.svc.cluster.local.", RecordType::A),
-    )
-    .unwrap();
+    let alias = ask(&pod, question("outer.shop.svc.cluster.local.", RecordType::A)).unwrap();
     assert_eq!(
         addresses(&alias),
         ["example.org.", "203.0.113.9"],
@@ -163,10 +144,7 @@ async fn pods_ask_and_get_answers() {
         cut.answers.len()
     );
     let whole = ask_tcp(&pod, question("db.shop.svc.cluster.local.", RecordType::A));
-    assert_eq!(
-        (whole.metadata.truncation, whole.answers.len()),
-        (false, 200)
-    );
+    assert_eq!((whole.metadata.truncation, whole.answers.len()), (false, 200));
 
     let garbage = ask(
         &pod,
@@ -208,9 +186,7 @@ async fn a_dead_resolver_is_servfail_and_the_next_one_is_asked() {
 
     let other = World::new().await;
     let upstreams = Upstreams::Fixed(vec![dead, resolver().await]);
-    let _server = DnsServer::start(other.net(), table, upstreams)
-        .await
-        .unwrap();
+    let _server = DnsServer::start(other.net(), table, upstreams).await.unwrap();
     let pod = other.pod("a").await;
     assert_eq!(
         addresses(&ask(&pod, question("example.org.", RecordType::A)).unwrap()),

@@ -8,8 +8,7 @@ use std::process::Command;
 
 use net::Protocol::{self, Tcp, Udp};
 use net::{
-    ClusterNet, Egress, Publication, PublishError, PublishOn, PublishPort, Publisher,
-    dial_pod_loopback,
+    ClusterNet, Egress, Publication, PublishError, PublishOn, PublishPort, Publisher, dial_pod_loopback,
 };
 use tokio::io::AsyncReadExt;
 
@@ -50,11 +49,7 @@ async fn a_published_service_balances_and_its_connections_outlive_changes() {
     let (ea, eb) = (a.serve_tcp(8080), b.serve_tcp(8080));
     let udp = service(Ipv4Addr::new(10, 96, 7, 8), Udp, 53, vec![a.serve_udp(53)]);
     let services = |endpoints| [service(VIP, Tcp, 80, endpoints), udp.clone()];
-    world
-        .net()
-        .set_services(&services(vec![ea, eb]))
-        .await
-        .unwrap();
+    world.net().set_services(&services(vec![ea, eb])).await.unwrap();
 
     let publisher = Publisher::new(world.net().sockets().clone());
     let port = free_port();
@@ -126,15 +121,8 @@ async fn a_taken_port_moves_a_load_balancer_and_fails_a_node_port() {
 
     drop(taken);
     let again = publisher.set(&both).await;
-    assert_eq!(
-        again[0].address(),
-        Some(address),
-        "a Service keeps its address"
-    );
-    assert!(
-        again[1].ports[0].bound.is_ok(),
-        "the node port is tried again"
-    );
+    assert_eq!(again[0].address(), Some(address), "a Service keeps its address");
+    assert!(again[1].ports[0].bound.is_ok(), "the node port is tried again");
 
     let everywhere = TcpListener::bind(("0.0.0.0", 0)).unwrap();
     let port = everywhere.local_addr().unwrap().port();
@@ -142,10 +130,7 @@ async fn a_taken_port_moves_a_load_balancer_and_fails_a_node_port() {
         .set(&[publication(PublishOn::AnyLoopback, &[(Tcp, port, 80)])])
         .await;
     let error = published[0].ports[0].bound.clone().unwrap_err();
-    assert!(
-        error.to_string().contains(&format!("{port}/tcp")),
-        "{error}"
-    );
+    assert!(error.to_string().contains(&format!("{port}/tcp")), "{error}");
     publisher.close().await;
 }
 
@@ -183,10 +168,7 @@ async fn pods_reach_the_outside_through_the_relay() {
     server.join().unwrap();
 
     let metadata = v4(Ipv4Addr::new(169, 254, 169, 254), 80);
-    assert!(
-        a.get(metadata).is_err(),
-        "link-local addresses are not relayed"
-    );
+    assert!(a.get(metadata).is_err(), "link-local addresses are not relayed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -212,8 +194,7 @@ async fn port_forward_reaches_the_loopback_of_a_pod() {
         .inside(|| TcpListener::bind("127.0.0.1:7777").unwrap())
         .join()
         .unwrap();
-    let server =
-        std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"inside").unwrap());
+    let server = std::thread::spawn(move || listener.accept().unwrap().0.write_all(b"inside").unwrap());
     let mut text = String::new();
     dial_pod_loopback(&pod.netns, 7777)
         .await
@@ -230,10 +211,7 @@ async fn port_forward_reaches_the_loopback_of_a_pod() {
 /// Everything of the host that a network could change. Tools that are not installed say nothing.
 fn host_state() -> Vec<(String, String)> {
     let run = |command: &str| {
-        let out = Command::new("sh")
-            .args(["-c", command])
-            .output()
-            .expect("sh");
+        let out = Command::new("sh").args(["-c", command]).output().expect("sh");
         (
             command.to_owned(),
             String::from_utf8_lossy(&out.stdout).into_owned(),
@@ -285,18 +263,12 @@ async fn the_host_is_untouched() {
         .unwrap();
     let publisher = Publisher::new(net.sockets().clone());
     publisher
-        .set(&[publication(
-            PublishOn::AnyLoopback,
-            &[(Tcp, free_port(), 80)],
-        )])
+        .set(&[publication(PublishOn::AnyLoopback, &[(Tcp, free_port(), 80)])])
         .await;
     assert!(net.dial(SocketAddrV4::new(VIP, 80)).await.is_ok());
 
     let without_mounts = |state: Vec<(String, String)>| -> Vec<_> {
-        state
-            .into_iter()
-            .filter(|(what, _)| what != "mounts")
-            .collect()
+        state.into_iter().filter(|(what, _)| what != "mounts").collect()
     };
     assert_eq!(
         without_mounts(host_state()),

@@ -267,34 +267,53 @@ async fn a_restarted_server_finds_pods_rules_and_affinity_again() {
     world.net().set_services(&services).await.unwrap();
     let text = world.net().rules_text().await;
     let chosen = names(&client.get_many(v4(VIP, 80), 3));
+    let gone = world.pod("gone").await;
+    world.net().detach("gone").await.unwrap();
     let pods = world.net().pods().await;
-    world.net().detach("client").await.unwrap();
-    let freed = client.ip;
+    let mut open = client
+        .inside(|| TcpStream::connect(v4(VIP, 80)).unwrap())
+        .join()
+        .unwrap();
+    first_line(&mut open).unwrap();
 
     world.restart().await;
-    assert_eq!(
-        world.net().rules_text().await,
-        text,
-        "read back from the kernel"
-    );
-    assert!(
-        world
-            .net()
-            .pods()
-            .await
-            .iter()
-            .all(|pod| pods.contains(pod))
-    );
+    assert_eq!(world.net().rules_text().await, text, "read back from the kernel");
+    assert_eq!(world.net().pods().await, pods);
     assert_eq!(
         world.net().attach("a", &a.netns).await.unwrap(),
         a.ip,
         "the same pod, the same address"
     );
-    let again = world.pod("client-2").await;
-    assert_ne!(again.ip, freed, "an address rests before it is used again");
+    assert_ne!(
+        world.pod("new").await.ip,
+        gone.ip,
+        "an address rests before it is used again"
+    );
     world.net().set_services(&services).await.unwrap();
-    assert_eq!(names(&again.get_many(v4(VIP, 80), 10)).len(), 1);
-    drop(chosen);
+    let again = names(&client.get_many(v4(VIP, 80), 10));
+    assert!(again.keys().eq(chosen.keys()), "{chosen:?}, then {again:?}");
+    open.write_all(b"x").unwrap();
+    open.read_exact(&mut [0; 1]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_udp_client_finds_an_endpoint_that_came_later() {
+    let world = World::new().await;
+    let mut a = world.pod("a").await;
+    let mut svc = service(VIP, Udp, 53, vec![]);
+    svc.ports[0].node_port = Some(30_053);
+    world
+        .net()
+        .set_services(std::slice::from_ref(&svc))
+        .await
+        .unwrap();
+    let client = world.pod("client").await;
+    let node = v4(world.net().config().node_ip, 30_053);
+    let socket = client.inside(move || udp_client(node)).join().unwrap();
+    assert!(ask(&socket).is_err());
+    svc.ports[0].endpoints = vec![a.serve_udp(5353)];
+    world.net().set_services(&[svc]).await.unwrap();
+    assert_eq!(ask(&socket).unwrap(), "a");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -318,9 +337,5 @@ async fn attach_replaces_a_sandbox_and_detach_is_idempotent() {
             .await
             .is_err()
     );
-    assert_eq!(
-        world.net().pods().await.len(),
-        1,
-        "nothing half-made is left"
-    );
+    assert_eq!(world.net().pods().await.len(), 1, "nothing half-made is left");
 }

@@ -55,11 +55,7 @@ impl World {
     /// The server dies and another one starts.
     pub async fn restart(&mut self) {
         self.net = None;
-        self.net = Some(
-            ClusterNet::open(self.config.clone())
-                .await
-                .expect("open again"),
-        );
+        self.net = Some(ClusterNet::open(self.config.clone()).await.expect("open again"));
     }
 
     /// A pod named `name`, attached.
@@ -101,14 +97,7 @@ impl Pod {
         std::thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("unshare");
             let source = Path::new("/proc/thread-self/ns/net");
-            mount(
-                Some(source),
-                &path,
-                None::<&str>,
-                MsFlags::MS_BIND,
-                None::<&str>,
-            )
-            .expect("bind mount");
+            mount(Some(source), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("bind mount");
         })
         .join()
         .expect("namespace thread");
@@ -121,10 +110,7 @@ impl Pod {
     }
 
     /// Runs `job` on a thread inside the pod.
-    pub fn inside<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> T + Send + 'static,
-    ) -> JoinHandle<T> {
+    pub fn inside<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         let file = File::open(&self.netns).expect("namespace");
         std::thread::spawn(move || {
             setns(&file, CloneFlags::CLONE_NEWNET).expect("setns");
@@ -134,8 +120,7 @@ impl Pod {
 
     /// Each connection gets the pod's name and the client's address, then an echo.
     pub fn serve_tcp(&mut self, port: u16) -> Endpoint {
-        let listener =
-            self.inside(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).expect("bind"));
+        let listener = self.inside(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).expect("bind"));
         let listener = Arc::new(listener.join().expect("listener"));
         let stop = Arc::new(AtomicBool::new(false));
         let (name, accept, stopped) = (self.name.clone(), listener.clone(), stop.clone());
@@ -169,8 +154,7 @@ impl Pod {
 
     /// Each datagram is answered with the pod's name.
     pub fn serve_udp(&mut self, port: u16) -> Endpoint {
-        let socket =
-            self.inside(move || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).expect("bind"));
+        let socket = self.inside(move || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).expect("bind"));
         let socket = socket.join().expect("socket");
         socket
             .set_read_timeout(Some(Duration::from_millis(100)))
@@ -219,8 +203,7 @@ impl Drop for Pod {
         if let Err(e) = umount2(&self.netns, MntFlags::MNT_DETACH) {
             eprintln!("unmounting {}: {e}", self.netns.display());
         }
-        fs::remove_file(&self.netns)
-            .unwrap_or_else(|e| eprintln!("removing {}: {e}", self.netns.display()));
+        fs::remove_file(&self.netns).unwrap_or_else(|e| eprintln!("removing {}: {e}", self.netns.display()));
     }
 }
 

@@ -1,6 +1,8 @@
 //! The node's parts against the real kernel; needs root.
+#![allow(clippy::unwrap_used)]
 
 mod images;
 mod layers;
 mod pull;
+mod runtime;
 mod volumes;
