@@ -104,7 +104,7 @@ fn a_binary_becomes_an_image_that_runs() {
         root,
         "idempotent"
     );
-    assert_eq!(scratch.mounts(), [root.clone()]);
+    assert_eq!(scratch.mounts(), std::slice::from_ref(&root));
     if cfg!(target_arch = "x86_64") {
         let status = std::process::Command::new("chroot")
             .arg(&root)
@@ -314,4 +314,54 @@ fn what_a_crash_left_is_cleaned_and_what_was_complete_is_kept() {
     let images = open(data);
     let root = images.rootfs(&image, &data.join("c")).expect("mount");
     assert_eq!(fs::read(root.join("visits")).expect("read"), program());
+}
+
+#[test]
+fn a_damaged_image_can_be_removed_and_hinders_no_other() {
+    let scratch = Scratch::new();
+    let images = open(scratch.path());
+    let good = build(&images, scratch.path(), "good:1");
+    let mut order = Build::new("bad:1", Source::Binary(scratch.path().join("visits")));
+    order.cmd = vec!["other".into()];
+    let bad = images.build(&order).expect("build");
+    fs::write(
+        scratch.path().join("images/blobs/sha256").join(bad.id.hex()),
+        "{}",
+    )
+    .expect("damage");
+    let images = open(scratch.path());
+    let error = images.get("bad:1").expect_err("damaged").to_string();
+    assert!(error.contains("damaged"), "{error}");
+    let names: Vec<String> = images
+        .list()
+        .expect("list")
+        .into_iter()
+        .flat_map(|line| line.names)
+        .collect();
+    assert_eq!(names[0], "docker.io/library/good:1");
+    let mut order = Build::new("good:2", Source::Binary(scratch.path().join("visits")));
+    images.build(&order).expect("build");
+    images.remove("bad:1").expect("remove");
+    order.cmd = vec!["changed".into()];
+    images.build(&order).expect("build over it");
+    images.remove("good:2").expect("remove");
+    assert_eq!(blobs(scratch.path()), 3, "only the good image's blobs are left");
+    images.rootfs(&good, &scratch.path().join("c")).expect("mount");
+}
+
+#[test]
+fn building_over_a_name_frees_what_it_stood_for() {
+    let scratch = Scratch::new();
+    let images = open(scratch.path());
+    build(&images, scratch.path(), "app:1");
+    let mut order = Build::new("app:1", Source::Binary(scratch.path().join("visits")));
+    for number in 0..3 {
+        order.cmd = vec![number.to_string()];
+        images.build(&order).expect("build");
+        assert_eq!(
+            blobs(scratch.path()),
+            3,
+            "layer, config and manifest of the newest only"
+        );
+    }
 }
