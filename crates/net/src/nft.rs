@@ -52,9 +52,23 @@ impl Backend {
         };
         match backend.read().await? {
             Some(rules) => backend.applied = rules,
-            None => backend.replace(&Ruleset::default()).await?,
+            None => backend.create().await?,
         }
         Ok(backend)
+    }
+
+    async fn create(&mut self) -> Result<()> {
+        let none = Ruleset::default();
+        let Err(e) = self.replace(&none).await else {
+            return Ok(());
+        };
+        self.table = self.table.clone().without_tproxy();
+        self.replace(&none).await?;
+        // Only now it is known that TPROXY was the reason.
+        tracing::warn!(
+            "this kernel has no TPROXY for nftables ({e}): pods cannot send UDP out of the cluster"
+        );
+        Ok(())
     }
 
     pub fn applied(&self) -> &Ruleset {

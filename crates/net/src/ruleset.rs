@@ -451,6 +451,13 @@ impl Table {
         Self { chains }
     }
 
+    /// The same for a kernel that has no TPROXY: no way out for UDP.
+    pub fn without_tproxy(mut self) -> Self {
+        self.chains
+            .retain(|(_, _, rules)| !rules.iter().any(|rule| matches!(rule, Rule::EgressUdp { .. })));
+        self
+    }
+
     /// A digest of the static part; a table with another one was made by another configuration or version.
     pub fn version(&self) -> String {
         format!(

@@ -1,3 +1,4 @@
+//! Goldens and properties of the service rules.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;

@@ -169,6 +169,7 @@ async fn affinity_ends_after_its_timeout() {
         if seen.len() == 2 {
             return;
         }
+        // pause: the timeout is the kernel's own, and only time ends it
         tokio::time::sleep(Duration::from_millis(1300)).await;
     }
     panic!("always {seen:?}");
