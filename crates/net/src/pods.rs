@@ -71,6 +71,7 @@ impl Pods {
         let route = Connection::<Route>::new_in(namespace.as_fd()).map_err(PodError::Read)?;
         let cursor = config.run_dir().join("next-address");
         let mut ipam = Ipam::new(config.pod_cidr, &[config.node_ip], read_cursor(&cursor)?);
+        let reaper = start_reaper(namespace)?;
         let mut links = HashMap::new();
         let found = route.get_links().await.map_err(PodError::Read)?;
         let routes = route.get_routes().await.map_err(PodError::Read)?;
@@ -88,13 +89,13 @@ impl Pods {
                 }
                 _ => {
                     tracing::info!(link = link.name_or("?"), "removing a half-made pod link");
-                    remove_link(&route, link.ifindex())
+                    reaper
+                        .send(link.ifindex())
                         .await
-                        .map_err(PodError::Read)?;
+                        .map_err(|_| NamespaceError::ThreadDied)?;
                 }
             }
         }
-        let reaper = start_reaper(namespace)?;
         let book = Mutex::new(Book { ipam, links });
         Ok(Self {
             route,
@@ -142,6 +143,18 @@ impl Pods {
     /// See [`crate::ClusterNet::detach`].
     pub async fn detach(&self, pod: &str) -> Result<(), PodError> {
         let mut book = self.book.lock().await;
+        let ip = book.ipam.get(pod);
+        if let (Some(ip), Some(link)) = (ip, book.links.get(pod).copied()) {
+            // Without its route the link is nobody's any more, also for a server that starts after this one.
+            let route = Ipv4Route::from_addr(ip, 32).dev_index(link);
+            let gone = self.route.del_route_if_exists(route).await;
+            let err = |source| PodError::Netlink {
+                what: "remove the route",
+                pod: pod.to_owned(),
+                source,
+            };
+            gone.map(drop).map_err(err)?;
+        }
         book.ipam.release(pod);
         let Some(link) = book.links.remove(pod) else {
             return Ok(());
