@@ -1,9 +1,11 @@
 //! THE ROOMS: one a kind, with its row, defaults, validation, columns and, where it is reconciled, its plan.
 //! This file holds the only list of kinds; everything else is derived from the rows.
 
+mod check;
 pub mod collector;
 pub mod facts;
 mod json;
+pub mod lifecycle;
 pub mod plan;
 pub mod registry;
 pub mod row;

@@ -138,6 +138,34 @@ pub trait Rules: Send + Sync {
         None
     }
 
+    /// Something besides `metadata.finalizers` keeps a deleted object in place (`spec.finalizers` of namespaces).
+    fn holds(&self, _object: &Value) -> bool {
+        false
+    }
+
+    /// What else changes in an object that is marked for deletion (`status.phase` of namespaces).
+    fn mark_deleted(&self, _object: &mut Value) {}
+
+    /// Subresources beyond `status` and `scale`: `log`, `binding`, `token`, …
+    fn subresources(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// A delete that leaves nothing behind answers with the object instead of a `Status`.
+    fn returns_deleted(&self) -> bool {
+        false
+    }
+
+    /// PUT (and any other update) of an object that does not exist creates it.
+    fn creates_on_update(&self) -> bool {
+        false
+    }
+
+    /// An update must name the revision that it was made from.
+    fn needs_revision(&self) -> bool {
+        false
+    }
+
     /// Finalizers that every new object of the kind gets (`kubernetes` on namespaces is in the spec, not here).
     fn finalizers(&self) -> &'static [&'static str] {
         &[]

@@ -18,6 +18,14 @@ const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 /// The manager whose client-side history is honoured: its conflicts with its own last-applied annotation are none.
 const KUBECTL: &str = "kubectl";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Fields of metadata that only the server sets.
+const SYSTEM_FIELDS: [&str; 5] = [
+    "creationTimestamp",
+    "generation",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
 /// Most bytes of all annotations together; the validation limit of every object.
 const MAX_ANNOTATIONS_BYTES: usize = 256 * 1024;
 
@@ -112,12 +120,7 @@ pub fn apply(
         now,
         reset,
     };
-    let (mut object, managed) = match run.merged(managed.clone(), force) {
-        Err(ApplyError::Conflict(conflicts)) if manager.name == KUBECTL => {
-            run.honour_last_applied(managed, conflicts)?
-        }
-        done => done?,
-    };
+    let (mut object, managed) = run.decided(managed, force)?;
     if manager.name == KUBECTL {
         renew_last_applied(&mut object, applied);
     }
@@ -185,12 +188,21 @@ struct Clash {
 }
 
 impl Run<'_> {
-    fn merged(&self, managed: Managed, force: bool) -> Result<(Value, Managed), ApplyError> {
-        let (object, managed, clashes) = self.attempt(managed);
+    fn decided(&self, managed: Managed, force: bool) -> Result<(Value, Managed), ApplyError> {
+        let (object, managed, mut clashes) = self.attempt(managed);
         if force || clashes.is_empty() {
             return Ok((object, managed));
         }
-        Err(ApplyError::Conflict(conflicts(&clashes)))
+        // kubectl moves from client-side to server-side apply: what still is as its annotation says was its own.
+        if let (KUBECTL, Some(own)) = (self.manager.name, self.last_applied_fields()) {
+            clashes.iter_mut().for_each(|clash| clash.fields.subtract(&own));
+            clashes.retain(|clash| !clash.fields.is_empty());
+        }
+        if clashes.is_empty() {
+            Ok((object, managed))
+        } else {
+            Err(ApplyError::Conflict(conflicts(&clashes)))
+        }
     }
 
     /// The forced result, and with whom it clashes.
@@ -203,9 +215,13 @@ impl Run<'_> {
         merge(&mut object, self.applied, self.place);
         let mut own = field_set(self.applied, self.place);
         own.subtract_recursive(self.reset);
+        let gives_up = !last.difference(&own).is_empty();
         managed.find_or_add(self.manager, APPLY).put_fields(own);
-        self.prune(&mut object, &last, &managed);
+        if gives_up {
+            self.prune(&mut object, &last, &managed);
+        }
         drop_nulls(&mut object, self.place);
+        self.keep_system_fields(&mut object);
 
         let changes = diff(self.live, &object, self.place).without(self.reset);
         let written = changes.written();
@@ -224,11 +240,23 @@ impl Run<'_> {
         (object, managed, clashes)
     }
 
+    /// A configuration that was written by a tool often says `creationTimestamp: null`; that is no wish to remove it.
+    fn keep_system_fields(&self, object: &mut Value) {
+        let Some(live) = self.live.and_then(|live| live.get("metadata")?.as_object()) else {
+            return;
+        };
+        let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+            return;
+        };
+        for name in SYSTEM_FIELDS {
+            if let (Some(value), false) = (live.get(name), metadata.contains_key(name)) {
+                metadata.insert(name.into(), value.clone());
+            }
+        }
+    }
+
     /// Removes what this manager applied last time, does not apply now, and nobody else owns.
     fn prune(&self, object: &mut Value, last: &FieldSet, managed: &Managed) {
-        if last.is_empty() {
-            return;
-        }
         let mut gone = with_named_parents(last, self.place);
         let owned: Vec<FieldSet> = managed.entries().iter().map(Entry::fields).collect();
         gone.subtract(&with_named_parents(&united(owned), self.place));
@@ -251,27 +279,6 @@ impl Run<'_> {
             .collect();
         clashes.sort_by(|a, b| a.manager.cmp(&b.manager));
         clashes
-    }
-
-    /// kubectl moves from client-side to server-side apply: fields that still are as its annotation says were its own.
-    fn honour_last_applied(
-        &self,
-        managed: Managed,
-        conflicts: Conflicts,
-    ) -> Result<(Value, Managed), ApplyError> {
-        let Some(own) = self.last_applied_fields() else {
-            return Err(ApplyError::Conflict(conflicts));
-        };
-        let (object, managed, mut clashes) = self.attempt(managed);
-        for clash in &mut clashes {
-            clash.fields.subtract(&own);
-        }
-        clashes.retain(|clash| !clash.fields.is_empty());
-        if clashes.is_empty() {
-            Ok((object, managed))
-        } else {
-            Err(ApplyError::Conflict(self::conflicts(&clashes)))
-        }
     }
 
     fn last_applied_fields(&self) -> Option<FieldSet> {

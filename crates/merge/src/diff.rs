@@ -17,9 +17,10 @@ pub(crate) struct Changes {
     pub(crate) removed: FieldSet,
 }
 
-/// Struct fields that exist in every upstream object whether set or not (Go values, not pointers),
-/// so that nobody ever adds or removes the field itself.
-const ALWAYS_THERE: [&str; 8] = [
+/// Fields that are there upstream as soon as their parent is, set or not (Go structs that are no pointers, and lists
+/// that are printed when empty), so that nobody adds or removes the field itself while the parent stays.
+const ALWAYS_THERE: [&str; 14] = [
+    "containers",
     "metadata",
     "spec",
     "status",
@@ -28,6 +29,11 @@ const ALWAYS_THERE: [&str; 8] = [
     "updateStrategy",
     "resources",
     "jobTemplate",
+    "loadBalancer",
+    "nodeInfo",
+    "daemonEndpoints",
+    "kubeletEndpoint",
+    "source",
 ];
 
 impl Changes {
@@ -89,9 +95,9 @@ impl Below {
     }
 }
 
-/// What changed from `old` to `new`.
+/// What changed from `old` (nothing: the object is created) to `new`.
 pub(crate) fn diff(old: Option<&Value>, new: &Value, place: Place<'_>) -> Changes {
-    compare(old, Some(new), place).within
+    compare(Some(old.unwrap_or(&EMPTY)), Some(new), place).within
 }
 
 fn compare(old: Option<&Value>, new: Option<&Value>, place: Place<'_>) -> Below {
@@ -135,12 +141,15 @@ fn compare(old: Option<&Value>, new: Option<&Value>, place: Place<'_>) -> Below 
     }
 }
 
+static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
+
 fn compare_fields(
     old: Option<&Map<String, Value>>,
     new: Option<&Map<String, Value>>,
     place: Place<'_>,
 ) -> Changes {
     let mut changes = Changes::default();
+    let (had_parent, has_parent) = (old.is_some(), new.is_some());
     let (mut old, mut new) = (
         old.into_iter().flatten().peekable(),
         new.into_iter().flatten().peekable(),
@@ -159,15 +168,18 @@ fn compare_fields(
         let Some(name) = a.or(b).map(|(name, _)| name) else {
             return changes;
         };
-        let mut below = compare(a.map(|(_, v)| v), b.map(|(_, v)| v), place.field_or_deduced(name));
-        if below.set.is_some()
-            && !below.within.is_empty()
-            && place.declares(name)
-            && ALWAYS_THERE.contains(&name.as_str())
-        {
-            below.set = None;
+        let (mut a, mut b) = (a.map(|(_, v)| v), b.map(|(_, v)| v));
+        if (a.is_none() || b.is_none()) && ALWAYS_THERE.contains(&name.as_str()) && place.declares(name) {
+            a = a.or(had_parent.then_some(&*EMPTY));
+            b = b.or(has_parent.then_some(&*EMPTY));
+            if had_parent && has_parent && holds_nothing(a) && holds_nothing(b) {
+                continue;
+            }
         }
-        changes.absorb(&|| element::field(name), below);
+        changes.absorb(
+            &|| element::field(name),
+            compare(a, b, place.field_or_deduced(name)),
+        );
     }
 }
 

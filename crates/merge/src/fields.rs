@@ -171,7 +171,7 @@ pub(crate) fn object_mut(node: &mut Value) -> &mut Map<String, Value> {
 /// The stored form of a node; `None` when nothing is left of it.
 pub(crate) fn node(member: bool, mut children: Map<String, Value>) -> Option<Value> {
     if children.is_empty() {
-        return member.then(|| Value::Object(children));
+        return member.then_some(Value::Object(children));
     }
     if member {
         children.insert(SELF.into(), Value::Object(Map::new()));

@@ -17,8 +17,15 @@ fn parsing_brings_sets_into_canonical_form() {
         "x:from-the-future": {"f:a": {}},
         "f:a": {"f:c": {}},
     }));
-    insta::assert_snapshot!(parsed.to_value(), @"");
-    insta::assert_snapshot!(parsed.paths().join("\n"), @"");
+    insta::assert_snapshot!(parsed.to_value(), @r#"{"f:a":{"f:c":{}},"f:b":{},"i:3":{},"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:name":{}},"v:\"x\"":{}}"#);
+    insta::assert_snapshot!(parsed.paths().join("\n"), @r#"
+        .b
+        [3]
+        [containerPort=80,protocol="TCP"]
+        [="x"]
+        .a.c
+        [containerPort=80,protocol="TCP"].name
+        "#);
 }
 
 #[test]
@@ -27,7 +34,15 @@ fn malformed_sets_are_refused() {
     insta::assert_snapshot!(
         [message(json!([])), message(json!({"f": {}})), message(json!({"spec": {}})), message(json!({"k:x": {}})), message(json!({"k:[1]": {}})), message(json!({"i:x": {}})), message(json!({"f:a": 1}))]
             .join("\n"),
-        @""
+        @r#"
+        expected an object in fieldsV1, got []interface {}
+        parsing key as path element: key must be 2 characters long:
+        parsing key as path element: missing colon: spec
+        parsing key as path element: parsing k:x: expected value at line 1 column 1
+        parsing key as path element: expected an object of key fields in k:[1]
+        parsing key as path element: parsing i:x: invalid digit found in string
+        expected an object in fieldsV1, got int64
+        "#
     );
 }
 

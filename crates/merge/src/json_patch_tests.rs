@@ -99,7 +99,23 @@ fn what_cannot_be_done_says_why() {
         message(json!([{"op":"move","from":"/bar","path":"/bar/y"}])),
         message(json!([{"op":"copy","from":"/no","path":"/y"}])),
         message(json!([{"op":"test","path":"/bar/x","value":2}])),
-    ].join("\n"), @"");
+    ].join("\n"), @r#"
+        error decoding patch: a JSON patch must be an array of operations
+        error decoding patch: operation 0 is not an object
+        Unexpected kind: frob
+        operation 0 failed to decode path: missing value
+        operation 0: path "foo" must be empty or start with "/"
+        add operation does not apply: doc is missing path: /no/x: missing value
+        add operation does not apply: /foo/2: invalid array index
+        add operation does not apply: /foo/x: invalid array index
+        remove operation does not apply: doc is missing path: /no: missing value
+        remove operation does not apply: /foo/1: invalid array index
+        remove operation does not apply: cannot remove the whole object
+        replace operation does not apply: doc is missing path: /no: missing value
+        move operation does not apply: /bar/y lies inside /bar
+        copy operation does not apply: doc is missing path: /no: missing value
+        testing value /bar/x failed: test failed
+        "#);
 }
 
 #[test]
@@ -141,13 +157,36 @@ fn operations_copies_and_depth_are_bounded() {
     let error = patched(json!({"a":"x".repeat(1000)}), wide).expect_err("growth is bounded");
     assert!(error.contains("exceeding the limit 3145728"), "{error}");
 
-    let deepening = Value::Array(
-        (1..200)
-            .map(|i| json!({"op":"add","path":"/a".repeat(i),"value":{}}))
-            .collect(),
+    let deepening = |levels| {
+        Value::Array(
+            (1..levels)
+                .map(|i| json!({"op":"add","path":"/a".repeat(i),"value":{}}))
+                .collect(),
+        )
+    };
+    let error = patched(json!({}), deepening(128)).expect_err("depth is bounded");
+    assert!(error.contains("deeper than 127"), "{error}");
+    let deepest = patched(json!({}), deepening(127)).expect("is allowed");
+    assert_eq!(
+        serde_json::from_str::<Value>(&deepest.to_string()).expect("can be read back"),
+        deepest
     );
-    let error = patched(json!({}), deepening).expect_err("depth is bounded");
-    assert!(error.contains("deeper than 128"), "{error}");
+}
+
+#[test]
+fn honest_work_fits_the_budget_and_abuse_does_not() {
+    let drain = Value::Array(vec![json!({"op":"remove","path":"/list/0"}); 10_000]);
+    assert_eq!(
+        patched(json!({"list": vec![1; 10_000]}), drain),
+        Ok(json!({"list": []}))
+    );
+    let there_and_back = [
+        json!({"op":"move","from":"/a","path":"/b"}),
+        json!({"op":"move","from":"/b","path":"/a"}),
+    ];
+    let abuse = Value::Array(there_and_back.iter().cycle().take(10_000).cloned().collect());
+    let error = patched(json!({"a": vec![1; 100_000]}), abuse).expect_err("work is bounded");
+    assert!(error.contains("send smaller patches"), "{error}");
 }
 
 mod properties {

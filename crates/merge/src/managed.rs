@@ -158,7 +158,9 @@ impl Entry {
         }
         match entry.text("fieldsType") {
             "FieldsV1" => {}
-            "" => return Err(format!("missing fieldsType in managed fields entry {index}")),
+            "" => {
+                return Err(format!("missing fieldsType in managed fields entry {index}"));
+            }
             other => {
                 return Err(format!(
                     "invalid fieldsType {other:?} in managed fields entry {index}"

@@ -97,12 +97,13 @@ impl<'s> Place<'s> {
         match self.kind() {
             None => Some(self.at(None)),
             Some(SchemaKind::Map { values, .. }) => Some(self.at(Some(*values))),
-            Some(SchemaKind::Object(object)) => match object.fields.binary_search_by(|f| (*f.name).cmp(name))
-            {
-                Ok(i) => Some(self.at(Some(object.fields[i].node))),
-                Err(_) if object.preserve_unknown || object.fields.is_empty() => Some(self.at(None)),
-                Err(_) => None,
-            },
+            Some(SchemaKind::Object(object)) => {
+                match object.fields.binary_search_by(|f| (*f.name).cmp(name)) {
+                    Ok(i) => Some(self.at(Some(object.fields[i].node))),
+                    Err(_) if object.preserve_unknown || object.fields.is_empty() => Some(self.at(None)),
+                    Err(_) => None,
+                }
+            }
             Some(_) => None,
         }
     }
@@ -161,7 +162,9 @@ impl<'s> Place<'s> {
     fn keyed_element(self, keys: &[Box<str>], item: &Value) -> Result<String, NoElement> {
         let fields = match item {
             Value::Object(fields) => fields,
-            Value::Null => return Err("associative list with keys may not have a null element".into()),
+            Value::Null => {
+                return Err("associative list with keys may not have a null element".into());
+            }
             _ => return Err("associative list with keys may not have non-map elements".into()),
         };
         let mut named = Map::new();

@@ -36,14 +36,22 @@ fn lists_merge_by_key_and_new_items_come_first() {
             after(live.clone(), json!([{"name":"a","$patch":"delete"},{"name":"n","env":null,"image":"5"}])),
         ]
         .join("\n"),
-        @""
+        @r#"
+        [{"image":"1","name":"a"},{"env":[{"name":"Y","value":"2"},{"name":"X","value":"1"}],"image":"2","name":"b"}]
+        [{"image":"3","name":"c"},{"image":"1","name":"a"},{"env":[{"name":"X","value":"1"}],"image":"1","name":"b"}]
+        [{"env":[{"name":"X","value":"1"}],"image":"1","name":"b"},{"image":"1","name":"a"}]
+        [{"env":[{"name":"X","value":"1"}],"image":"1","name":"b"}]
+        [{"name":"z"}]
+        [{"name":"a"},{"env":[{"name":"X","value":"1"}],"image":"1","name":"b"}]
+        [{"image":"5","name":"n"},{"env":[{"name":"X","value":"1"}],"image":"1","name":"b"}]
+        "#
     );
 }
 
 #[test]
 fn ports_merge_by_the_patch_merge_key_alone() {
     let live = json!([{"name":"a","ports":[{"containerPort":80,"protocol":"TCP"},{"containerPort":443}]}]);
-    insta::assert_snapshot!(after(live, json!([{"name":"a","ports":[{"containerPort":80,"name":"http"}]}])), @"");
+    insta::assert_snapshot!(after(live, json!([{"name":"a","ports":[{"containerPort":80,"name":"http"}]}])), @r#"[{"name":"a","ports":[{"containerPort":80,"name":"http","protocol":"TCP"},{"containerPort":443}]}]"#);
 }
 
 #[test]
@@ -63,7 +71,17 @@ fn directives_on_maps_and_scalars() {
             run(json!({"$patch":"delete"})),
         ]
         .join("\n"),
-        @""
+        @r#"
+        {"metadata":{"finalizers":["x","y"],"labels":{"c":"3"}},"spec":{"strategy":{"rollingUpdate":{"maxSurge":1},"type":"RollingUpdate"}}}
+        {"metadata":{"finalizers":["x","y"],"labels":{}},"spec":{"strategy":{"rollingUpdate":{"maxSurge":1},"type":"RollingUpdate"}}}
+        {"metadata":{"finalizers":["x","y"],"labels":{"b":"2","c":"3"}},"spec":{"strategy":{"rollingUpdate":{"maxSurge":1},"type":"RollingUpdate"}}}
+        {"metadata":{"finalizers":["z","x","y"],"labels":{"a":"1","b":"2"}},"spec":{"strategy":{"rollingUpdate":{"maxSurge":1},"type":"RollingUpdate"}}}
+        {"metadata":{"finalizers":["y"],"labels":{"a":"1","b":"2"}},"spec":{"strategy":{"rollingUpdate":{"maxSurge":1},"type":"RollingUpdate"}}}
+        {"metadata":{"finalizers":["z","y"],"labels":{"a":"1","b":"2"}},"spec":{"strategy":{"rollingUpdate":{"maxSurge":1},"type":"RollingUpdate"}}}
+        {"metadata":{"finalizers":["x","y"],"labels":{"a":"1","b":"2"}},"spec":{"strategy":{"type":"Recreate"}}}
+        {"metadata":{"finalizers":["x","y"],"labels":{"a":"1","b":"2"}},"status":{"replicas":1}}
+        {}
+        "#
     );
 }
 
@@ -90,7 +108,20 @@ fn element_order_places_items() {
             run(json!([{"name":"x"}]), json!([{"name":"a"}])),
         ]
         .join("\n"),
-        @""
+        @r#"
+        [{"name":"server"},{"name":"b"},{"name":"a"}]
+        [{"name":"a"},{"image":"1","name":"c"},{"name":"server"},{"name":"b"}]
+        [{"name":"server"},{"name":"b"}]
+        The order in patch list:
+        [map[name:b] map[name:a]]
+         doesn't match $setElementOrder list:
+        [map[name:a] map[name:b]]
+
+        The order in patch list:
+        [map[name:x]]
+         doesn't match $setElementOrder list:
+        [map[name:a]]
+        "#
     );
 }
 
@@ -123,7 +154,23 @@ fn what_does_not_fit_is_refused_in_upstreams_words() {
             metadata(json!({"finalizers":[["x"]]})),
         ]
         .join("\n"),
-        @""
+        @r#"
+        map: map[image:x] does not contain declared merge key: name
+        map: map[$patch:delete image:x] does not contain declared merge key: name
+        unknown patch type: frob in map: map[$patch:frob name:a]
+        merging lists cannot yet be specified in the patch
+        list element types are not identical: [[map[name:a]] [a]]
+        list element types are not identical: [[map[name:a]] [[a]]]
+        map: map[image:x] does not contain declared merge key: name
+        unknown patch type: merge in map: map[$patch:merge]
+        invalid patch format of retainKeys
+        invalid patch format of retainKeys
+        invalid patch format of primitive list
+        invalid patch format of setElementOrder list
+        expected a []interface {}, but received a string
+        list element types are not identical: [[x] [1]]
+        list element types are not identical: [[x] [[x]]]
+        "#
     );
 }
 

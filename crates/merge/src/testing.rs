@@ -68,6 +68,71 @@ impl Builder {
             ..ObjectNode::default()
         }))
     }
+
+    /// A pod template: keyed lists with and without key defaults, atomic lists and maps, and a place without schema.
+    fn template(&mut self, metadata: u32) -> u32 {
+        let b = self;
+        let (string, int) = (b.string(), b.int());
+        let any = b.of(SchemaKind::Any);
+        let boolean = b.of(SchemaKind::Bool);
+        let quantity = b.of(SchemaKind::Quantity);
+        let protocol = b.0.push(Node {
+            kind: SchemaKind::String(StringForm::Plain),
+            default: Some(json!("TCP")),
+            nullable: false,
+        });
+        let port = b.object(
+            &[("containerPort", int), ("protocol", protocol), ("name", string)],
+            false,
+        );
+        let ports = b.list(
+            port,
+            ListType::Map(vec!["containerPort".into(), "protocol".into()]),
+            PatchStrategy::MergeByKey("containerPort".into()),
+        );
+        let env = b.object(&[("name", string), ("value", string)], false);
+        let env = b.list(
+            env,
+            ListType::Map(vec!["name".into()]),
+            PatchStrategy::MergeByKey("name".into()),
+        );
+        let command = b.list(string, ListType::Atomic, PatchStrategy::Replace);
+        let limits = b.of(SchemaKind::Map {
+            values: quantity,
+            atomic: false,
+        });
+        let resources = b.object(&[("limits", limits), ("requests", limits)], false);
+        let container = b.object(
+            &[
+                ("name", string),
+                ("image", string),
+                ("command", command),
+                ("ports", ports),
+                ("env", env),
+                ("resources", resources),
+                ("tty", boolean),
+            ],
+            false,
+        );
+        let containers = b.list(
+            container,
+            ListType::Map(vec!["name".into()]),
+            PatchStrategy::MergeByKey("name".into()),
+        );
+        let node_selector = b.of(SchemaKind::Map {
+            values: string,
+            atomic: true,
+        });
+        let pod = b.object(
+            &[
+                ("containers", containers),
+                ("nodeSelector", node_selector),
+                ("extra", any),
+            ],
+            false,
+        );
+        b.object(&[("metadata", metadata), ("spec", pod)], false)
+    }
 }
 
 /// Something like a Deployment, with one of each form that lists and maps can take.
@@ -76,7 +141,6 @@ pub(crate) fn deployment() -> Schema {
     let (string, int, labels) = (b.string(), b.int(), b.labels());
     let any = b.of(SchemaKind::Any);
     let boolean = b.of(SchemaKind::Bool);
-    let quantity = b.of(SchemaKind::Quantity);
     let time = b.of(SchemaKind::String(StringForm::Time));
     let int_or_string = b.of(SchemaKind::IntOrString);
     let finalizers = b.list(string, ListType::Set, PatchStrategy::MergeScalars);
@@ -102,62 +166,7 @@ pub(crate) fn deployment() -> Schema {
         ],
         false,
     );
-    let protocol = b.0.push(Node {
-        kind: SchemaKind::String(StringForm::Plain),
-        default: Some(json!("TCP")),
-        nullable: false,
-    });
-    let port = b.object(
-        &[("containerPort", int), ("protocol", protocol), ("name", string)],
-        false,
-    );
-    let ports = b.list(
-        port,
-        ListType::Map(vec!["containerPort".into(), "protocol".into()]),
-        PatchStrategy::MergeByKey("containerPort".into()),
-    );
-    let env = b.object(&[("name", string), ("value", string)], false);
-    let env = b.list(
-        env,
-        ListType::Map(vec!["name".into()]),
-        PatchStrategy::MergeByKey("name".into()),
-    );
-    let command = b.list(string, ListType::Atomic, PatchStrategy::Replace);
-    let limits = b.of(SchemaKind::Map {
-        values: quantity,
-        atomic: false,
-    });
-    let resources = b.object(&[("limits", limits), ("requests", limits)], false);
-    let container = b.object(
-        &[
-            ("name", string),
-            ("image", string),
-            ("command", command),
-            ("ports", ports),
-            ("env", env),
-            ("resources", resources),
-            ("tty", boolean),
-        ],
-        false,
-    );
-    let containers = b.list(
-        container,
-        ListType::Map(vec!["name".into()]),
-        PatchStrategy::MergeByKey("name".into()),
-    );
-    let node_selector = b.of(SchemaKind::Map {
-        values: string,
-        atomic: true,
-    });
-    let pod = b.object(
-        &[
-            ("containers", containers),
-            ("nodeSelector", node_selector),
-            ("extra", any),
-        ],
-        false,
-    );
-    let template = b.object(&[("metadata", metadata), ("spec", pod)], false);
+    let template = b.template(metadata);
     let rolling = b.object(
         &[("maxSurge", int_or_string), ("maxUnavailable", int_or_string)],
         false,
@@ -215,7 +224,8 @@ pub(crate) fn any_config() -> impl Strategy<Value = Value> {
         prop::option::of(prop::collection::vec(word(), 0..2)),
         prop::collection::btree_map(word(), word(), 0..3),
     );
-    let containers = prop::option::of(prop::collection::btree_map(word(), container, 0..3));
+    // An empty list that merges has no owner, upstream either, so nobody would remove it again.
+    let containers = prop::option::of(prop::collection::btree_map(word(), container, 1..3));
     let finalizers = prop::collection::btree_set(word(), 0..3);
     (
         labels(),
@@ -228,7 +238,7 @@ pub(crate) fn any_config() -> impl Strategy<Value = Value> {
     )
         .prop_map(
             |(labels, selector, finalizers, replicas, containers, strategy, shuffled)| {
-                let mut object = web(&json!({}));
+                let mut object = web(&json!({"paused": true}));
                 set(&mut object["metadata"], "labels", labels.map(|m| json!(m)));
                 set(
                     &mut object["metadata"],
@@ -299,14 +309,29 @@ fn set(object: &mut Value, name: &str, value: Option<Value>) {
     }
 }
 
-/// `value` without the member at the end of the path.
-pub(crate) fn without(value: &Value, path: &[&str]) -> Value {
-    let mut value = value.clone();
-    if let Some((last, parents)) = path.split_last() {
-        let parent = parents.iter().try_fold(&mut value, |at, name| at.get_mut(*name));
-        if let Some(parent) = parent.and_then(Value::as_object_mut) {
-            let _: Option<Value> = Map::remove(parent, *last);
+/// Whether every scalar of `config` is in `object`, lists compared by their items' `name`s or ports.
+pub(crate) fn lookup_all(config: &Value, object: &Value) -> Result<(), String> {
+    match (config, object) {
+        (Value::Object(config), Value::Object(object)) => {
+            config.iter().try_for_each(|(key, value)| match object.get(key) {
+                Some(found) => lookup_all(value, found).map_err(|e| format!(".{key}{e}")),
+                None if value.as_array().is_some_and(Vec::is_empty)
+                    || value.as_object().is_some_and(Map::is_empty) =>
+                {
+                    Ok(())
+                }
+                None => Err(format!(".{key} is missing")),
+            })
         }
+        (Value::Array(config), Value::Array(object)) => config.iter().try_for_each(|item| {
+            let found = object.iter().any(|candidate| lookup_all(item, candidate).is_ok());
+            if found {
+                Ok(())
+            } else {
+                Err(format!("[{item}] is missing"))
+            }
+        }),
+        _ if config == object => Ok(()),
+        _ => Err(format!(": {object} instead of {config}")),
     }
-    value
 }

@@ -122,4 +122,4 @@ fn equal_but_for(a: &Value, b: &Value, member: &str, rule: impl Fn(&Value, &Valu
 
 #[cfg(test)]
 #[path = "update_tests.rs"]
-mod tests;
+pub(crate) mod tests;

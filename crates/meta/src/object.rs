@@ -202,6 +202,14 @@ impl Draft {
         self.head.len() + self.tail.len()
     }
 
+    /// True when storing this would change nothing but the revision of `stored`.
+    pub fn same_as(&self, stored: &Object) -> bool {
+        let (json, at) = (&stored.0.json, stored.0.revision_at as usize);
+        let rest = &json[at..];
+        let digits = rest.iter().take_while(|c| c.is_ascii_digit()).count();
+        json[..at] == self.head && rest[digits..] == self.tail
+    }
+
     /// The object as it is stored at `revision`.
     pub fn seal(self, revision: u64) -> Object {
         let digits = revision.to_string();
@@ -379,6 +387,11 @@ mod tests {
             r#"{"apiVersion":"v1","data":{"metadata":"\"resourceVersion\":\"7\""},"kind":"ConfigMap","metadata":{"annotations":{"x":"\"resourceVersion\":\"7\""},"name":"a","namespace":"b","resourceVersion":"7","uid":"u"}}"#
         );
         let again = Object::from_stored(object.json().clone()).expect("reads back");
+        let draft = Draft::new(again.value()).expect("valid");
+        assert!(draft.same_as(&again));
+        let mut other = again.value();
+        other["data"] = json!({});
+        assert!(!Draft::new(other).expect("valid").same_as(&again));
         assert_eq!(again.meta(), object.meta());
         let at = object.revision_at();
         let exact = Object::from_stored_at(object.json().clone(), at).expect("reads back");

@@ -1,1 +1,8 @@
-//! node
+//! The node: containers, images, volumes, probes and the pod machine that drives them.
+
+pub mod env;
+pub mod images;
+pub mod runtime;
+#[allow(unsafe_code)] // It is made of system calls.
+pub mod shim;
+pub mod volumes;

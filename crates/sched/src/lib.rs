@@ -1,1 +1,200 @@
-//! sched
+//! Which node a pod runs on: filter, then score. Pure; a binding is an act like any other.
+
+mod filter;
+mod node;
+mod score;
+
+use kinds::plan::{Act, EventAct, Plan, Target};
+use kinds::pod::PODS;
+use kinds::row::text;
+use kinds::{Controller, Key, Seen};
+use meta::{Change, ChangeKind, Object};
+use node::NodeView;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+pub const CONTROLLER: Controller = Controller {
+    name: NAME,
+    wakes,
+    plan,
+};
+
+const NAME: &str = "default-scheduler";
+
+/// An unscheduled pod wakes itself; whatever may make room or lift a constraint wakes all that wait.
+fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
+    let object = &change.object;
+    if change.res == PODS {
+        if is_waiting(object) {
+            return vec![Key::of(PODS, object)];
+        }
+        let ended = kinds::workload::Pod::of(object).is_finished();
+        return if change.kind == ChangeKind::Deleted || ended {
+            waiting(seen)
+        } else {
+            Vec::new()
+        };
+    }
+    let node_changed = change.res == kinds::node::NODES
+        && change
+            .previous
+            .as_ref()
+            .is_none_or(|before| node::constraints(before) != node::constraints(object));
+    let claim_changed = change.res == kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
+    if node_changed || claim_changed {
+        waiting(seen)
+    } else {
+        Vec::new()
+    }
+}
+
+fn waiting(seen: &Seen) -> Vec<Key> {
+    seen.snapshot
+        .list(PODS, "")
+        .filter(|pod| is_waiting(pod))
+        .map(|pod| Key::of(PODS, pod))
+        .collect()
+}
+
+fn is_waiting(pod: &Object) -> bool {
+    let facts = kinds::workload::Pod::of(pod);
+    facts
+        .facts
+        .spec
+        .node_name
+        .as_deref()
+        .unwrap_or_default()
+        .is_empty()
+        && !facts.is_finished()
+        && !facts.is_deleting()
+}
+
+fn plan(seen: &Seen, key: &Key) -> Plan {
+    let mut plan = Plan::nothing();
+    let Some(pod) = seen.snapshot.by_key(PODS, &key.key).filter(|pod| is_waiting(pod)) else {
+        return plan;
+    };
+    let value = pod.value();
+    let scheduler = text(&value, "/spec/schedulerName");
+    if !scheduler.is_empty() && scheduler != NAME {
+        return plan.why(format!("is for the scheduler {scheduler:?}"));
+    }
+    let gates = value
+        .pointer("/spec/schedulingGates")
+        .and_then(Value::as_array)
+        .map_or(0, Vec::len);
+    if gates > 0 {
+        let message = "Scheduling is blocked due to non-empty scheduling gates";
+        set_condition(pod, &value, "SchedulingGated", message, &mut plan);
+        return plan.why(message);
+    }
+    match choose(seen, pod, &value) {
+        Ok(node) => bind(pod, &node, &mut plan),
+        Err(why) => {
+            set_condition(pod, &value, "Unschedulable", &why, &mut plan);
+            plan.acts.push(event(pod, true, "FailedScheduling", why.clone()));
+            plan.why.push(why);
+        }
+    }
+    plan
+}
+
+/// The best node, or upstream's sentence about why there is none.
+fn choose(seen: &Seen, pod: &Object, value: &Value) -> Result<String, String> {
+    if let Some(problem) = filter::claims(seen, pod, value) {
+        let total = seen.snapshot.count(kinds::node::NODES);
+        return Err(format!("0/{total} nodes are available: {problem}."));
+    }
+    let wants = filter::Wants::of(value);
+    let nodes = node::views(seen.snapshot);
+    let total = nodes.len();
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    let mut best: Option<(i64, NodeView)> = None;
+    for node in nodes {
+        let problems = filter::problems(&wants, &node);
+        if problems.is_empty() {
+            let score = score::score(&wants, &node);
+            if best.as_ref().is_none_or(|(known, _)| score > *known) {
+                best = Some((score, node));
+            }
+        }
+        for problem in problems {
+            *reasons.entry(problem).or_insert(0) += 1;
+        }
+    }
+    if let Some((_, node)) = best {
+        return Ok(node.name);
+    }
+    let mut reasons: Vec<String> = reasons
+        .into_iter()
+        .map(|(reason, n)| format!("{n} {reason}"))
+        .collect();
+    reasons.sort();
+    let reasons = if reasons.is_empty() {
+        "no nodes available to schedule pods".into()
+    } else {
+        reasons.join(", ")
+    };
+    match total {
+        0 => Err(reasons),
+        _ => Err(format!("0/{total} nodes are available: {reasons}.")),
+    }
+}
+
+fn bind(pod: &Object, node: &str, plan: &mut Plan) {
+    let object = json!({
+        "apiVersion": "v1", "kind": "Binding",
+        "metadata": {"name": pod.name(), "namespace": pod.namespace(), "uid": pod.uid()},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+    });
+    plan.acts.push(Act::Post {
+        target: Target::of(PODS, pod),
+        subresource: "binding",
+        object,
+    });
+    let message = format!(
+        "Successfully assigned {}/{} to {node}",
+        pod.namespace(),
+        pod.name()
+    );
+    plan.acts.push(event(pod, false, "Scheduled", message.clone()));
+    plan.why.push(message);
+}
+
+fn event(pod: &Object, warning: bool, reason: &'static str, message: String) -> Act {
+    let (api_version, kind) = ("v1".into(), "Pod".into());
+    Act::Event(EventAct {
+        about: Target::of(PODS, pod),
+        api_version,
+        kind,
+        warning,
+        reason,
+        message,
+    })
+}
+
+/// Says on the pod why it waits, once: an equal condition is not written again.
+fn set_condition(pod: &Object, value: &Value, reason: &str, message: &str, plan: &mut Plan) {
+    let stored = value
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let same = |c: &Value| {
+        text(c, "/type") == "PodScheduled" && text(c, "/reason") == reason && text(c, "/message") == message
+    };
+    if stored.iter().any(same) {
+        return;
+    }
+    let mut conditions: Vec<Value> = stored
+        .into_iter()
+        .filter(|c| text(c, "/type") != "PodScheduled")
+        .collect();
+    conditions.push(json!({"type": "PodScheduled", "status": "False", "reason": reason, "message": message}));
+    let patch = json!({"status": {"conditions": conditions}});
+    plan.acts.push(Act::Patch {
+        target: Target::exactly(PODS, pod),
+        subresource: "status",
+        patch,
+    });
+}

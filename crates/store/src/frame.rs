@@ -122,7 +122,8 @@ pub fn encode_changes(changes: &[Change]) -> Vec<u8> {
             }
             ChangeKind::Deleted => {
                 let key = change.object.meta().key();
-                encode_op(&mut out, DELETE, change.res, change.revision, key.as_bytes());
+                encode_head(&mut out, DELETE, change.res, change.revision, key.len());
+                out.extend_from_slice(key.as_bytes());
             }
         }
     }
@@ -130,10 +131,12 @@ pub fn encode_changes(changes: &[Change]) -> Vec<u8> {
 }
 
 pub fn encode_put(out: &mut Vec<u8>, res: Res, object: &Object) {
-    encode_op(out, PUT, res, object.revision(), object.json());
+    encode_head(out, PUT, res, object.revision(), object.json().len());
+    out.extend_from_slice(&object.revision_at().to_le_bytes());
+    out.extend_from_slice(object.json());
 }
 
-fn encode_op(out: &mut Vec<u8>, op: u8, res: Res, revision: u64, data: &[u8]) {
+fn encode_head(out: &mut Vec<u8>, op: u8, res: Res, revision: u64, length: usize) {
     // Groups and plurals are DNS names, at most 253 bytes; the API refuses longer ones long before.
     assert!(res.group.len() < 256 && res.plural.len() < 256);
     out.push(op);
@@ -142,38 +145,75 @@ fn encode_op(out: &mut Vec<u8>, op: u8, res: Res, revision: u64, data: &[u8]) {
         out.extend_from_slice(name.as_bytes());
     }
     out.extend_from_slice(&revision.to_le_bytes());
-    out.extend_from_slice(&(data.len() as u32).to_le_bytes());
-    out.extend_from_slice(data);
+    out.extend_from_slice(&(length as u32).to_le_bytes());
 }
 
-/// Reads a body back. Its checksum was right, so an error means that another program wrote it.
-pub fn decode(body: &Bytes) -> Result<Vec<Op>, String> {
-    let mut reader = Reader { body, at: 0 };
+/// Reads frames back, the costly part of opening a store, so on several threads when there is much to read. Fails with
+/// the offset of the frame. Its checksum was right, so an error means that another program wrote it.
+pub fn decode_all(frames: &[Frame]) -> Result<Vec<Vec<Op>>, (usize, String)> {
+    const THREAD_BYTES: usize = 1 << 20;
+    const THREADS: usize = 4;
+    let decode_each = |frames: &[Frame]| {
+        let each = frames.iter();
+        each.map(|f| decode(&f.body).map_err(|e| (f.offset, e)))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let bytes: usize = frames.iter().map(|f| f.body.len()).sum();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(THREADS).min(bytes / THREAD_BYTES);
+    if threads < 2 {
+        return decode_each(frames);
+    }
+    let mut parts = Vec::with_capacity(threads);
+    let (mut start, mut held) = (0, 0);
+    for (index, frame) in frames.iter().enumerate() {
+        held += frame.body.len();
+        if held >= bytes / threads || index + 1 == frames.len() {
+            parts.push(&frames[start..=index]);
+            (start, held) = (index + 1, 0);
+        }
+    }
+    std::thread::scope(|scope| {
+        let running: Vec<_> = parts
+            .into_iter()
+            .map(|part| scope.spawn(move || decode_each(part)))
+            .collect();
+        let mut all = Vec::with_capacity(frames.len());
+        for part in running {
+            let done = part.join();
+            all.extend(done.map_err(|_| (0, "its decoder panicked".to_string()))??);
+        }
+        Ok(all)
+    })
+}
+
+fn decode(body: &[u8]) -> Result<Vec<Op>, String> {
+    let mut reader = Reader { rest: body };
     let mut ops = Vec::new();
-    while reader.at < body.len() {
+    while !reader.rest.is_empty() {
         ops.push(reader.op()?);
     }
     Ok(ops)
 }
 
 struct Reader<'a> {
-    body: &'a Bytes,
-    at: usize,
+    rest: &'a [u8],
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn op(&mut self) -> Result<Op, String> {
-        let op = self.take(1)?[0];
+        let [op] = self.array()?;
         let group = self.name()?;
         let plural = self.name()?;
-        let revision = self.take(8)?.as_ref().try_into().map(u64::from_le_bytes);
-        let revision = revision.map_err(|_| "short revision")?;
-        let length = self.take(4)?.as_ref().try_into().map(u32::from_le_bytes);
-        let data = self.take(length.map_err(|_| "short length")? as usize)?;
-        let res = Res::interned(&group, &plural);
+        let revision = u64::from_le_bytes(self.array()?);
+        let length = u32::from_le_bytes(self.array()?) as usize;
+        let res = Res::interned(group, plural);
         match op {
             PUT => {
-                let object = Object::from_stored(data).map_err(|e| e.to_string())?;
+                let revision_at = u32::from_le_bytes(self.array()?);
+                // Copied, so that one long-lived object does not keep the whole file in memory.
+                let json = Bytes::copy_from_slice(self.take(length)?);
+                let object = Object::from_stored_at(json, revision_at).map_err(|e| e.to_string())?;
                 if object.revision() != revision {
                     return Err(format!(
                         "{} {} says revision {}, its record says {revision}",
@@ -186,29 +226,30 @@ impl Reader<'_> {
             }
             DELETE => Ok(Op::Delete {
                 res,
-                key: text(&data)?,
+                key: text(self.take(length)?)?.into(),
                 revision,
             }),
             other => Err(format!("unknown operation {other}")),
         }
     }
 
-    fn name(&mut self) -> Result<String, String> {
-        let length = self.take(1)?[0] as usize;
-        text(&self.take(length)?)
+    fn name(&mut self) -> Result<&'a str, String> {
+        let [length] = self.array()?;
+        text(self.take(length as usize)?)
     }
 
-    fn take(&mut self, length: usize) -> Result<Bytes, String> {
-        let end = self.at.saturating_add(length);
-        if end > self.body.len() {
-            return Err("a record ends early".into());
-        }
-        let taken = self.body.slice(self.at..end);
-        self.at = end;
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let taken = self.take(N)?;
+        taken.try_into().map_err(|_| "a record ends early".into())
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or("a record ends early")?;
+        self.rest = rest;
         Ok(taken)
     }
 }
 
-fn text(bytes: &[u8]) -> Result<String, String> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| "a name is not UTF-8".into())
+fn text(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|_| "a name is not UTF-8".into())
 }

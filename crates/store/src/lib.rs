@@ -9,6 +9,7 @@ mod history;
 mod log;
 mod recover;
 mod sequencer;
+mod sim;
 mod state;
 mod store;
 
@@ -16,5 +17,7 @@ pub use changes::Changes;
 pub use files::{OpenError, VERSION};
 pub use history::{Compacted, History, Limits};
 pub use log::{Log, LogError, NoLog};
+pub use recover::Past;
+pub use sim::SimLog;
 pub use state::{CommitError, Committed, Expect, LogRecords, State, Write};
 pub use store::{Clock, Options, Store};

@@ -2,46 +2,75 @@
 //! and nothing on the disk is changed before all of it was read.
 
 use crate::files::{self, FileHeader, FileKind, OpenError, io_error};
-use crate::frame::{self, Op};
+use crate::frame::{self, Frame, Op};
 use crate::state::FIRST_REVISION;
 use bytes::Bytes;
 use meta::Snapshot;
 use meta::snapshot::{Change, ChangeKind};
 use std::path::{Path, PathBuf};
 
-/// What a directory held.
-pub struct Recovered {
-    pub id: String,
+/// What a log held: where a store goes on.
+#[derive(Clone)]
+pub struct Past {
     /// The state that the changes start from.
     pub base: Snapshot,
     pub newest: Snapshot,
     /// One entry a batch, for the history: so watches resume over a restart.
     pub batches: Vec<Vec<Change>>,
+}
+
+impl Default for Past {
+    /// That of a new store.
+    fn default() -> Self {
+        let mut newest = Snapshot::default();
+        newest.set_revision(FIRST_REVISION);
+        Self {
+            base: newest.clone(),
+            newest,
+            batches: Vec::new(),
+        }
+    }
+}
+
+impl Past {
+    /// Replays a log's frames, in order.
+    pub fn extend(&mut self, frames: &[Frame]) -> Result<(), (usize, String)> {
+        let decoded = frame::decode_all(frames)?;
+        self.batches.reserve(frames.len());
+        for (frame, ops) in frames.iter().zip(decoded) {
+            let changes = replay(&mut self.newest, ops, frame.revision);
+            self.batches.push(changes.map_err(|e| (frame.offset, e))?);
+        }
+        Ok(())
+    }
+}
+
+/// What a directory held.
+pub struct Recovered {
+    pub id: String,
+    pub past: Past,
     /// The log to go on with: its revision, and where its next frame goes. `None`: it has to be created.
     pub log: Option<(u64, u64)>,
-    /// Bytes of the checkpoint and of complete logs.
     pub checkpoint_bytes: u64,
-    pub log_bytes: u64,
+    /// Several logs wait for a checkpoint that was not finished.
+    pub lacks_checkpoint: bool,
 }
 
 pub fn recover(dir: &Path, id: &str) -> Result<Recovered, OpenError> {
     let listing = files::list(dir)?;
     let mut out = Recovered {
         id: id.into(),
-        base: Snapshot::default(),
-        newest: Snapshot::default(),
-        batches: Vec::new(),
+        past: Past::default(),
         log: None,
         checkpoint_bytes: 0,
-        log_bytes: 0,
+        lacks_checkpoint: false,
     };
-    out.newest.set_revision(FIRST_REVISION);
     let checkpoint = listing.checkpoints.last().copied();
     if let Some(revision) = checkpoint {
         out.read_checkpoint(dir, revision)?;
     }
-    out.base = out.newest.clone();
-    let start = out.newest.revision();
+    out.past.base = out.past.newest.clone();
+    let start = out.past.newest.revision();
     let logs: Vec<u64> = listing.logs.into_iter().filter(|l| *l >= start).collect();
     let first_missing = logs.first() != Some(&start);
     if first_missing && (checkpoint.is_some() || !logs.is_empty()) {
@@ -49,6 +78,7 @@ pub fn recover(dir: &Path, id: &str) -> Result<Recovered, OpenError> {
             path: files::log_path(dir, start),
         });
     }
+    out.lacks_checkpoint = logs.len() > 1;
     for (index, revision) in logs.iter().enumerate() {
         out.read_log(dir, *revision, index + 1 == logs.len())?;
     }
@@ -100,31 +130,29 @@ impl Recovered {
             return Err(damaged(&path, scan.end, "a record fails its checksum"));
         }
         let mut objects = 0;
-        for frame in &scan.frames {
-            let ops = frame::decode(&frame.body).map_err(|e| damaged(&path, frame.offset, e))?;
-            for op in ops {
-                let Op::Put { res, object } = op else {
-                    return Err(damaged(&path, frame.offset, "a checkpoint holds a deletion"));
-                };
-                objects += 1;
-                self.newest.put(res, object);
-            }
+        let decoded = frame::decode_all(&scan.frames).map_err(|(at, e)| damaged(&path, at, e))?;
+        for op in decoded.into_iter().flatten() {
+            let Op::Put { res, object } = op else {
+                return Err(damaged(&path, 0, "a checkpoint holds a deletion"));
+            };
+            objects += 1;
+            self.past.newest.put(res, object);
         }
         if objects != header.objects {
             let why = format!("it holds {objects} of {} objects", header.objects);
             return Err(damaged(&path, scan.end, why));
         }
-        self.newest.set_revision(revision);
+        self.past.newest.set_revision(revision);
         self.id = header.id;
         Ok(())
     }
 
     fn read_log(&mut self, dir: &Path, revision: u64, is_last: bool) -> Result<(), OpenError> {
         let path = files::log_path(dir, revision);
-        if revision != self.newest.revision() {
+        if revision != self.past.newest.revision() {
             // The log before this one ends elsewhere: one between them is gone, or was cut.
             return Err(OpenError::Missing {
-                path: files::log_path(dir, self.newest.revision()),
+                path: files::log_path(dir, self.past.newest.revision()),
             });
         }
         let bytes = read(&path)?;
@@ -141,11 +169,9 @@ impl Recovered {
         }
         self.id = header.id;
         let scan = scan(&path, &bytes)?;
-        for frame in &scan.frames {
-            let changes = replay(&mut self.newest, &frame.body, frame.revision)
-                .map_err(|e| damaged(&path, frame.offset, e))?;
-            self.batches.push(changes);
-        }
+        let past = &mut self.past;
+        past.extend(&scan.frames)
+            .map_err(|(at, e)| damaged(&path, at, e))?;
         if scan.torn_bytes > 0 {
             if !is_last {
                 return Err(damaged(&path, scan.end, "a record fails its checksum"));
@@ -158,7 +184,6 @@ impl Recovered {
             );
         }
         self.log = is_last.then_some((revision, scan.end as u64));
-        self.log_bytes = scan.end as u64;
         Ok(())
     }
 }
@@ -174,10 +199,10 @@ fn scan(path: &Path, bytes: &Bytes) -> Result<frame::Scan, OpenError> {
 }
 
 /// Applies one frame of a log: the changes that it made. Revisions must follow on from the snapshot's without a gap.
-pub fn replay(snapshot: &mut Snapshot, body: &Bytes, last: u64) -> Result<Vec<Change>, String> {
+fn replay(snapshot: &mut Snapshot, ops: Vec<Op>, last: u64) -> Result<Vec<Change>, String> {
     let mut changes = Vec::new();
     let first = snapshot.revision() + 1;
-    for op in frame::decode(body)? {
+    for op in ops {
         let (res, kind, object, previous, revision) = match op {
             Op::Put { res, object } => {
                 let previous = snapshot.put(res, object.clone());

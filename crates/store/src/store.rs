@@ -5,9 +5,9 @@ use crate::disk::DiskLog;
 use crate::files::{self, ID_LIMIT_BYTES, Lock, OpenError, io_error};
 use crate::history::{Compacted, History, Limits};
 use crate::log::{Log, NoLog};
-use crate::recover;
+use crate::recover::{self, Past};
 use crate::sequencer::{Engine, Outcome, Published, Queue, lock, run};
-use crate::state::{CommitError, Committed, State, Write};
+use crate::state::{CommitError, Committed, Write};
 use meta::Snapshot;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -64,15 +64,10 @@ impl Store {
         }
         files::create_dir(dir)?;
         let lock = Lock::take(dir)?;
-        let mut recovered = recover::recover(dir, &options.id)?;
+        let recovered = recover::recover(dir, &options.id)?;
         recover::sweep(dir)?;
         let log = DiskLog::open(dir, lock, &recovered)?;
-        let now = (options.clock)();
-        let mut history = History::new(recovered.base.clone(), options.history);
-        for changes in std::mem::take(&mut recovered.batches) {
-            history.push(now, recovered.newest.clone(), changes);
-        }
-        let published = Arc::new(Published::new(history));
+        let published = published(recovered.past, &options);
         let engine = Engine::new(Box::new(log), published.clone(), options.clock);
         let queue = Arc::new(Queue::new());
         let in_thread = queue.clone();
@@ -92,13 +87,12 @@ impl Store {
 
     /// A store in memory, without durability and without a thread: a commit is done when its call first returns.
     pub fn memory(options: Options) -> Self {
-        Self::inline(Snapshot::default(), Box::new(NoLog), options)
+        Self::inline(Past::default(), Box::new(NoLog), options)
     }
 
-    /// A store over any log whose commits run inside the call. `snapshot` is what the log already holds.
-    pub fn inline(snapshot: Snapshot, log: Box<dyn Log>, options: Options) -> Self {
-        let history = History::new(State::new(snapshot).snapshot().clone(), options.history);
-        let published = Arc::new(Published::new(history));
+    /// A store over any log whose commits run inside the call. `past` is what the log already holds.
+    pub fn inline(past: Past, log: Box<dyn Log>, options: Options) -> Self {
+        let published = published(past, &options);
         let engine = Engine::new(log, published.clone(), options.clock);
         Self(Arc::new(Inner {
             id: options.id,
@@ -174,6 +168,15 @@ impl Store {
         progress.wait_for(|p| p.closed).await.ok();
         self.0.join();
     }
+}
+
+fn published(past: Past, options: &Options) -> Arc<Published> {
+    let now = (options.clock)();
+    let mut history = History::new(past.base, options.history);
+    for changes in past.batches {
+        history.push(now, past.newest.clone(), changes);
+    }
+    Arc::new(Published::new(history))
 }
 
 fn commit_inline(engine: &Mutex<Engine>, writes: Vec<Write>) -> Outcome {

@@ -5,11 +5,12 @@ use crate::tidy::{Finding, Tree};
 
 pub const PURE: [&str; 5] = ["meta", "merge", "codec", "kinds", "sched"];
 const WORDS: [&str; 6] = ["tokio", "hyper", "nix", "rand", "SystemTime", "Instant"];
-const PATHS: [&str; 5] = [
+const PATHS: [&str; 6] = [
     "std::fs",
-    "std::net",
     "std::thread",
     "std::process",
+    "TcpStream",
+    "UdpSocket",
     "Timestamp::now",
 ];
 

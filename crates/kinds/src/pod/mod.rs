@@ -2,10 +2,13 @@
 //! validation that all workloads share, the printed state and the helpers that plans read pods with.
 //! Source: core/v1 API reference.
 
+mod admit;
 pub(crate) mod cells;
 pub(crate) mod defaults;
 mod status;
 mod template;
+pub mod typed;
+pub(crate) mod validate;
 
 pub use cells::Summary;
 pub use defaults::template as default_template;
@@ -18,7 +21,7 @@ pub use template::{controller_reference, from_template, template_hash};
 
 use crate::json::{ensure_object, get, put, put_default};
 use crate::{Column, Row, Rules, Write};
-use meta::{Res, Timestamp};
+use meta::{Errors, Res, Snapshot, Status, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -74,6 +77,11 @@ impl Rules for Pod {
     }
 
     fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
+        if write == Write::Create
+            && let Some(spec) = ensure_object(object, "spec")
+        {
+            admit::fill_in(spec);
+        }
         let spec = get(object, "spec");
         let qos = match old {
             // The class never changes in a pod's life.
@@ -95,6 +103,40 @@ impl Rules for Pod {
         }
         put_default(status, "phase", "Pending");
         put(status, "qosClass", qos);
+    }
+
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        validate::pod(object, errors);
+    }
+
+    fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {
+        validate::update(write, object, old, errors);
+    }
+
+    fn admit(
+        &self,
+        write: Write,
+        object: &mut Value,
+        old: Option<&Value>,
+        seen: &Snapshot,
+    ) -> Result<(), Status> {
+        match write {
+            Write::Create => admit::admit(object, seen),
+            Write::Other("binding") => admit::binding(object, old),
+            _ => Ok(()),
+        }
+    }
+
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        admit::warnings(object)
+    }
+
+    fn subresources(&self) -> &'static [&'static str] {
+        &["binding", "eviction", "log", "exec", "attach", "portforward"]
+    }
+
+    fn returns_deleted(&self) -> bool {
+        true
     }
 
     fn deletion_grace(&self, object: &Value, asked: Option<i64>) -> Option<i64> {

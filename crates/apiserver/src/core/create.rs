@@ -1,0 +1,96 @@
+//! CREATE: a new object, from a body to a write that expects nothing to stand at its key.
+
+use super::prepare::{self, Attempt};
+use super::{Cx, Decision, Pending, Then, managed, metadata};
+use kinds::Write as Verb;
+use meta::{Call, Draft, Reply, Status};
+use serde_json::Value;
+use store::{Expect, Write};
+
+/// A generated name is the base, cut to this, and five characters.
+const GENERATED_BASE_MAX: usize = 58;
+
+pub fn create(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
+    let body = call
+        .body
+        .ok_or_else(|| Status::bad_request("the request has no body"))?;
+    let object = prepare::body(cx, body, &call.namespace, call.options.field_validation)?;
+    let attempt = Attempt {
+        namespace: &call.namespace,
+        options: &call.options,
+        subresource: "",
+    };
+    object_of(cx, object, &attempt, managed::By::Update)
+}
+
+/// Everything after "new object" for one that does not exist yet (POST, PUT that creates, apply).
+pub fn object_of(
+    cx: &mut Cx,
+    mut object: Value,
+    attempt: &Attempt,
+    by: managed::By,
+) -> Result<Decision, Status> {
+    let generated = name_it(cx, &mut object)?;
+    let row = cx.row.clone();
+    metadata::forget_system_fields(&mut object);
+    row.rules.default(&mut object);
+    prepare::system_fields(cx, &mut object);
+    if row.status && by != managed::By::Nobody {
+        prepare::drop_status(&mut object);
+    }
+    row.rules.prepare(Verb::Create, &mut object, None, cx.now);
+    managed::record(cx, None, &mut object, attempt, by);
+    let name = metadata::text(&object, "name").to_string();
+    let mut errors = meta::Errors::new();
+    metadata::validate(&row, &object, &mut errors);
+    row.rules.validate(&object, &mut errors);
+    if !errors.is_empty() {
+        return Err(cx.invalid(&name, &errors));
+    }
+    kinds::lifecycle::admit_create(&row, attempt.namespace, &name, cx.seen.snapshot)?;
+    row.rules
+        .admit(Verb::Create, &mut object, None, cx.seen.snapshot)?;
+    cx.warnings.extend(row.rules.warnings(&object, None));
+    let exists = cx.seen.snapshot.get(row.res, attempt.namespace, &name);
+    if exists.is_some() && !generated {
+        return Err(Status::already_exists(row.res, &name));
+    }
+    if attempt.options.dry_run {
+        let reply = Reply::Value {
+            value: object,
+            created: true,
+        };
+        return Ok(Decision::Answer(reply, cx.warnings()));
+    }
+    let draft = Draft::new(object).map_err(|e| Status::bad_request(e.to_string()))?;
+    Ok(Decision::Write(Pending {
+        writes: vec![Write::Put {
+            res: row.res,
+            draft,
+            expect: Expect::Absent,
+        }],
+        then: Then::Object { created: true },
+        warnings: cx.warnings(),
+        retry: generated,
+        lost: Status::already_exists(row.res, &name),
+    }))
+}
+
+/// Gives an object with `generateName` alone its name. True when it did.
+fn name_it(cx: &mut Cx, object: &mut Value) -> Result<bool, Status> {
+    if !metadata::text(object, "resourceVersion").is_empty() {
+        let text = "resourceVersion should not be set on objects to be created";
+        return Err(Status::bad_request(text));
+    }
+    let base = metadata::text(object, "generateName");
+    if base.is_empty() || !metadata::text(object, "name").is_empty() {
+        return Ok(false);
+    }
+    let mut end = base.len().min(GENERATED_BASE_MAX);
+    while !base.is_char_boundary(end) {
+        end -= 1;
+    }
+    let name = format!("{}{}", &base[..end], meta::env::name_suffix((cx.random)()));
+    object["metadata"]["name"] = name.into();
+    Ok(true)
+}

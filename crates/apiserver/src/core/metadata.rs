@@ -1,0 +1,239 @@
+//! `metadata`: what upstream's ValidateObjectMeta and ValidateObjectMetaUpdate say of it, in their words.
+
+use kinds::Row;
+use meta::{Errors, Path, name};
+use serde_json::{Map, Value};
+
+/// All annotations of an object together, in bytes.
+const ANNOTATIONS_MAX: usize = 256 * 1024;
+
+/// The text at a field of `metadata`, or the empty text.
+pub fn text<'a>(object: &'a Value, field: &str) -> &'a str {
+    object
+        .get("metadata")
+        .and_then(|m| m.get(field))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+pub fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// What clients may not say about a new object.
+pub fn forget_system_fields(object: &mut Value) {
+    let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
+    for field in [
+        "resourceVersion",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+    ] {
+        meta.remove(field);
+    }
+}
+
+pub fn add_finalizer(meta: &mut Map<String, Value>, finalizer: &str) {
+    let list = meta
+        .entry("finalizers")
+        .or_insert_with(|| Value::Array(Vec::new()));
+    if let Value::Array(list) = list
+        && !list.iter().any(|f| f == finalizer)
+    {
+        list.push(finalizer.into());
+    }
+}
+
+/// All errors of `metadata` of an object that is about to be stored.
+pub fn validate(row: &Row, object: &Value, errors: &mut Errors) {
+    let at = Path::new("metadata");
+    let Some(meta) = object.get("metadata") else {
+        errors.required(&at, "");
+        return;
+    };
+    validate_names(row, meta, &at, errors);
+    if let Some(generation) = meta.get("generation").and_then(Value::as_i64)
+        && generation < 0
+    {
+        let detail = "must be greater than or equal to 0";
+        errors.invalid(&at.child("generation"), generation, detail);
+    }
+    validate_labels(meta.get("labels"), &at.child("labels"), errors);
+    validate_annotations(meta.get("annotations"), &at.child("annotations"), errors);
+    validate_owners(meta.get("ownerReferences"), &at.child("ownerReferences"), errors);
+    validate_finalizers(meta.get("finalizers"), &at.child("finalizers"), errors);
+}
+
+fn validate_names(row: &Row, meta: &Value, at: &Path, errors: &mut Errors) {
+    let get = |field: &str| meta.get(field).and_then(Value::as_str).unwrap_or_default();
+    let base = get("generateName");
+    if !base.is_empty() {
+        // A base may end in a dash; the suffix comes after it.
+        let shown = base
+            .strip_suffix('-')
+            .map_or(base.to_string(), |b| format!("{b}a"));
+        for message in row.rules.check_name(&shown) {
+            errors.invalid(&at.child("generateName"), base, &message);
+        }
+    }
+    let own = get("name");
+    if own.is_empty() {
+        errors.required(&at.child("name"), "name or generateName is required");
+    } else {
+        for message in row.rules.check_name(own) {
+            errors.invalid(&at.child("name"), own, &message);
+        }
+    }
+    let namespace = get("namespace");
+    let field = at.child("namespace");
+    if row.namespaced {
+        if namespace.is_empty() {
+            errors.required(&field, "");
+        }
+        for message in name::check_dns1123_label(namespace) {
+            errors.invalid(&field, namespace, &message);
+        }
+    } else if !namespace.is_empty() {
+        errors.forbidden(&field, "not allowed on this type");
+    }
+}
+
+fn strings(map: Option<&Value>) -> impl Iterator<Item = (&str, &str)> {
+    map.and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| (k.as_str(), v.as_str().unwrap_or_default()))
+}
+
+/// Also used for label maps elsewhere in an object.
+pub fn validate_labels(labels: Option<&Value>, at: &Path, errors: &mut Errors) {
+    for (key, value) in strings(labels) {
+        for message in name::check_qualified_name(key) {
+            errors.invalid(at, key, &message);
+        }
+        for message in name::check_label_value(value) {
+            errors.invalid(at, value, &message);
+        }
+    }
+}
+
+fn validate_annotations(annotations: Option<&Value>, at: &Path, errors: &mut Errors) {
+    let mut size = 0;
+    for (key, value) in strings(annotations) {
+        for message in name::check_qualified_name(&key.to_lowercase()) {
+            errors.invalid(at, key, &message);
+        }
+        size += key.len() + value.len();
+    }
+    if size > ANNOTATIONS_MAX {
+        errors.too_long(at, ANNOTATIONS_MAX);
+    }
+}
+
+fn validate_owners(owners: Option<&Value>, at: &Path, errors: &mut Errors) {
+    let mut controller = None;
+    for (i, owner) in owners.and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let at = at.index(i);
+        let get = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
+        let version = get("apiVersion");
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        if version.is_empty() {
+            errors.invalid(&at.child("apiVersion"), group, "version must not be empty");
+        }
+        for field in ["kind", "name", "uid"] {
+            if get(field).is_empty() {
+                errors.invalid(&at.child(field), "", "must not be empty");
+            }
+        }
+        if owner.get("controller") == Some(&Value::Bool(true)) {
+            if let Some(first) = controller {
+                let detail = format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {}",
+                    get("name")
+                );
+                errors.invalid(&at, Value::Null, &detail);
+            }
+            controller = Some(get("name").to_string());
+        }
+    }
+}
+
+fn validate_finalizers(finalizers: Option<&Value>, at: &Path, errors: &mut Errors) {
+    let (mut orphan, mut foreground) = (false, false);
+    for (i, finalizer) in finalizers
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        let text = finalizer.as_str().unwrap_or_default();
+        for message in name::check_qualified_name(text) {
+            errors.invalid(&at.index(i), text, &message);
+        }
+        orphan |= text == "orphan";
+        foreground |= text == "foregroundDeletion";
+        let standard = matches!(text, "orphan" | "foregroundDeletion" | "kubernetes");
+        if !standard && !text.contains('/') && name::check_qualified_name(text).is_empty() {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.invalid(&at.index(i), text, detail);
+        }
+    }
+    if orphan && foreground {
+        let detail = "finalizer orphan and foregroundDeletion cannot be both set";
+        errors.invalid(at, finalizers.cloned().unwrap_or_default(), detail);
+    }
+}
+
+/// Errors of a change of `metadata`: what is immutable.
+pub fn validate_update(object: &Value, old: &Value, errors: &mut Errors) {
+    let at = Path::new("metadata");
+    let null = Value::Null;
+    let get = |object: &'_ Value, field: &str| -> Value {
+        object
+            .get("metadata")
+            .and_then(|m| m.get(field))
+            .unwrap_or(&null)
+            .clone()
+    };
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
+        if get(object, field) != get(old, field) {
+            errors.invalid(&at.child(field), get(object, field), "field is immutable");
+        }
+    }
+    if get(old, "deletionTimestamp").is_null() {
+        return;
+    }
+    let before = get(old, "finalizers");
+    let before = before.as_array().map(Vec::as_slice).unwrap_or_default();
+    let after = get(object, "finalizers");
+    let added: Vec<String> = after
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|f| !before.contains(f))
+        .map(|f| f.to_string())
+        .collect();
+    if !added.is_empty() {
+        let detail = format!(
+            "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+            added.join(", ")
+        );
+        errors.forbidden(&at.child("finalizers"), &detail);
+    }
+}

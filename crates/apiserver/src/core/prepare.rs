@@ -1,0 +1,163 @@
+//! What the server itself puts into objects and keeps out of them: type, namespace, uid, times, generation, status.
+
+use super::{Cx, check, metadata};
+use meta::client::FieldValidation;
+use meta::schema::SchemaKind;
+use meta::{Options, Status};
+use serde_json::{Map, Value};
+
+/// The part of a call that all stages of a write need.
+pub struct Attempt<'a> {
+    pub namespace: &'a str,
+    pub options: &'a Options,
+    pub subresource: &'a str,
+}
+
+/// A body as an object of the row's kind: right type, right namespace, right fields.
+pub fn body(
+    cx: &mut Cx,
+    mut body: Value,
+    namespace: &str,
+    strictness: FieldValidation,
+) -> Result<Value, Status> {
+    set_type(cx, &mut body)?;
+    conform(cx, &mut body, strictness)?;
+    set_namespace(cx, &mut body, namespace)?;
+    Ok(body)
+}
+
+/// `apiVersion` and `kind` may be left out; if not, they must be the row's.
+fn set_type(cx: &Cx, body: &mut Value) -> Result<(), Status> {
+    let row = cx.row;
+    let wanted = row.api_version();
+    let Some(map) = body.as_object_mut() else {
+        let text = format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct",
+            row.kind,
+            metadata::json_type(body)
+        );
+        return Err(Status::bad_request(text));
+    };
+    let text = |map: &Map<String, Value>, key: &str| match map.get(key) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(other) => Err(Status::bad_request(format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go struct field .{key} of type string",
+            metadata::json_type(other)
+        ))),
+    };
+    let (version, kind) = (text(map, "apiVersion")?, text(map, "kind")?);
+    if !version.is_empty() && version != wanted {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({wanted})"
+        )));
+    }
+    if !kind.is_empty() && kind != row.kind {
+        return Err(Status::bad_request(format!(
+            "{kind} in version {:?} cannot be handled as a {}: the kind in the data does not match the resource of the request",
+            row.version, row.kind
+        )));
+    }
+    if version.is_empty() {
+        map.insert("apiVersion".into(), wanted.into());
+    }
+    if kind.is_empty() {
+        map.insert("kind".into(), row.kind.into());
+    }
+    match map.get("metadata") {
+        None | Some(Value::Null) => {
+            map.insert("metadata".into(), Value::Object(Map::new()));
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+/// Field types and unknown fields, by the row's schema.
+pub fn conform(cx: &mut Cx, body: &mut Value, strictness: FieldValidation) -> Result<(), Status> {
+    let row = cx.row;
+    let schema = row.schema();
+    let mut found = check::conform(&schema, row.kind, body);
+    if !matches!(schema.kind(), SchemaKind::Object(_)) {
+        found = found.and_then(|_| check::conform_metadata(row.kind, body));
+    }
+    let handled = |why: &str| {
+        Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {why}",
+            row.kind, row.version, row.kind
+        ))
+    };
+    let unknown = found.map_err(|why| handled(&why))?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    match strictness {
+        FieldValidation::Ignore => {}
+        FieldValidation::Warn => cx.warnings.extend(unknown),
+        FieldValidation::Strict => {
+            let why = format!("strict decoding error: {}", unknown.join(", "));
+            return Err(handled(&why));
+        }
+    }
+    Ok(())
+}
+
+fn set_namespace(cx: &Cx, body: &mut Value, namespace: &str) -> Result<(), Status> {
+    let Some(meta) = body.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return Err(Status::bad_request("metadata is not an object"));
+    };
+    if !cx.row.namespaced {
+        meta.remove("namespace");
+        return Ok(());
+    }
+    match meta.get("namespace").and_then(Value::as_str) {
+        Some(given) if !given.is_empty() && given != namespace => Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        )),
+        Some(given) if given == namespace => Ok(()),
+        _ => {
+            meta.insert("namespace".into(), namespace.into());
+            Ok(())
+        }
+    }
+}
+
+/// Identity and birth of a new object.
+pub fn system_fields(cx: &mut Cx, object: &mut Value) {
+    let uid = meta::env::uuid_from((cx.random)(), (cx.random)());
+    let created = cx.now.rfc3339();
+    let generation = cx.row.generation;
+    let finalizers = cx.row.rules.finalizers();
+    let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
+    meta.insert("uid".into(), uid.into());
+    meta.insert("creationTimestamp".into(), created.into());
+    if generation {
+        meta.insert("generation".into(), 1.into());
+    } else {
+        meta.remove("generation");
+    }
+    for finalizer in finalizers {
+        metadata::add_finalizer(meta, finalizer);
+    }
+}
+
+/// A new object says nothing of its status: only the subresource writes that.
+pub fn drop_status(object: &mut Value) {
+    if let Some(map) = object.as_object_mut() {
+        map.remove("status");
+    }
+}
+
+/// True when the desired state differs: anything but metadata and status.
+pub fn spec_changed(old: &Value, new: &Value) -> bool {
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
+        return old != new;
+    };
+    let counts = |key: &&String| !matches!(key.as_str(), "metadata" | "status");
+    old.keys()
+        .chain(new.keys())
+        .filter(counts)
+        .any(|key| old.get(key) != new.get(key))
+}

@@ -1,0 +1,282 @@
+//! Checks that several kinds share, in upstream's words. Each adds what is wrong and gives nothing back.
+
+use crate::json::{at, get, list, quantity_text, string, texts};
+use meta::selector::LabelSelector;
+use meta::{Errors, Path, Quantity, name};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+pub(crate) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
+pub(crate) const IMMUTABLE: &str = "field is immutable";
+/// All annotations of an object together, in bytes.
+const ANNOTATIONS_MAX: usize = 256 * 1024;
+
+/// Each message about one value.
+pub(crate) fn messages(path: &Path, value: &str, messages: Vec<String>, errors: &mut Errors) {
+    for message in messages {
+        errors.invalid(path, value, &message);
+    }
+}
+
+pub(crate) fn dns_label(path: &Path, value: &str, errors: &mut Errors) {
+    messages(path, value, name::check_dns1123_label(value), errors);
+}
+
+pub(crate) fn dns_subdomain(path: &Path, value: &str, errors: &mut Errors) {
+    messages(path, value, name::check_dns1123_subdomain(value), errors);
+}
+
+pub(crate) fn qualified_name(path: &Path, value: &str, errors: &mut Errors) {
+    messages(path, value, name::check_qualified_name(value), errors);
+}
+
+pub(crate) fn required(object: &Value, field: &str, path: &Path, errors: &mut Errors) {
+    if string(object, field).is_empty() {
+        errors.required(&path.child(field), "");
+    }
+}
+
+/// A whole number that is given must not be negative.
+pub(crate) fn not_negative(object: &Value, field: &str, path: &Path, errors: &mut Errors) {
+    if let Some(n) = crate::json::int(object, field)
+        && n < 0
+    {
+        errors.invalid(&path.child(field), n, NOT_NEGATIVE);
+    }
+}
+
+/// A given text must be one of these; `required` when it must be given.
+pub(crate) fn one_of(
+    object: &Value,
+    field: &str,
+    allowed: &[&str],
+    must: bool,
+    path: &Path,
+    errors: &mut Errors,
+) {
+    match string(object, field) {
+        "" if must => errors.required(&path.child(field), ""),
+        "" => {}
+        value if allowed.contains(&value) => {}
+        value => errors.not_supported(&path.child(field), value, allowed),
+    }
+}
+
+pub(crate) fn in_range(value: i64, low: i64, high: i64, path: &Path, errors: &mut Errors) {
+    if value < low || value > high {
+        errors.invalid(
+            path,
+            value,
+            &format!("must be between {low} and {high}, inclusive"),
+        );
+    }
+}
+
+pub(crate) fn port_number(value: i64, path: &Path, errors: &mut Errors) {
+    in_range(value, 1, 65_535, path, errors);
+}
+
+/// What is wrong with a port's name (IANA service name).
+pub(crate) fn port_name_messages(text: &str) -> Vec<String> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::new();
+    if text.len() > 15 {
+        out.push(name::max_len_error(15));
+    }
+    let allowed = |c: &u8| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == b'-';
+    if !bytes.iter().all(allowed) || bytes.is_empty() {
+        out.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
+    }
+    if !bytes.iter().any(u8::is_ascii_lowercase) {
+        out.push("must contain at least one letter (a-z)".into());
+    }
+    if text.contains("--") {
+        out.push("must not contain consecutive hyphens".into());
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        out.push("must not begin or end with a hyphen".into());
+    }
+    out
+}
+
+/// A port by number or by name.
+pub(crate) fn port_or_name(value: &Value, path: &Path, errors: &mut Errors) {
+    match value {
+        Value::String(text) => messages(path, text, port_name_messages(text), errors),
+        other => port_number(other.as_i64().unwrap_or(0), path, errors),
+    }
+}
+
+pub(crate) fn labels(holder: &Value, field: &str, path: &Path, errors: &mut Errors) {
+    for (key, value) in texts(holder, field) {
+        qualified_name(path, key, errors);
+        messages(path, value, name::check_label_value(value), errors);
+    }
+}
+
+pub(crate) fn annotations(metadata: &Value, path: &Path, errors: &mut Errors) {
+    let mut size = 0;
+    for (key, value) in texts(metadata, "annotations") {
+        // Keys are compared without regard to case here, and only here.
+        messages(path, key, name::check_qualified_name(&key.to_lowercase()), errors);
+        size += key.len() + value.len();
+    }
+    if size > ANNOTATIONS_MAX {
+        errors.too_long(path, ANNOTATIONS_MAX);
+    }
+}
+
+/// A `metav1.LabelSelector`, where there is one.
+pub(crate) fn label_selector(selector: &Value, path: &Path, errors: &mut Errors) {
+    labels(selector, "matchLabels", &path.child("matchLabels"), errors);
+    for (i, e) in list(selector, "matchExpressions").iter().enumerate() {
+        let path = path.child("matchExpressions").index(i);
+        let values = list(e, "values");
+        let operator = string(e, "operator");
+        match operator {
+            "In" | "NotIn" if values.is_empty() => errors.required(
+                &path.child("values"),
+                "must be specified when `operator` is 'In' or 'NotIn'",
+            ),
+            "Exists" | "DoesNotExist" if !values.is_empty() => errors.forbidden(
+                &path.child("values"),
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            ),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.invalid(&path.child("operator"), other, "not a valid selector operator"),
+        }
+        qualified_name(&path.child("key"), string(e, "key"), errors);
+        for (i, value) in values.iter().enumerate() {
+            let text = value.as_str().unwrap_or_default();
+            let path = path.child("values").index(i);
+            messages(&path, text, name::check_label_value(text), errors);
+        }
+    }
+}
+
+/// A workload's selector: there, valid, not empty, and matching the template's labels.
+pub(crate) fn workload_selector(spec: &Value, word: &str, errors: &mut Errors) {
+    let (root, selector) = (Path::new("spec"), get(spec, "selector"));
+    let path = root.child("selector");
+    if selector.is_null() {
+        errors.required(&path, "");
+        return;
+    }
+    label_selector(selector, &path, errors);
+    let empty =
+        texts(selector, "matchLabels").next().is_none() && list(selector, "matchExpressions").is_empty();
+    if empty {
+        let detail = format!("empty selector is invalid for {word}");
+        errors.invalid(&path, selector.clone(), &detail);
+        return;
+    }
+    let parsed = serde_json::from_value(selector.clone()).ok();
+    let Ok(parsed) = LabelSelector::of_spec(parsed.as_ref()) else {
+        errors.invalid(&path, selector.clone(), "invalid label selector");
+        return;
+    };
+    let labels: BTreeMap<String, String> = texts(at(spec, "/template/metadata"), "labels")
+        .map(|(k, v)| (k.to_string(), v.to_string()))
+        .collect();
+    if !parsed.matches_map(&labels) {
+        let shown = serde_json::to_value(&labels).unwrap_or_default();
+        let path = root.child("template").child("metadata").child("labels");
+        errors.invalid(&path, shown, "`selector` does not match template `labels`");
+    }
+}
+
+/// A whole number or a percentage; negative numbers and more than 100% are wrong.
+pub(crate) fn int_or_percent(value: &Value, path: &Path, errors: &mut Errors) {
+    match value {
+        Value::String(text) => {
+            if percent(text).is_none() {
+                let msg = "a valid percent string must be a numeric string followed by an ending '%'";
+                let detail = name::regex_error(msg, "[0-9]+%", &["1%", "93%"]);
+                errors.invalid(path, text.as_str(), &detail);
+            }
+        }
+        other => {
+            let n = other.as_i64().unwrap_or(0);
+            if n < 0 {
+                errors.invalid(path, n, NOT_NEGATIVE);
+            }
+        }
+    }
+}
+
+pub(crate) fn at_most_100_percent(value: &Value, path: &Path, errors: &mut Errors) {
+    if let Some(text) = value.as_str()
+        && percent(text).is_some_and(|p| p > 100)
+    {
+        errors.invalid(path, text, "must not be greater than 100%");
+    }
+}
+
+/// The number, or the number before the `%` sign; 0 for what is neither.
+pub(crate) fn int_or_percent_value(value: &Value) -> i64 {
+    match value {
+        Value::String(text) => percent(text).unwrap_or(0),
+        other => other.as_i64().unwrap_or(0),
+    }
+}
+
+fn percent(text: &str) -> Option<i64> {
+    let digits = text.strip_suffix('%')?;
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| digits.parse().unwrap_or(i64::MAX))
+}
+
+/// A field must be as it was.
+pub(crate) fn immutable(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
+    if new != old {
+        errors.invalid(path, new.clone(), IMMUTABLE);
+    }
+}
+
+/// Counters of a status: none negative, none of `parts` above the whole.
+pub(crate) fn status_counts(
+    status: &Value,
+    whole: &str,
+    parts: &[&str],
+    others: &[&str],
+    errors: &mut Errors,
+) {
+    let path = Path::new("status");
+    for field in [whole].iter().chain(parts).chain(others) {
+        not_negative(status, field, &path, errors);
+    }
+    let total = crate::json::number(status, whole);
+    for part in parts {
+        let n = crate::json::number(status, part);
+        if n > total {
+            let detail = format!("cannot be greater than status.{whole}");
+            errors.invalid(&path.child(part), n, &detail);
+        }
+    }
+}
+
+/// A quantity that may not be negative. Texts that are no quantity are refused before (types), but never trusted.
+pub(crate) fn quantity(value: &Value, path: &Path, errors: &mut Errors) -> Option<Quantity> {
+    let text = quantity_text(value);
+    let Some(quantity) = Quantity::parse(&text) else {
+        errors.invalid(path, text, meta::quantity::FORMAT_ERROR);
+        return None;
+    };
+    if quantity.is_negative() {
+        errors.invalid(path, text, NOT_NEGATIVE);
+    }
+    Some(quantity)
+}
+
+/// The count of hash collisions only grows.
+pub(crate) fn collisions(status: &Value, old: &Value, errors: &mut Errors) {
+    let field = "collisionCount";
+    let (now, was) = (
+        crate::json::number(status, field),
+        crate::json::number(old, field),
+    );
+    if now < was {
+        let path = Path::new("status").child(field);
+        errors.invalid(&path, now, "cannot be decremented");
+    }
+}

@@ -1,0 +1,220 @@
+//! What the cluster adds to a new pod: its identity and token, tolerations for failing nodes, its priority.
+//! Source: the admission plugins ServiceAccount, DefaultTolerationSeconds and Priority.
+
+use super::{PODS, template_hash};
+use crate::json::{at, flag, get, int, is_true, items_mut, list, push, put, put_default, string};
+use crate::serviceaccount::SERVICEACCOUNTS;
+use meta::{Errors, Path, Res, Snapshot, Status};
+use serde_json::{Value, json};
+
+const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// Tokens are renewed at 80 %; the odd seconds tell them from ones that users asked for.
+const TOKEN_SECONDS: i64 = 3607;
+/// How conflicts of a binding name what they are about.
+const BINDINGS: Res = Res::new("", "pods/binding");
+const PRIORITYCLASSES: Res = Res::new("scheduling.k8s.io", "priorityclasses");
+
+/// What needs nothing but the pod. It runs before validation, which counts on it.
+pub(super) fn fill_in(spec: &mut Value) {
+    put_default(spec, "serviceAccountName", "default");
+    let account = string(spec, "serviceAccountName").to_string();
+    put(spec, "serviceAccount", account);
+    tolerate(spec);
+    put_default(spec, "preemptionPolicy", "PreemptLowerPriority");
+}
+
+/// Five minutes on a node that is not ready or cannot be reached, unless the pod says otherwise.
+fn tolerate(spec: &mut Value) {
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let covered = list(spec, "tolerations").iter().any(|t| {
+            (string(t, "key").is_empty() || string(t, "key") == key)
+                && matches!(string(t, "effect"), "" | "NoExecute")
+        });
+        if !covered {
+            let toleration =
+                json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+            push(spec, "tolerations", toleration);
+        }
+    }
+}
+
+/// What depends on the cluster; refuses pods of accounts and priority classes that do not exist.
+pub(super) fn admit(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {
+    if !list(get(pod, "spec"), "ephemeralContainers").is_empty() {
+        let mut errors = Errors::new();
+        let path = Path::new("spec").child("ephemeralContainers");
+        errors.forbidden(&path, "cannot be set on create");
+        return Err(Status::invalid("", "Pod", name(pod), &errors));
+    }
+    priority(pod, seen)?;
+    // Mirror pods stand for what a node runs by itself; they carry no token.
+    let mirror = at(pod, "/metadata/annotations/kubernetes.io~1config.mirror");
+    if !mirror.is_null() {
+        return Ok(());
+    }
+    identity(pod, seen)
+}
+
+/// A pod is bound once, and not when it is about to go.
+pub(super) fn binding(pod: &Value, old: Option<&Value>) -> Result<(), Status> {
+    let Some(old) = old else { return Ok(()) };
+    let (name, node) = (name(pod), crate::row::text(old, "/spec/nodeName"));
+    let why = if super::is_terminating(old) {
+        format!("pod {name} is being deleted, cannot be assigned to a host")
+    } else if !node.is_empty() {
+        format!("pod {name} is already assigned to node {node:?}")
+    } else if !list(get(old, "spec"), "schedulingGates").is_empty() {
+        format!("pod {name} has non-empty .spec.schedulingGates")
+    } else {
+        return Ok(());
+    };
+    Err(Status::conflict(BINDINGS, name, &why))
+}
+
+fn name(pod: &Value) -> &str {
+    crate::row::text(pod, "/metadata/name")
+}
+
+fn priority(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {
+    let class = crate::row::text(pod, "/spec/priorityClassName");
+    let (value, policy, class) = if class.is_empty() {
+        default_class(seen)
+    } else {
+        let known = class_of(class, seen);
+        let (value, policy) = known.ok_or_else(|| {
+            let why = format!("no PriorityClass with name {class} was found");
+            Status::forbidden(PODS, name(pod), &why)
+        })?;
+        (value, policy, class.to_string())
+    };
+    let given = int(get(pod, "spec"), "priority");
+    if let Some(given) = given.filter(|given| *given != value) {
+        let why = format!(
+            "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
+        );
+        return Err(Status::forbidden(PODS, name(pod), &why));
+    }
+    if let Some(spec) = pod.get_mut("spec") {
+        put(spec, "priority", value);
+        if !class.is_empty() {
+            put(spec, "priorityClassName", class);
+        }
+        if let Some(policy) = policy {
+            put(spec, "preemptionPolicy", policy);
+        }
+    }
+    Ok(())
+}
+
+/// Priority and preemption policy of a class by its name.
+fn class_of(class: &str, seen: &Snapshot) -> Option<(i64, Option<String>)> {
+    match class {
+        "system-cluster-critical" => return Some((2_000_000_000, None)),
+        "system-node-critical" => return Some((2_000_001_000, None)),
+        _ => {}
+    }
+    let class = seen.get(PRIORITYCLASSES, "", class)?.value();
+    Some(read_class(&class))
+}
+
+fn read_class(class: &Value) -> (i64, Option<String>) {
+    let policy = get(class, "preemptionPolicy").as_str().map(String::from);
+    (int(class, "value").unwrap_or(0), policy)
+}
+
+/// The class that the cluster gives pods without one: the lowest of those marked so, or 0 without a class.
+fn default_class(seen: &Snapshot) -> (i64, Option<String>, String) {
+    seen.list(PRIORITYCLASSES, "")
+        .map(|class| class.value())
+        .filter(|class| is_true(class, "globalDefault"))
+        .map(|class| {
+            let (value, policy) = read_class(&class);
+            (value, policy, name(&class).to_string())
+        })
+        .min_by_key(|(value, _, _)| *value)
+        .unwrap_or((0, None, String::new()))
+}
+
+fn identity(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {
+    let namespace = crate::row::text(pod, "/metadata/namespace");
+    let account = crate::row::text(pod, "/spec/serviceAccountName");
+    let Some(found) = seen.get(SERVICEACCOUNTS, namespace, account) else {
+        let why = format!(
+            "error looking up service account {namespace}/{account}: serviceaccount {account:?} not found"
+        );
+        return Err(Status::forbidden(PODS, name(pod), &why));
+    };
+    let found = found.value();
+    let wanted = flag(get(pod, "spec"), "automountServiceAccountToken")
+        .or(flag(&found, "automountServiceAccountToken"))
+        .unwrap_or(true);
+    let seed = json!([namespace, name(pod), at(pod, "/metadata/uid")]);
+    let Some(spec) = pod.get_mut("spec") else {
+        return Ok(());
+    };
+    if wanted {
+        mount_token(spec, &seed);
+    }
+    let secrets = get(&found, "imagePullSecrets");
+    if list(spec, "imagePullSecrets").is_empty() && !secrets.is_null() {
+        put(spec, "imagePullSecrets", secrets.clone());
+    }
+    Ok(())
+}
+
+/// Mounts the account's token into every container that has nothing mounted at its place.
+fn mount_token(spec: &mut Value, seed: &Value) {
+    let known = list(spec, "volumes")
+        .iter()
+        .map(|v| string(v, "name"))
+        .find(|name| name.starts_with("kube-api-access-"))
+        .map(String::from);
+    let volume = match &known {
+        Some(name) => name.clone(),
+        None => format!("kube-api-access-{}", &template_hash(seed, None)[..5]),
+    };
+    let mut mounted = false;
+    for kind in ["initContainers", "containers"] {
+        for c in items_mut(spec, kind) {
+            let taken = list(c, "volumeMounts")
+                .iter()
+                .any(|m| string(m, "mountPath") == TOKEN_PATH);
+            if !taken {
+                let mount = json!({"name": volume, "readOnly": true, "mountPath": TOKEN_PATH});
+                push(c, "volumeMounts", mount);
+                mounted = true;
+            }
+        }
+    }
+    if mounted && known.is_none() {
+        push(spec, "volumes", token_volume(&volume));
+    }
+}
+
+fn token_volume(name: &str) -> Value {
+    let namespace = json!({"apiVersion": "v1", "fieldPath": "metadata.namespace"});
+    json!({"name": name, "projected": {"defaultMode": 0o644, "sources": [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_SECONDS}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": namespace}]}},
+    ]}})
+}
+
+/// Values that the pod's environment defines twice: the later one wins, and an apply may drop it.
+pub(super) fn warnings(pod: &Value) -> Vec<String> {
+    let mut out = Vec::new();
+    for kind in ["initContainers", "containers"] {
+        for (i, c) in list(get(pod, "spec"), kind).iter().enumerate() {
+            let vars = list(c, "env");
+            for (j, var) in vars.iter().enumerate() {
+                let name = string(var, "name");
+                // A value that refers to the earlier one means to replace it.
+                let refers = string(var, "value").contains(&format!("$({name})"));
+                if !refers && vars[..j].iter().any(|v| string(v, "name") == name) {
+                    out.push(format!("spec.{kind}[{i}].env[{j}]: hides previous definition of {name:?}, which may be dropped when using apply"));
+                }
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,190 @@
+//! Minimal objects in, complete ones out.
+
+use crate::{cluster, defaulted, pod, prepared, rules};
+use insta::assert_json_snapshot;
+use kinds::Write;
+use kinds::deployment::DEPLOYMENTS;
+use kinds::pod::PODS;
+use kinds::replicaset::REPLICASETS;
+use kinds::serviceaccount::SERVICEACCOUNTS;
+use kinds::statefulset::STATEFULSETS;
+use meta::Res;
+use serde_json::{Value, json};
+
+fn workload(kind: &str, more: Value) -> Value {
+    let mut spec = json!({"selector": {"matchLabels": {"app": "web"}}, "template": {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "web", "image": "visits:1"}]}}});
+    for (key, value) in more.as_object().expect("fields") {
+        spec[key] = value.clone();
+    }
+    json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "web", "namespace": "shop"}, "spec": spec})
+}
+
+#[test]
+fn a_minimal_pod() {
+    let spec = json!({"containers": [{"name": "web", "image": "nginx"}]});
+    assert_json_snapshot!(prepared(PODS, pod(spec)));
+}
+
+#[test]
+fn a_pod_with_one_of_everything() {
+    let spec = json!({
+        "serviceAccount": "robot", "hostNetwork": true, "restartPolicy": "Never", "terminationGracePeriodSeconds": 0,
+        "initContainers": [{"name": "first", "image": "registry.local:5000/a/b", "restartPolicy": "Always", "startupProbe": {"tcpSocket": {"port": 1}}}],
+        "containers": [{
+            "name": "web", "image": "registry.local:5000/web:2@sha256:0", "ports": [{"containerPort": 80}],
+            "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}, {"name": "B", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}],
+            "resources": {"limits": {"cpu": "0.5", "memory": "1024Mi"}, "requests": {"cpu": "0.1"}},
+            "livenessProbe": {"httpGet": {"port": "http"}}, "readinessProbe": {"grpc": {"port": 9}, "periodSeconds": 1},
+            "lifecycle": {"preStop": {"httpGet": {"port": 80, "path": "/bye"}}},
+        }],
+        "volumes": [
+            {"name": "empty"}, {"name": "sized", "emptyDir": {"sizeLimit": "1000M"}}, {"name": "s", "secret": {"secretName": "s"}}, {"name": "c", "configMap": {"name": "c", "defaultMode": 256}},
+            {"name": "h", "hostPath": {"path": "/x"}}, {"name": "d", "downwardAPI": {"items": [{"path": "l", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+            {"name": "p", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}, {"name": "claim", "persistentVolumeClaim": {"claimName": "x"}},
+            {"name": "e", "ephemeral": {"volumeClaimTemplate": {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1024Mi"}}}}}},
+        ],
+    });
+    assert_json_snapshot!(prepared(PODS, pod(spec)));
+}
+
+#[test]
+fn minimal_workloads() {
+    let claim = json!({"metadata": {"name": "visits"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "256M"}}}});
+    assert_json_snapshot!(
+        "statefulset",
+        defaulted(
+            STATEFULSETS,
+            workload(
+                "StatefulSet",
+                json!({"serviceName": "web", "volumeClaimTemplates": [claim]})
+            )
+        )
+    );
+    assert_json_snapshot!(
+        "deployment",
+        defaulted(DEPLOYMENTS, workload("Deployment", json!({})))
+    );
+    assert_json_snapshot!(
+        "replicaset",
+        defaulted(REPLICASETS, workload("ReplicaSet", json!({})))
+    );
+}
+
+#[test]
+fn strategies_without_a_rolling_update_get_none() {
+    let recreate = defaulted(
+        DEPLOYMENTS,
+        workload("Deployment", json!({"strategy": {"type": "Recreate"}})),
+    );
+    assert_eq!(recreate["spec"]["strategy"], json!({"type": "Recreate"}));
+    let on_delete = defaulted(
+        STATEFULSETS,
+        workload(
+            "StatefulSet",
+            json!({"updateStrategy": {"type": "OnDelete"}, "replicas": 0}),
+        ),
+    );
+    assert_eq!(on_delete["spec"]["updateStrategy"], json!({"type": "OnDelete"}));
+    assert_eq!(on_delete["spec"]["replicas"], 0);
+}
+
+/// Objects are defaulted at every write, so a second time must change nothing; and whatever a client sends must not
+/// make defaults or checks panic.
+#[test]
+fn defaults_are_idempotent_and_never_panic() {
+    let strange = [
+        json!({}),
+        json!({"spec": null}),
+        json!({"spec": {"template": null}}),
+        json!({"spec": {"containers": [null, 3, {}], "volumes": [{}]}}),
+        json!({"spec": {"template": {"spec": {"containers": [{}]}}, "volumeClaimTemplates": [{}]}, "metadata": {"name": "x"}}),
+    ];
+    for res in [PODS, STATEFULSETS, DEPLOYMENTS, REPLICASETS] {
+        for object in strange.iter().chain([
+            &workload("X", json!({})),
+            &pod(json!({"containers": [{"name": "a", "image": "b"}]})),
+        ]) {
+            let once = defaulted(res, object.clone());
+            assert_eq!(defaulted(res, once.clone()), once, "{res:?}");
+            let mut errors = meta::Errors::new();
+            rules(res).validate(&once, &mut errors);
+            rules(res).validate_update(Write::Update, &once, object, &mut errors);
+            rules(res).validate_update(Write::Status, &once, object, &mut errors);
+            let row = kinds::Registry::builtin().by_res(res).cloned().expect("row");
+            assert_eq!(rules(res).cells(&once, crate::now()).len(), row.columns.len());
+        }
+    }
+}
+
+fn admitted(spec: Value, more: &[(Res, Value)]) -> Result<Value, String> {
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "shop"}, "imagePullSecrets": [{"name": "registry"}]});
+    let mut objects = vec![(SERVICEACCOUNTS, account)];
+    objects.extend_from_slice(more);
+    let mut object = prepared(PODS, pod(spec));
+    let result = rules(PODS).admit(Write::Create, &mut object, None, &cluster(&objects));
+    result
+        .map(|()| object)
+        .map_err(|status| format!("{} {}", status.code, status.message))
+}
+
+#[test]
+fn a_pod_gets_its_identity_tolerations_and_priority() {
+    let spec = json!({"containers": [{"name": "web", "image": "a:1"}], "initContainers": [{"name": "own", "image": "a:1", "volumeMounts": [{"name": "x", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}]}], "volumes": [{"name": "x"}]});
+    assert_json_snapshot!(admitted(spec, &[]).expect("admitted"));
+}
+
+#[test]
+fn a_pod_without_token_keeps_its_volumes() {
+    let spec = json!({"containers": [{"name": "web", "image": "a:1"}], "automountServiceAccountToken": false, "tolerations": [{"operator": "Exists"}], "priorityClassName": "system-node-critical"});
+    let pod = admitted(spec, &[]).expect("admitted");
+    assert_eq!(pod["spec"].get("volumes"), None);
+    assert_eq!(pod["spec"]["tolerations"], json!([{"operator": "Exists"}]));
+    assert_eq!(pod["spec"]["priority"], 2_000_001_000);
+}
+
+#[test]
+fn pods_that_are_refused() {
+    let containers = json!([{"name": "web", "image": "a:1"}]);
+    let refused = |more: Value| {
+        let mut spec = json!({"containers": containers});
+        for (key, value) in more.as_object().expect("fields") {
+            spec[key] = value.clone();
+        }
+        admitted(spec, &[]).expect_err("refused")
+    };
+    assert_eq!(
+        refused(json!({"serviceAccountName": "ghost"})),
+        "403 pods \"web-0\" is forbidden: error looking up service account shop/ghost: serviceaccount \"ghost\" not found"
+    );
+    assert_eq!(
+        refused(json!({"priorityClassName": "gold"})),
+        "403 pods \"web-0\" is forbidden: no PriorityClass with name gold was found"
+    );
+    assert_eq!(
+        refused(json!({"priority": 7})),
+        "403 pods \"web-0\" is forbidden: the integer value of priority (7) must not be provided in pod spec; priority admission controller computed 0 from the given PriorityClass name"
+    );
+    assert_eq!(
+        refused(json!({"ephemeralContainers": [{"name": "d", "image": "d"}]})),
+        "422 Pod \"web-0\" is invalid: spec.ephemeralContainers: Forbidden: cannot be set on create"
+    );
+}
+
+#[test]
+fn a_pod_is_bound_once() {
+    let bound = pod(json!({"nodeName": "a"}));
+    let bind = |old: &Value| {
+        let mut new = pod(json!({"nodeName": "b"}));
+        let seen = cluster(&[]);
+        rules(PODS)
+            .admit(Write::Other("binding"), &mut new, Some(old), &seen)
+            .map_err(|status| format!("{} {}", status.code, status.message))
+    };
+    assert_eq!(bind(&pod(json!({}))), Ok(()));
+    assert_eq!(
+        bind(&bound).expect_err("bound before"),
+        "409 Operation cannot be fulfilled on pods/binding \"web-0\": pod web-0 is already assigned to node \"a\""
+    );
+}

@@ -1,0 +1,287 @@
+//! A `ContainerSpec` as an OCI runtime configuration, which is what libcontainer reads. Capabilities, seccomp,
+//! environment and terminal are not in it: `process` does those itself.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::runtime::spec::{ContainerSpec, Propagation};
+
+const MASKED_PATHS: [&str; 11] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+];
+const MASKED_TOO: [&str; 2] = [
+    "/sys/devices/virtual/powercap",
+    "/sys/devices/system/cpu/cpu0/thermal_throttle",
+];
+const READ_ONLY_PATHS: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+/// The most host devices that a privileged container is given.
+const HOST_DEVICES_LIMIT: usize = 512;
+
+/// Where a pod's namespaces and shared memory lie.
+pub struct PodPaths<'a> {
+    pub dir: &'a Path,
+    /// The process that holds a shared pid namespace.
+    pub pid_namespace: Option<String>,
+}
+
+pub fn config(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
+    let unmasked = spec.privileged || spec.unmasked_proc;
+    let cwd = if spec.cwd.is_empty() { "/" } else { &spec.cwd };
+    json!({
+        "ociVersion": "1.0.2",
+        "root": { "path": spec.rootfs, "readonly": spec.read_only_root_filesystem },
+        "process": {
+            "terminal": false,
+            "user": {
+                "uid": spec.user.uid,
+                "gid": spec.user.gid,
+                "additionalGids": spec.user.supplementary_groups,
+            },
+            "args": spec.args,
+            "env": [],
+            "cwd": cwd,
+            "noNewPrivileges": false,
+        },
+        "mounts": mounts(spec, pod),
+        "linux": {
+            "namespaces": namespaces(spec, pod),
+            "cgroupsPath": spec.cgroup_path,
+            "resources": resources(spec),
+            "sysctl": spec.sysctls,
+            "rootfsPropagation": propagation(spec),
+            "devices": devices(spec),
+            "maskedPaths": if unmasked { Vec::new() } else { MASKED_PATHS.iter().chain(&MASKED_TOO).collect() },
+            "readonlyPaths": if unmasked { Vec::new() } else { READ_ONLY_PATHS.to_vec() },
+        },
+    })
+}
+
+fn namespaces(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
+    let sandbox = &spec.sandbox;
+    let mut list = vec![json!({ "type": "mount" }), json!({ "type": "cgroup" })];
+    let joined =
+        |kind: &str, name: &str| json!({ "type": kind, "path": pod.dir.join("ns").join(name) });
+    if !sandbox.host_network {
+        list.push(joined("network", "net"));
+        list.push(joined("uts", "uts"));
+    }
+    if !sandbox.host_ipc {
+        list.push(joined("ipc", "ipc"));
+    }
+    match &pod.pid_namespace {
+        _ if sandbox.host_pid => {}
+        Some(path) => list.push(json!({ "type": "pid", "path": path })),
+        None => list.push(json!({ "type": "pid" })),
+    }
+    Value::from(list)
+}
+
+fn mounts(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
+    let sys_mode = if spec.privileged { "rw" } else { "ro" };
+    let mount = |kind: &str, source: &str, destination: &str, options: &[&str]| json!({ "destination": destination, "type": kind, "source": source, "options": options });
+    let mut list = vec![
+        mount("proc", "proc", "/proc", &["nosuid", "noexec", "nodev"]),
+        mount(
+            "tmpfs",
+            "tmpfs",
+            "/dev",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        mount(
+            "devpts",
+            "devpts",
+            "/dev/pts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        ),
+        mount(
+            "mqueue",
+            "mqueue",
+            "/dev/mqueue",
+            &["nosuid", "noexec", "nodev"],
+        ),
+        mount(
+            "sysfs",
+            "sysfs",
+            "/sys",
+            &["nosuid", "noexec", "nodev", sys_mode],
+        ),
+        mount(
+            "cgroup",
+            "cgroup",
+            "/sys/fs/cgroup",
+            &["nosuid", "noexec", "nodev", "relatime", sys_mode],
+        ),
+    ];
+    if spec.sandbox.host_network {
+        // sysfs can only be mounted anew by the owner of the network namespace's view; the host's is bound.
+        list[4] = mount(
+            "bind",
+            "/sys",
+            "/sys",
+            &["rbind", "nosuid", "noexec", "nodev", sys_mode],
+        );
+        list.remove(5);
+    }
+    let shm = if spec.sandbox.host_ipc {
+        Path::new("/dev/shm").to_owned()
+    } else {
+        pod.dir.join("shm")
+    };
+    list.push(json!({ "destination": "/dev/shm", "type": "bind", "source": shm, "options": ["rbind", "nosuid", "noexec", "nodev"] }));
+    for extra in &spec.mounts {
+        let access = if extra.read_only { "ro" } else { "rw" };
+        let propagation = match extra.propagation {
+            Propagation::None => "rprivate",
+            Propagation::HostToContainer => "rslave",
+            Propagation::Bidirectional => "rshared",
+        };
+        list.push(json!({
+            "destination": extra.destination, "type": "bind", "source": extra.source,
+            "options": ["rbind", propagation, access],
+        }));
+    }
+    Value::from(list)
+}
+
+fn propagation(spec: &ContainerSpec) -> &'static str {
+    let any = |kind| spec.mounts.iter().any(|m| m.propagation == kind);
+    if any(Propagation::Bidirectional) {
+        "shared"
+    } else if any(Propagation::HostToContainer) {
+        "slave"
+    } else {
+        "private"
+    }
+}
+
+fn resources(spec: &ContainerSpec) -> Value {
+    let limits = &spec.resources;
+    let mut devices = vec![json!({ "allow": spec.privileged, "access": "rwm" })];
+    devices.extend(
+        spec.devices
+            .iter()
+            .filter_map(device_node)
+            .map(|(_, rule)| rule),
+    );
+    let mut value = json!({ "devices": devices });
+    let mut cpu = serde_json::Map::new();
+    let mut put =
+        |name: &str, number: Option<Value>| number.map(|n| cpu.insert(name.to_owned(), n));
+    put("shares", limits.cpu_shares.map(Value::from));
+    put("quota", limits.cpu_quota_us.map(Value::from));
+    put("period", limits.cpu_period_us.map(Value::from));
+    if !cpu.is_empty() {
+        value["cpu"] = Value::Object(cpu);
+    }
+    if let Some(limit) = limits.memory_limit_bytes {
+        value["memory"] = json!({ "limit": limit, "swap": limit });
+    }
+    if let Some(limit) = limits.pids_limit {
+        value["pids"] = json!({ "limit": limit });
+    }
+    value
+}
+
+fn devices(spec: &ContainerSpec) -> Value {
+    let mut list: Vec<Value> = spec
+        .devices
+        .iter()
+        .filter_map(device_node)
+        .map(|(node, _)| node)
+        .collect();
+    if spec.privileged {
+        list.extend(host_devices());
+    }
+    Value::from(list)
+}
+
+/// The OCI device and its cgroup rule. A host path that is no device is left out; the caller has checked it.
+fn device_node(device: &crate::runtime::spec::Device) -> Option<(Value, Value)> {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let metadata = match std::fs::metadata(&device.host_path) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            tracing::warn!(path = %device.host_path.display(), %error, "a device of the container is missing");
+            return None;
+        }
+    };
+    let kind = match metadata.file_type() {
+        t if t.is_char_device() => "c",
+        t if t.is_block_device() => "b",
+        _ => return None,
+    };
+    let (major, minor) = (
+        nix::sys::stat::major(metadata.rdev()),
+        nix::sys::stat::minor(metadata.rdev()),
+    );
+    let access = if device.permissions.is_empty() {
+        "rwm"
+    } else {
+        &device.permissions
+    };
+    let node = json!({
+        "path": device.container_path, "type": kind, "major": major, "minor": minor,
+        "fileMode": metadata.mode() & 0o777, "uid": metadata.uid(), "gid": metadata.gid(),
+    });
+    let rule =
+        json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access });
+    Some((node, rule))
+}
+
+/// All device nodes directly in the host's /dev, as a privileged container sees them. The usual ones
+/// (null, zero, …) come from libcontainer anyway.
+fn host_devices() -> Vec<Value> {
+    const USUAL: [&str; 9] = [
+        "null", "zero", "full", "random", "urandom", "tty", "console", "ptmx", "core",
+    ];
+    let entries = match std::fs::read_dir("/dev") {
+        Ok(entries) => entries,
+        Err(error) => {
+            tracing::warn!(%error, "cannot read /dev for a privileged container");
+            return Vec::new();
+        }
+    };
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| !USUAL.iter().any(|name| entry.file_name() == *name))
+        .filter(|entry| {
+            entry
+                .file_type()
+                .is_ok_and(|t| !t.is_dir() && !t.is_symlink())
+        })
+        .filter_map(|entry| {
+            let path = entry.path();
+            device_node(&crate::runtime::spec::Device {
+                host_path: path.clone(),
+                container_path: path,
+                permissions: String::new(),
+            })
+        })
+        .map(|(node, _)| node)
+        .take(HOST_DEVICES_LIMIT)
+        .collect()
+}

@@ -1,0 +1,7 @@
+//! The node's parts against the real kernel; needs root.
+#![allow(clippy::unwrap_used)]
+
+mod images;
+mod pull;
+mod runtime;
+mod volumes;

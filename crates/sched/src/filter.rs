@@ -1,0 +1,183 @@
+//! What rules a node out for a pod, in upstream's words.
+
+use crate::node::{NodeView, Taint, host_ports};
+use kinds::Seen;
+use kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
+use kinds::pod;
+use kinds::row::text;
+use kinds::storageclass::STORAGECLASSES;
+use meta::{Object, Quantity};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What a pod asks of its node.
+pub struct Wants<'a> {
+    pub spec: &'a Value,
+    pub requests: BTreeMap<String, Quantity>,
+    host_ports: Vec<(String, String, i64)>,
+}
+
+impl<'a> Wants<'a> {
+    pub fn of(pod: &'a Value) -> Self {
+        let spec = pod.get("spec").unwrap_or(&Value::Null);
+        Self {
+            spec,
+            requests: pod::requests(spec),
+            host_ports: host_ports(spec),
+        }
+    }
+}
+
+/// A claim that this pod has to wait for, whatever the node.
+pub fn claims(seen: &Seen, pod: &Object, value: &Value) -> Option<String> {
+    let volumes = value.pointer("/spec/volumes").and_then(Value::as_array);
+    for volume in volumes.into_iter().flatten() {
+        let name = text(volume, "/persistentVolumeClaim/claimName");
+        if name.is_empty() {
+            continue;
+        }
+        let Some(claim) = seen.snapshot.get(PERSISTENTVOLUMECLAIMS, pod.namespace(), name) else {
+            return Some(format!("persistentvolumeclaim {name:?} not found"));
+        };
+        if claim.meta().is_deleting() {
+            return Some(format!("persistentvolumeclaim {name:?} is being deleted"));
+        }
+        let claim = claim.value();
+        if text(&claim, "/status/phase") == "Lost" {
+            return Some(format!(
+                "persistentvolumeclaim {name:?} bound to non-existent persistentvolume {:?}",
+                text(&claim, "/spec/volumeName")
+            ));
+        }
+        let class = seen
+            .snapshot
+            .get(STORAGECLASSES, "", text(&claim, "/spec/storageClassName"));
+        let waits = class.is_some_and(|c| text(&c.value(), "/volumeBindingMode") == "WaitForFirstConsumer");
+        if text(&claim, "/spec/volumeName").is_empty() && !waits {
+            return Some("pod has unbound immediate PersistentVolumeClaims".into());
+        }
+    }
+    None
+}
+
+/// All that rules this node out; empty when it will do.
+pub fn problems(wants: &Wants, node: &NodeView) -> Vec<String> {
+    if node.unschedulable && !tolerates_unschedulable(wants) {
+        return vec!["node(s) were unschedulable".into()];
+    }
+    if let Some(taint) = node
+        .taints
+        .iter()
+        .find(|t| t.effect != "PreferNoSchedule" && !tolerates(wants, t))
+    {
+        let Taint { key, value, .. } = taint;
+        return vec![format!("node(s) had untolerated taint(s) {{{key}: {value}}}")];
+    }
+    if !matches_selector(wants, node) {
+        return vec!["node(s) didn't match Pod's node affinity/selector".into()];
+    }
+    let taken = |(protocol, ip, port): &(String, String, i64)| {
+        node.host_ports
+            .iter()
+            .any(|(p, i, n)| p == protocol && n == port && (i == ip || i == "0.0.0.0" || ip == "0.0.0.0"))
+    };
+    if wants.host_ports.iter().any(taken) {
+        return vec!["node(s) didn't have free ports for the requested pod ports".into()];
+    }
+    lacking(wants, node)
+}
+
+fn lacking(wants: &Wants, node: &NodeView) -> Vec<String> {
+    let mut out = Vec::new();
+    let pods = node.allocatable.get("pods").map_or(i64::MAX, |q| q.value());
+    if node.pods as i64 + 1 > pods {
+        out.push("Too many pods".to_string());
+    }
+    for (name, wanted) in wants.requests.iter().filter(|(_, q)| !q.is_zero()) {
+        let offered = node.allocatable.get(name).copied().unwrap_or_default();
+        let used = node.requested.get(name).copied().unwrap_or_default();
+        if used.plus(*wanted) > offered {
+            out.push(format!("Insufficient {name}"));
+        }
+    }
+    out
+}
+
+fn tolerations<'a>(wants: &Wants<'a>) -> impl Iterator<Item = &'a Value> + use<'a> {
+    wants
+        .spec
+        .get("tolerations")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+fn tolerates_unschedulable(wants: &Wants) -> bool {
+    let taint = Taint {
+        key: "node.kubernetes.io/unschedulable".into(),
+        value: String::new(),
+        effect: "NoSchedule".into(),
+    };
+    tolerates(wants, &taint)
+}
+
+pub fn tolerates(wants: &Wants, taint: &Taint) -> bool {
+    tolerations(wants).any(|t| {
+        let (key, effect) = (text(t, "/key"), text(t, "/effect"));
+        let key_fits = key == taint.key || (key.is_empty() && text(t, "/operator") == "Exists");
+        let value_fits = text(t, "/operator") == "Exists" || text(t, "/value") == taint.value;
+        key_fits && value_fits && (effect.is_empty() || effect == taint.effect)
+    })
+}
+
+fn matches_selector(wants: &Wants, node: &NodeView) -> bool {
+    let selector = wants.spec.get("nodeSelector").and_then(Value::as_object);
+    let equal = |(key, value): (&String, &Value)| node.labels.get(key).map(String::as_str) == value.as_str();
+    if !selector.into_iter().flatten().all(equal) {
+        return false;
+    }
+    let required = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+    match wants.spec.pointer(required).and_then(Value::as_array) {
+        None => true,
+        Some(terms) => terms.iter().any(|term| matches_term(term, node)),
+    }
+}
+
+/// One node selector term: all of its expressions hold. An empty term matches nothing, as upstream.
+pub fn matches_term(term: &Value, node: &NodeView) -> bool {
+    let list = |field: &str| {
+        term.get(field)
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    };
+    let (labels, fields) = (list("matchExpressions"), list("matchFields"));
+    if labels.is_empty() && fields.is_empty() {
+        return false;
+    }
+    labels
+        .iter()
+        .all(|e| holds(e, node.labels.get(text(e, "/key")).map(String::as_str)))
+        && fields.iter().all(|e| {
+            holds(
+                e,
+                (text(e, "/key") == "metadata.name").then_some(node.name.as_str()),
+            )
+        })
+}
+
+fn holds(expression: &Value, value: Option<&str>) -> bool {
+    let values = expression.get("values").and_then(Value::as_array);
+    let listed = |v: &str| values.into_iter().flatten().any(|w| w.as_str() == Some(v));
+    let number = |v: Option<&str>| v.and_then(|v| v.parse::<i64>().ok());
+    let bound = || number(values.and_then(|v| v.first()).and_then(Value::as_str));
+    match text(expression, "/operator") {
+        "In" => value.is_some_and(listed),
+        "NotIn" => !value.is_some_and(listed),
+        "Exists" => value.is_some(),
+        "DoesNotExist" => value.is_none(),
+        "Gt" => number(value).zip(bound()).is_some_and(|(v, b)| v > b),
+        "Lt" => number(value).zip(bound()).is_some_and(|(v, b)| v < b),
+        _ => false,
+    }
+}

@@ -1,0 +1,119 @@
+//! A node as the scheduler sees it: what it offers, what runs on it, whom it keeps away.
+
+use kinds::pod::{self, PODS};
+use kinds::row::text;
+use meta::{Object, Quantity, Snapshot};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub struct NodeView {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub unschedulable: bool,
+    pub taints: Vec<Taint>,
+    pub allocatable: BTreeMap<String, Quantity>,
+    pub requested: BTreeMap<String, Quantity>,
+    pub pods: usize,
+    /// `(protocol, host IP, port)` in use.
+    pub host_ports: BTreeSet<(String, String, i64)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taint {
+    pub key: String,
+    pub value: String,
+    pub effect: String,
+}
+
+/// The parts of a node that can change a decision.
+pub fn constraints(node: &Object) -> [Value; 4] {
+    let value = node.value();
+    [
+        "/metadata/labels",
+        "/spec/taints",
+        "/spec/unschedulable",
+        "/status/allocatable",
+    ]
+    .map(|part| value.pointer(part).cloned().unwrap_or_default())
+}
+
+/// All nodes with what runs on them.
+pub fn views(snapshot: &Snapshot) -> Vec<NodeView> {
+    let mut views: BTreeMap<String, NodeView> = snapshot
+        .list(kinds::node::NODES, "")
+        .map(|node| (node.name().to_string(), view(node)))
+        .collect();
+    for object in snapshot.list(PODS, "") {
+        let facts = kinds::workload::Pod::of(object);
+        let Some(node) = facts
+            .facts
+            .spec
+            .node_name
+            .as_ref()
+            .and_then(|name| views.get_mut(name))
+        else {
+            continue;
+        };
+        if facts.is_finished() {
+            continue;
+        }
+        let value = object.value();
+        let spec = value.get("spec").unwrap_or(&Value::Null);
+        for (name, quantity) in pod::requests(spec) {
+            let sum = node.requested.entry(name).or_default();
+            *sum = sum.plus(quantity);
+        }
+        node.pods += 1;
+        node.host_ports.extend(host_ports(spec));
+    }
+    views.into_values().collect()
+}
+
+fn view(node: &Object) -> NodeView {
+    let value = node.value();
+    let allocatable = value.pointer("/status/allocatable").and_then(Value::as_object);
+    let quantity = |(name, q): (&String, &Value)| Some((name.clone(), Quantity::parse(q.as_str()?)?));
+    let taint = |t: &Value| Taint {
+        key: text(t, "/key").into(),
+        value: text(t, "/value").into(),
+        effect: text(t, "/effect").into(),
+    };
+    NodeView {
+        name: node.name().to_string(),
+        labels: node
+            .meta()
+            .labels
+            .iter()
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .collect(),
+        unschedulable: value.pointer("/spec/unschedulable") == Some(&Value::Bool(true)),
+        taints: value
+            .pointer("/spec/taints")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(taint)
+            .collect(),
+        allocatable: allocatable.into_iter().flatten().filter_map(quantity).collect(),
+        requested: BTreeMap::new(),
+        pods: 0,
+        host_ports: BTreeSet::new(),
+    }
+}
+
+/// Host ports that a pod asks for.
+pub fn host_ports(spec: &Value) -> Vec<(String, String, i64)> {
+    let lists = ["containers", "initContainers"];
+    let containers = lists.iter().filter_map(|l| spec.get(l)?.as_array()).flatten();
+    let ports = containers.filter_map(|c| c.get("ports")?.as_array()).flatten();
+    ports
+        .filter_map(|p| {
+            let port = p.get("hostPort")?.as_i64().filter(|p| *p > 0)?;
+            let protocol = p.get("protocol").and_then(Value::as_str).unwrap_or("TCP");
+            let ip = Some(text(p, "/hostIP"))
+                .filter(|ip| !ip.is_empty())
+                .unwrap_or("0.0.0.0");
+            Some((protocol.to_string(), ip.to_string(), port))
+        })
+        .collect()
+}
