@@ -159,6 +159,9 @@ pub fn decode(
         "application/yaml" | "application/apply-patch+yaml" => {
             codec::from_yaml(bytes).map_err(|e| Status::bad_request(e.to_string()))?
         }
+        "application/vnd.kubernetes.protobuf" => codec::from_proto(bytes, kinds::schema::arena())
+            .ok_or_else(|| Status::unsupported_media_type("application/json, application/yaml"))?
+            .map_err(|e| Status::bad_request(e.to_string()))?,
         other if other.ends_with("-patch+json") => {
             codec::from_json(bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?
         }
