@@ -18,9 +18,25 @@ const MAX_DEPTH: usize = 100;
 
 /// Numbers that Go writes for fields that JSON leaves out when they are zero.
 const ZERO_IS_UNSET: [&str; 19] = [
-    "generation", "observedGeneration", "minReadySeconds", "initialDelaySeconds", "timeoutSeconds", "periodSeconds",
-    "successThreshold", "failureThreshold", "hostPort", "nodePort", "healthCheckNodePort", "stdin", "stdinOnce",
-    "tty", "hostNetwork", "hostPID", "hostIPC", "readOnly", "paused",
+    "generation",
+    "observedGeneration",
+    "minReadySeconds",
+    "initialDelaySeconds",
+    "timeoutSeconds",
+    "periodSeconds",
+    "successThreshold",
+    "failureThreshold",
+    "hostPort",
+    "nodePort",
+    "healthCheckNodePort",
+    "stdin",
+    "stdinOnce",
+    "tty",
+    "hostNetwork",
+    "hostPID",
+    "hostIPC",
+    "readOnly",
+    "paused",
 ];
 
 struct Field {
@@ -50,7 +66,11 @@ static MESSAGES: LazyLock<HashMap<&'static str, Message>> = LazyLock::new(|| {
 pub fn from_proto(bytes: &[u8], arena: &std::sync::Arc<Arena>) -> Option<Result<Decoded, Malformed>> {
     let rest = match bytes.strip_prefix(MAGIC) {
         Some(rest) => rest,
-        None => return Some(Err(Malformed("the body does not start as Kubernetes' protobuf does".into()))),
+        None => {
+            return Some(Err(Malformed(
+                "the body does not start as Kubernetes' protobuf does".into(),
+            )));
+        }
     };
     match envelope(rest) {
         Err(e) => Some(Err(e)),
@@ -58,14 +78,22 @@ pub fn from_proto(bytes: &[u8], arena: &std::sync::Arc<Arena>) -> Option<Result<
             let name = message_name(&version, &kind);
             MESSAGES.get(name.as_str())?;
             let schema = Schema::of(arena, &full_name(&name))?;
-            let names = arena.type_names().map(|(name, node)| (node, short_name(name))).collect();
+            let names = arena
+                .type_names()
+                .map(|(name, node)| (node, short_name(name)))
+                .collect();
             let reader = Reader { arena, names };
             let mut map = Map::new();
-            let done = reader.message(&name, schema.node_id(), raw, &mut map, 0).map(|()| {
-                map.insert("apiVersion".into(), version.into());
-                map.insert("kind".into(), kind.into());
-                Decoded { value: Value::Object(map), duplicates: Vec::new() }
-            });
+            let done = reader
+                .message(&name, schema.node_id(), raw, &mut map, 0)
+                .map(|()| {
+                    map.insert("apiVersion".into(), version.into());
+                    map.insert("kind".into(), kind.into());
+                    Decoded {
+                        value: Value::Object(map),
+                        duplicates: Vec::new(),
+                    }
+                });
             Some(done)
         }
     }
@@ -189,11 +217,19 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn message(&self, name: &str, node: u32, bytes: &[u8], out: &mut Map<String, Value>, depth: usize) -> Result<(), Malformed> {
+    fn message(
+        &self,
+        name: &str,
+        node: u32,
+        bytes: &[u8],
+        out: &mut Map<String, Value>,
+        depth: usize,
+    ) -> Result<(), Malformed> {
         if depth > MAX_DEPTH {
             return Err(Malformed("proto: messages are nested too deeply".into()));
         }
-        let (Some(table), SchemaKind::Object(object)) = (MESSAGES.get(name), &self.arena.node(node).kind) else {
+        let (Some(table), SchemaKind::Object(object)) = (MESSAGES.get(name), &self.arena.node(node).kind)
+        else {
             return Ok(());
         };
         let mut wire = Wire(bytes);
@@ -203,13 +239,22 @@ impl Reader<'_> {
                 self.message(inline, node, bytes, out, depth + 1)?;
                 continue;
             }
-            let Ok(i) = object.fields.binary_search_by(|f| (*f.name).cmp(field.name)) else { continue };
+            let Ok(i) = object.fields.binary_search_by(|f| (*f.name).cmp(field.name)) else {
+                continue;
+            };
             self.field(field.name, object.fields[i].node, item, out, depth)?;
         }
         Ok(())
     }
 
-    fn field(&self, name: &str, node: u32, item: Item, out: &mut Map<String, Value>, depth: usize) -> Result<(), Malformed> {
+    fn field(
+        &self,
+        name: &str,
+        node: u32,
+        item: Item,
+        out: &mut Map<String, Value>,
+        depth: usize,
+    ) -> Result<(), Malformed> {
         match &self.arena.node(node).kind {
             SchemaKind::Array { items, .. } => {
                 let value = self.value(*items, item, depth)?;
@@ -299,7 +344,11 @@ fn time(form: StringForm, bytes: &[u8]) -> Result<Option<Value>, Malformed> {
     let at = seconds.filter(|s| *s > 0).and_then(Timestamp::from_unix);
     Ok(at.map(|at| {
         let at = at.plus(std::time::Duration::from_nanos(nanos.min(999_999_999)));
-        Value::String(if form == StringForm::MicroTime { at.rfc3339_micros() } else { at.rfc3339() })
+        Value::String(if form == StringForm::MicroTime {
+            at.rfc3339_micros()
+        } else {
+            at.rfc3339()
+        })
     }))
 }
 
@@ -320,9 +369,9 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, Malformed> {
 /// `RawExtension` and `FieldsV1`: JSON in bytes.
 fn raw_json(bytes: &[u8]) -> Result<Option<Value>, Malformed> {
     match Wire(bytes).next()? {
-        Some((1, Item::Bytes(b))) => {
-            serde_json::from_slice(b).map(Some).map_err(|e| Malformed(format!("proto: {e}")))
-        }
+        Some((1, Item::Bytes(b))) => serde_json::from_slice(b)
+            .map(Some)
+            .map_err(|e| Malformed(format!("proto: {e}"))),
         _ => Ok(None),
     }
 }

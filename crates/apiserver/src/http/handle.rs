@@ -153,10 +153,9 @@ async fn resource(
     Ok(respond::reply(&wanted, reply, &warnings))
 }
 
-/// Tables are for reads; a kind has no table of its subresources.
+/// A kind has no table of its subresources, and deletes answer with what they answer.
 fn shape_for(shape: Shape, verb: Verb, subresource: &str) -> Shape {
-    let tabular = matches!(verb, Verb::Get | Verb::List | Verb::Create | Verb::Update)
-        || !matches!(verb, Verb::Delete | Verb::DeleteCollection);
+    let tabular = !matches!(verb, Verb::Delete | Verb::DeleteCollection);
     if subresource.is_empty() && tabular {
         shape
     } else {
@@ -238,9 +237,11 @@ async fn start_watch(
 /// The verb of a method on a place; 405 where there is none.
 fn verb(method: &Method, place: &Place, media_type: &str) -> Result<Verb, Status> {
     let named = !place.name.is_empty();
+    let across = place.row.namespaced && place.namespace.is_empty();
     let verb = match *method {
         Method::GET | Method::HEAD if named => Verb::Get,
         Method::GET | Method::HEAD => Verb::List,
+        _ if across => return Err(Status::method_not_allowed()),
         Method::POST if !named || posts(place.subresource) => Verb::Create,
         Method::PUT if named => Verb::Update,
         Method::PATCH if named => request::patch_verb(media_type)?,
@@ -249,7 +250,7 @@ fn verb(method: &Method, place: &Place, media_type: &str) -> Result<Verb, Status
         _ => return Err(Status::method_not_allowed()),
     };
     let allowed = match place.subresource {
-        "" => named || !matches!(verb, Verb::Create) || place.row.namespaced != place.namespace.is_empty(),
+        "" => true,
         sub if posts(sub) => verb == Verb::Create,
         "finalize" => verb == Verb::Update,
         _ => !matches!(verb, Verb::Create | Verb::Delete),

@@ -33,6 +33,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -212,6 +213,14 @@ impl Server {
             caller: certificate.and_then(request::caller_of_certificate),
             loopback,
         };
+        self.serve_stream(stream, peer).await;
+    }
+
+    /// Serves one connection that is already decrypted, until either side ends it.
+    pub async fn serve_stream<S>(self: Arc<Self>, stream: S, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let peer = Arc::new(peer);
         let service = service_fn(|request| {
             let (server, peer) = (self.clone(), peer.clone());
