@@ -61,7 +61,9 @@ pub struct Pending {
 
 /// How the committed objects become the reply.
 pub enum Then {
-    Object { created: bool },
+    Object {
+        created: bool,
+    },
     /// A `Status` or another object that was ready before the write.
     Done(Value),
     /// Created something that is not stored as such (`binding`).
@@ -89,10 +91,7 @@ pub fn decide(
     random: &mut dyn FnMut() -> u64,
 ) -> Result<Decision, Status> {
     authorize(seen, caller, &call)?;
-    let row = seen
-        .registry
-        .by_res(call.res)
-        .ok_or_else(Status::no_such_path)?;
+    let row = seen.registry.by_res(call.res).ok_or_else(Status::no_such_path)?;
     decide_for(seen, caller, row, call, now, random)
 }
 
@@ -187,10 +186,7 @@ pub fn finish(then: Then, committed: Committed) -> Result<Reply, Status> {
             created,
         },
         Then::Done(value) => Reply::Done(value),
-        Then::Created(value) => Reply::Value {
-            value,
-            created: true,
-        },
+        Then::Created(value) => Reply::Value { value, created: true },
         Then::Scale(row) => Reply::Value {
             value: scale::of(&row, &lone(committed.objects)?)?,
             created: false,

@@ -129,6 +129,14 @@ impl Rules for Pod {
         admit::warnings(object)
     }
 
+    fn subresources(&self) -> &'static [&'static str] {
+        &["binding", "eviction", "log", "exec", "attach", "portforward"]
+    }
+
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
     fn deletion_grace(&self, object: &Value, asked: Option<i64>) -> Option<i64> {
         Some(grace_seconds(object, asked)).filter(|grace| *grace != 0)
     }
