@@ -96,8 +96,7 @@ fn other_path(
     if verb != "get" {
         return Err(Status::method_not_allowed());
     }
-    if let Some(response) = crate::discovery::answer(&server.discovery, registry, path, &parts.headers, query)
-    {
+    if let Some(response) = crate::discovery::answer(&server.discovery, registry, path, &parts.headers) {
         return response;
     }
     Err(Status::no_such_path())
