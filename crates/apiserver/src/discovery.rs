@@ -48,7 +48,9 @@ impl Form {
         match self {
             Self::Plain => "application/json",
             Self::Aggregated("v2") => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-            Self::Aggregated(_) => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+            Self::Aggregated(_) => {
+                "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+            }
         }
     }
 }
@@ -80,7 +82,11 @@ fn respond(document: &Document, form: Form, headers: &HeaderMap) -> Response<Bod
         .filter_map(|v| v.to_str().ok())
         .flat_map(|v| v.split(','))
         .any(|tag| matches!(tag.trim().trim_start_matches("W/"), tag if tag.as_bytes() == document.etag.as_bytes() || tag == "*"));
-    let body = if known { Bytes::new() } else { document.body.clone() };
+    let body = if known {
+        Bytes::new()
+    } else {
+        document.body.clone()
+    };
     let mut response = Response::new(Body::from(body));
     let out = response.headers_mut();
     out.insert(ETAG, document.etag.clone());
@@ -303,7 +309,11 @@ fn aggregated(groups: &[&Group], format: &str) -> Value {
 
 /// A resource with its subresources inside, for the aggregated form.
 fn nested(group: &Group, version: &Version, resource: &Resource) -> Value {
-    let scope = if resource.namespaced { "Namespaced" } else { "Cluster" };
+    let scope = if resource.namespaced {
+        "Namespaced"
+    } else {
+        "Cluster"
+    };
     let mut own = json!({"resource": resource.plural,
         "responseKind": {"group": group.name, "version": version.name, "kind": resource.kind},
         "scope": scope, "singularResource": resource.singular, "verbs": resource.verbs});

@@ -194,9 +194,13 @@ mod tests {
 
     #[test]
     fn versions_are_in_kubernetes_order() {
-        let mut versions = ["v1alpha1", "v2beta1", "foo", "v1", "v10", "v2", "v11beta2", "v1beta1"];
+        let mut versions = [
+            "v1alpha1", "v2beta1", "foo", "v1", "v10", "v2", "v11beta2", "v1beta1",
+        ];
         versions.sort_by_key(|v| Reverse(rank(v)));
-        let wanted = ["v10", "v2", "v1", "v11beta2", "v2beta1", "v1beta1", "v1alpha1", "foo"];
+        let wanted = [
+            "v10", "v2", "v1", "v11beta2", "v2beta1", "v1beta1", "v1alpha1", "foo",
+        ];
         assert_eq!(versions, wanted);
     }
 }
