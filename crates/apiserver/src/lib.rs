@@ -5,6 +5,7 @@ pub mod core;
 pub mod discovery;
 pub mod http;
 pub mod node_ops;
+pub mod openapi;
 pub mod options;
 pub mod tokens;
 

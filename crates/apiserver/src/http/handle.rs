@@ -58,7 +58,7 @@ async fn answer(
     let registry = api.parts().registry.load_full();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     match route::route(&registry, &path)? {
-        Route::Path => other_path(server, &caller, &registry, &parts, &path, &query),
+        Route::Path => other_path(server, &caller, &registry, &parts, &path, &query).await,
         Route::Resource(place) if is_stream(place.subresource) => {
             super::pods::serve(server, &caller, &registry, place, &mut parts, &query).await
         }
@@ -71,7 +71,7 @@ fn is_stream(subresource: &str) -> bool {
 }
 
 /// Discovery, OpenAPI and metrics: paths that are no resource.
-fn other_path(
+async fn other_path(
     server: &Arc<Server>,
     caller: &Caller,
     registry: &Arc<Registry>,
@@ -96,11 +96,14 @@ fn other_path(
     if verb != "get" {
         return Err(Status::method_not_allowed());
     }
-    if let Some(response) = crate::discovery::answer(&server.discovery, registry, path, &parts.headers, query)
-    {
+    if let Some(response) = crate::discovery::answer(&server.discovery, registry, path, &parts.headers) {
         return response;
     }
-    Err(Status::no_such_path())
+    let openapi = crate::openapi::answer(&server.openapi, registry, path, &parts.headers, query);
+    match openapi.await {
+        Some(response) => response,
+        None => Err(Status::no_such_path()),
+    }
 }
 
 async fn resource(
@@ -286,6 +289,9 @@ fn compresses(server: &Server, peer: &Peer, parts: &Parts) -> bool {
 
 /// The response with its body compressed, if that is large.
 fn compressed(response: Response<Body>) -> Response<Body> {
+    if response.headers().contains_key(CONTENT_ENCODING) {
+        return response;
+    }
     let (mut parts, body) = response.into_parts();
     let bytes = match body {
         Body::Full(Some(bytes)) if bytes.len() as u64 >= COMPRESS_FROM_BYTES => bytes,

@@ -18,7 +18,7 @@ mod watch;
 pub use body::Body;
 
 use crate::core::Caller;
-use crate::{Api, discovery};
+use crate::{Api, discovery, openapi};
 use futures::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -132,6 +132,7 @@ pub struct Server {
     connections: Arc<Semaphore>,
     tasks: TaskTracker,
     discovery: discovery::Cache,
+    openapi: openapi::Cache,
 }
 
 /// Who is at the other end of a connection.
@@ -153,6 +154,7 @@ impl Server {
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             tasks: TaskTracker::new(),
             discovery: discovery::Cache::default(),
+            openapi: openapi::Cache::default(),
         })
     }
 
