@@ -1,1 +1,16 @@
-//! apiserver
+//! The API server: one pure pipeline (`core`), a shell that commits its decisions (`api`), and HTTP over TLS (`http`).
+
+pub mod api;
+pub mod core;
+pub mod discovery;
+pub mod http;
+pub mod node_ops;
+pub mod openapi;
+pub mod options;
+pub mod tokens;
+
+pub use api::{Api, Parts};
+pub use core::Caller;
+pub use core::access::{Authenticator, Authorizer, Groups, Signer};
+pub use node_ops::NodeOps;
+pub use tokens::Tokens;

@@ -9,10 +9,18 @@ use std::cell::RefCell;
 pub fn from_json(bytes: &[u8]) -> Result<Decoded, Malformed> {
     let duplicates = RefCell::new(Vec::new());
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let node = Node { duplicates: &duplicates, at: &At::Root };
-    let value = node.deserialize(&mut reader).map_err(|e| Malformed(e.to_string()))?;
+    let node = Node {
+        duplicates: &duplicates,
+        at: &At::Root,
+    };
+    let value = node
+        .deserialize(&mut reader)
+        .map_err(|e| Malformed(e.to_string()))?;
     reader.end().map_err(|e| Malformed(e.to_string()))?;
-    Ok(Decoded { value, duplicates: duplicates.into_inner() })
+    Ok(Decoded {
+        value,
+        duplicates: duplicates.into_inner(),
+    })
 }
 
 /// The place of a value; made into text only for a duplicate.
@@ -129,8 +137,14 @@ mod tests {
     #[test]
     fn duplicates_are_told_and_the_last_one_counts() {
         let out = from_json(br#"{"a":{"b":1,"b":2},"c":[{"d":1,"d":2}],"e":"x"}"#).expect("valid");
-        assert_eq!(out.value, serde_json::json!({"a": {"b": 2}, "c": [{"d": 2}], "e": "x"}));
-        assert_eq!(out.duplicates, ["duplicate field \"a.b\"", "duplicate field \"c[0].d\""]);
+        assert_eq!(
+            out.value,
+            serde_json::json!({"a": {"b": 2}, "c": [{"d": 2}], "e": "x"})
+        );
+        assert_eq!(
+            out.duplicates,
+            ["duplicate field \"a.b\"", "duplicate field \"c[0].d\""]
+        );
     }
 
     #[test]

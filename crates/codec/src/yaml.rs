@@ -18,7 +18,10 @@ struct Document(Value);
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let duplicates = RefCell::new(Vec::new());
-        let node = json::Node { duplicates: &duplicates, at: &json::At::Root };
+        let node = json::Node {
+            duplicates: &duplicates,
+            at: &json::At::Root,
+        };
         node.deserialize(deserializer).map(Document)
     }
 }
@@ -36,9 +39,16 @@ pub fn from_yaml(bytes: &[u8]) -> Result<Decoded, Malformed> {
         },
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
     };
-    let document: Document = serde_saphyr::from_str_with_options(text, options)
-        .map_err(|e| Malformed(format!("error converting YAML to JSON: yaml: {}", one_line(&e.to_string()))))?;
-    Ok(Decoded { value: document.0, duplicates: Vec::new() })
+    let document: Document = serde_saphyr::from_str_with_options(text, options).map_err(|e| {
+        Malformed(format!(
+            "error converting YAML to JSON: yaml: {}",
+            one_line(&e.to_string())
+        ))
+    })?;
+    Ok(Decoded {
+        value: document.0,
+        duplicates: Vec::new(),
+    })
 }
 
 /// The first line of a parser's message: the rest is a drawing of the text.
@@ -63,9 +73,14 @@ mod tests {
         let expected = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "1", "b": "two\nlines\n"},
             "n": 3, "x": [true, null, 1.5]});
         assert_eq!(value, expected);
-        let again = from_yaml(to_yaml(&value).expect("prints").as_bytes()).expect("valid").value;
+        let again = from_yaml(to_yaml(&value).expect("prints").as_bytes())
+            .expect("valid")
+            .value;
         assert_eq!(again, value);
-        assert_eq!(from_yaml(br#"{"a": {"b": [1]}}"#).expect("JSON is YAML").value, json!({"a": {"b": [1]}}));
+        assert_eq!(
+            from_yaml(br#"{"a": {"b": [1]}}"#).expect("JSON is YAML").value,
+            json!({"a": {"b": [1]}})
+        );
     }
 
     #[test]

@@ -27,4 +27,8 @@ pub fn row() -> Row {
 
 struct Endpoints;
 
-impl Rules for Endpoints {}
+impl Rules for Endpoints {
+    fn creates_on_update(&self) -> bool {
+        true
+    }
+}

@@ -55,7 +55,11 @@ pub fn row() -> Row {
 
 struct Event;
 
-impl Rules for Event {}
+impl Rules for Event {
+    fn creates_on_update(&self) -> bool {
+        true
+    }
+}
 
 /// The call that records an event. Its name is derived from what it says, so a repeat finds its predecessor and
 /// counts it up instead of filling the store.

@@ -27,4 +27,8 @@ pub fn row() -> Row {
 
 struct Lease;
 
-impl Rules for Lease {}
+impl Rules for Lease {
+    fn creates_on_update(&self) -> bool {
+        true
+    }
+}

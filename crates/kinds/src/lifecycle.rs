@@ -1,11 +1,9 @@
 //! Nothing new may appear in a namespace that does not exist or is on its way out (upstream's NamespaceLifecycle).
 
 use crate::Row;
-use meta::{Res, Snapshot, Status};
+pub use crate::namespace::NAMESPACES;
+use meta::{Snapshot, Status};
 use serde_json::json;
-
-/// Where namespaces are kept; what scopes every namespaced kind.
-pub const NAMESPACES: Res = Res::new("", "namespaces");
 
 /// Whether an object called `name` may be created in `namespace` now.
 pub fn admit_create(row: &Row, namespace: &str, name: &str, seen: &Snapshot) -> Result<(), Status> {
@@ -18,9 +16,7 @@ pub fn admit_create(row: &Row, namespace: &str, name: &str, seen: &Snapshot) -> 
     if !found.meta().is_deleting() {
         return Ok(());
     }
-    let why = format!(
-        "unable to create new content in namespace {namespace} because it is being terminated"
-    );
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
     let mut status = Status::forbidden(row.res, name, &why);
     status.details["causes"] = json!([{
         "reason": "NamespaceTerminating",

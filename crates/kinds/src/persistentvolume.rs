@@ -41,4 +41,8 @@ pub fn row() -> Row {
 
 struct PersistentVolume;
 
-impl Rules for PersistentVolume {}
+impl Rules for PersistentVolume {
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+}

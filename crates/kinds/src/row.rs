@@ -138,6 +138,19 @@ pub trait Rules: Send + Sync {
         None
     }
 
+    /// Something besides `metadata.finalizers` keeps a deleted object in place (`spec.finalizers` of namespaces).
+    fn holds(&self, _object: &Value) -> bool {
+        false
+    }
+
+    /// What else changes in an object that is marked for deletion (`status.phase` of namespaces).
+    fn mark_deleted(&self, _object: &mut Value) {}
+
+    /// Subresources beyond `status` and `scale`: `log`, `binding`, `token`, …
+    fn subresources(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// A delete that leaves nothing behind answers with the object instead of a `Status`.
     fn returns_deleted(&self) -> bool {
         false

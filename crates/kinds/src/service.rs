@@ -37,4 +37,8 @@ pub fn row() -> Row {
 
 struct Service;
 
-impl Rules for Service {}
+impl Rules for Service {
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+}

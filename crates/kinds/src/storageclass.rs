@@ -36,7 +36,11 @@ pub fn row() -> Row {
 
 struct StorageClass;
 
-impl Rules for StorageClass {}
+impl Rules for StorageClass {
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+}
 
 /// Our own provisioner: one folder of the node a claim.
 pub const PROVISIONER: &str = "isopod.dev/folder";

@@ -413,6 +413,33 @@ fn sets_follow_a_schema_that_became_atomic() {
     insta::assert_snapshot!(error, @r#"Apply failed with 1 conflict: conflict with "A": .spec.template.spec.nodeSelector"#);
 }
 
+#[test]
+fn the_deepest_objects_fit_on_a_small_stack() {
+    let deep = |leaf: Value| {
+        let spec = (0..125).fold(leaf, |inner, _| json!({"a": inner}));
+        json!({"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web"},"spec":spec})
+    };
+    let all_of_them = move || {
+        let (schema, one, two) = (meta::schema::Schema::any(), deep(json!(1)), deep(json!(2)));
+        let live = apply(None, &one, &schema, &id("A"), T1, false, &reset()).expect("applies");
+        let forced = apply(Some(&live), &two, &schema, &id("B"), T2, true, &reset()).expect("applies");
+        let mut patched = live.clone();
+        crate::merge_patch::apply(&mut patched, two.clone());
+        update(Some(&live), &mut patched, &schema, &id("C"), T3, &reset());
+        crate::strategic::apply(&mut patched, one, &schema).expect("merges");
+        let text = forced.to_string();
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).expect("can be read back"),
+            forced
+        );
+    };
+    let thread = std::thread::Builder::new()
+        .stack_size(1024 * 1024)
+        .spawn(all_of_them)
+        .expect("a thread");
+    thread.join().expect("no overflow");
+}
+
 /// An object without its entries.
 fn bare(object: &Value) -> Value {
     super::without_entries(object)

@@ -3,7 +3,7 @@
 use crate::fields::{FieldSet, is_member};
 use crate::shape::{Form, Place, holds_nothing};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Lays `applied` over `live`: fields of `applied` win, fields and list items that it does not mention stay.
 pub(crate) fn merge(live: &mut Value, applied: &Value, place: Place<'_>) {
@@ -29,100 +29,80 @@ pub(crate) fn merge(live: &mut Value, applied: &Value, place: Place<'_>) {
     }
 }
 
-/// One item of a list that is merged: its name and where it comes from.
-struct Item {
-    name: String,
-    value: Value,
+/// Where an item of the merged list comes from.
+#[derive(Clone, Copy)]
+enum Source {
+    Live(usize),
+    Applied(usize),
 }
 
-/// Keeps the applied order among applied items and the live order among the others, and places the others as near
-/// to where they were as that allows. The rule is upstream's.
 fn merge_items(live: Vec<Value>, applied: &[Value], place: Place<'_>, form: Form<'_>) -> Vec<Value> {
-    let live = named(live, place, form);
-    let applied = named(applied.to_vec(), place, form);
-    let in_applied: HashMap<String, usize> = applied
-        .iter()
-        .enumerate()
-        .map(|(i, item)| (item.name.clone(), i))
-        .collect();
-    let mut counterparts = HashMap::<&str, (usize, usize)>::new();
-    for (i, item) in live
-        .iter()
-        .enumerate()
-        .filter(|(_, item)| in_applied.contains_key(&item.name))
-    {
-        counterparts.entry(&item.name).or_insert((i, 0)).1 += 1;
-    }
-    // Applied items that are live too, in applied order: the next of them is where both lists meet again.
-    let mut shared = applied
-        .iter()
-        .map(|item| item.name.as_str())
-        .filter(|name| counterparts.contains_key(name))
-        .peekable();
-    let mut taken = vec![false; applied.len()];
-    let mut out = Vec::with_capacity(live.len().max(applied.len()));
-    let merged = |at: usize| {
-        let item = &applied[at];
-        match counterparts.get(item.name.as_str()) {
-            // Duplicates among the live items are replaced by the one that is applied.
-            Some(&(first, 1)) => {
-                let mut value = live[first].value.clone();
-                merge(&mut value, &item.value, place.items());
-                value
-            }
-            _ => item.value.clone(),
-        }
+    let names = |items: &[Value]| -> Vec<String> {
+        // An item without a name meets no other; its index keeps it apart.
+        let name = |(i, item)| place.element_of(form, item).unwrap_or_else(|_| format!("i:{i}"));
+        items.iter().enumerate().map(name).collect()
     };
-    let (mut l, mut r) = (0, 0);
-    while l < live.len() || r < applied.len() {
-        if l < live.len() && r < applied.len() {
-            if live[l].name == applied[r].name {
-                taken[r] = true;
-                out.push(merged(r));
-                (l, r) = (l + 1, r + 1);
-                shared.next();
-                continue;
-            }
-            let waits = shared.peek().is_some_and(|next| *next != live[l].name);
-            if waits && in_applied.contains_key(&live[l].name) {
-                l += 1;
-                continue;
-            }
-        }
-        if l < live.len() {
-            match in_applied.get(&live[l].name) {
-                None => {
-                    out.push(live[l].value.clone());
-                    l += 1;
-                    continue;
-                }
-                Some(&at) if taken[at] => l += 1,
-                Some(_) => {}
-            }
-        }
-        if r < applied.len() {
-            taken[r] = true;
-            out.push(merged(r));
-            if shared.peek() == Some(&applied[r].name.as_str()) {
-                shared.next();
-            }
-            r += 1;
-        }
+    let (live_names, applied_names) = (names(&live), names(applied));
+    let mut live: Vec<Option<Value>> = live.into_iter().map(Some).collect();
+    let mut namesakes = HashMap::<&str, Vec<usize>>::new();
+    for (i, name) in live_names.iter().enumerate() {
+        namesakes.entry(name).or_default().push(i);
     }
-    out
+    let item = |source| match source {
+        Source::Live(l) => live[l].take(),
+        Source::Applied(r) => match namesakes.get(applied_names[r].as_str()).map(Vec::as_slice) {
+            Some(&[l]) => live[l].take().map(|mut item| {
+                merge(&mut item, &applied[r], place.items());
+                item
+            }),
+            // New, or it replaces duplicates.
+            _ => Some(applied[r].clone()),
+        },
+    };
+    interleave(&live_names, &applied_names)
+        .into_iter()
+        .filter_map(item)
+        .collect()
 }
 
-fn named(items: Vec<Value>, place: Place<'_>, form: Form<'_>) -> Vec<Item> {
-    // A live item without a name cannot be applied to; its index keeps it apart from the others.
-    let name = |i: usize, value: &Value| place.element_of(form, value).unwrap_or_else(|_| format!("i:{i}"));
-    items
-        .into_iter()
+/// The merged list's order: applied items as applied, the others as they are, and both as near as that allows to
+/// where they were. Live items wait for the next applied item that is live too. The rule is upstream's.
+fn interleave(live: &[String], applied: &[String]) -> Vec<Source> {
+    let at: HashMap<&str, usize> = applied
+        .iter()
         .enumerate()
-        .map(|(i, value)| Item {
-            name: name(i, &value),
-            value,
-        })
-        .collect()
+        .map(|(r, name)| (name.as_str(), r))
+        .collect();
+    let is_live: HashSet<&str> = live.iter().map(String::as_str).collect();
+    let mut meeting_points = applied
+        .iter()
+        .filter(|name| is_live.contains(name.as_str()))
+        .peekable();
+    let mut order = Vec::with_capacity(live.len().max(applied.len()));
+    let (mut l, mut r) = (0, 0);
+    loop {
+        match (live.get(l), applied.get(r)) {
+            (None, None) => return order,
+            // A live item that nobody applies keeps its place.
+            (Some(name), _) if !at.contains_key(name.as_str()) => {
+                order.push(Source::Live(l));
+                l += 1;
+            }
+            // Its turn comes with its applied namesake, or has come.
+            (Some(_), None) => l += 1,
+            (Some(name), Some(next))
+                if name != next && meeting_points.peek().is_some_and(|point| *point != name) =>
+            {
+                l += 1;
+            }
+            (here, Some(name)) => {
+                order.push(Source::Applied(r));
+                meeting_points.next_if(|point| *point == name);
+                l += usize::from(here.is_some_and(|here| here == name || at[here.as_str()] < r));
+                r += 1;
+            }
+        }
+    }
 }
 
 /// Takes the members of `set` out of `value`; a list, map or struct that held nothing else goes with them.

@@ -17,9 +17,10 @@ pub(crate) struct Changes {
     pub(crate) removed: FieldSet,
 }
 
-/// Struct fields that are there upstream as soon as their parent is, set or not (Go values, not pointers),
-/// so that nobody adds or removes the field itself while the parent stays.
-const ALWAYS_THERE: [&str; 8] = [
+/// Fields that are there upstream as soon as their parent is, set or not (Go structs that are no pointers, and lists
+/// that are printed when empty), so that nobody adds or removes the field itself while the parent stays.
+const ALWAYS_THERE: [&str; 14] = [
+    "containers",
     "metadata",
     "spec",
     "status",
@@ -28,6 +29,11 @@ const ALWAYS_THERE: [&str; 8] = [
     "updateStrategy",
     "resources",
     "jobTemplate",
+    "loadBalancer",
+    "nodeInfo",
+    "daemonEndpoints",
+    "kubeletEndpoint",
+    "source",
 ];
 
 impl Changes {
@@ -166,6 +172,9 @@ fn compare_fields(
         if (a.is_none() || b.is_none()) && ALWAYS_THERE.contains(&name.as_str()) && place.declares(name) {
             a = a.or(had_parent.then_some(&*EMPTY));
             b = b.or(has_parent.then_some(&*EMPTY));
+            if had_parent && has_parent && holds_nothing(a) && holds_nothing(b) {
+                continue;
+            }
         }
         changes.absorb(
             &|| element::field(name),

@@ -173,6 +173,22 @@ fn operations_copies_and_depth_are_bounded() {
     );
 }
 
+#[test]
+fn honest_work_fits_the_budget_and_abuse_does_not() {
+    let drain = Value::Array(vec![json!({"op":"remove","path":"/list/0"}); 10_000]);
+    assert_eq!(
+        patched(json!({"list": vec![1; 10_000]}), drain),
+        Ok(json!({"list": []}))
+    );
+    let there_and_back = [
+        json!({"op":"move","from":"/a","path":"/b"}),
+        json!({"op":"move","from":"/b","path":"/a"}),
+    ];
+    let abuse = Value::Array(there_and_back.iter().cycle().take(10_000).cloned().collect());
+    let error = patched(json!({"a": vec![1; 100_000]}), abuse).expect_err("work is bounded");
+    assert!(error.contains("send smaller patches"), "{error}");
+}
+
 mod properties {
     use super::super::apply;
     use crate::testing::any_json;

@@ -68,6 +68,71 @@ impl Builder {
             ..ObjectNode::default()
         }))
     }
+
+    /// A pod template: keyed lists with and without key defaults, atomic lists and maps, and a place without schema.
+    fn template(&mut self, metadata: u32) -> u32 {
+        let b = self;
+        let (string, int) = (b.string(), b.int());
+        let any = b.of(SchemaKind::Any);
+        let boolean = b.of(SchemaKind::Bool);
+        let quantity = b.of(SchemaKind::Quantity);
+        let protocol = b.0.push(Node {
+            kind: SchemaKind::String(StringForm::Plain),
+            default: Some(json!("TCP")),
+            nullable: false,
+        });
+        let port = b.object(
+            &[("containerPort", int), ("protocol", protocol), ("name", string)],
+            false,
+        );
+        let ports = b.list(
+            port,
+            ListType::Map(vec!["containerPort".into(), "protocol".into()]),
+            PatchStrategy::MergeByKey("containerPort".into()),
+        );
+        let env = b.object(&[("name", string), ("value", string)], false);
+        let env = b.list(
+            env,
+            ListType::Map(vec!["name".into()]),
+            PatchStrategy::MergeByKey("name".into()),
+        );
+        let command = b.list(string, ListType::Atomic, PatchStrategy::Replace);
+        let limits = b.of(SchemaKind::Map {
+            values: quantity,
+            atomic: false,
+        });
+        let resources = b.object(&[("limits", limits), ("requests", limits)], false);
+        let container = b.object(
+            &[
+                ("name", string),
+                ("image", string),
+                ("command", command),
+                ("ports", ports),
+                ("env", env),
+                ("resources", resources),
+                ("tty", boolean),
+            ],
+            false,
+        );
+        let containers = b.list(
+            container,
+            ListType::Map(vec!["name".into()]),
+            PatchStrategy::MergeByKey("name".into()),
+        );
+        let node_selector = b.of(SchemaKind::Map {
+            values: string,
+            atomic: true,
+        });
+        let pod = b.object(
+            &[
+                ("containers", containers),
+                ("nodeSelector", node_selector),
+                ("extra", any),
+            ],
+            false,
+        );
+        b.object(&[("metadata", metadata), ("spec", pod)], false)
+    }
 }
 
 /// Something like a Deployment, with one of each form that lists and maps can take.
@@ -76,7 +141,6 @@ pub(crate) fn deployment() -> Schema {
     let (string, int, labels) = (b.string(), b.int(), b.labels());
     let any = b.of(SchemaKind::Any);
     let boolean = b.of(SchemaKind::Bool);
-    let quantity = b.of(SchemaKind::Quantity);
     let time = b.of(SchemaKind::String(StringForm::Time));
     let int_or_string = b.of(SchemaKind::IntOrString);
     let finalizers = b.list(string, ListType::Set, PatchStrategy::MergeScalars);
@@ -102,62 +166,7 @@ pub(crate) fn deployment() -> Schema {
         ],
         false,
     );
-    let protocol = b.0.push(Node {
-        kind: SchemaKind::String(StringForm::Plain),
-        default: Some(json!("TCP")),
-        nullable: false,
-    });
-    let port = b.object(
-        &[("containerPort", int), ("protocol", protocol), ("name", string)],
-        false,
-    );
-    let ports = b.list(
-        port,
-        ListType::Map(vec!["containerPort".into(), "protocol".into()]),
-        PatchStrategy::MergeByKey("containerPort".into()),
-    );
-    let env = b.object(&[("name", string), ("value", string)], false);
-    let env = b.list(
-        env,
-        ListType::Map(vec!["name".into()]),
-        PatchStrategy::MergeByKey("name".into()),
-    );
-    let command = b.list(string, ListType::Atomic, PatchStrategy::Replace);
-    let limits = b.of(SchemaKind::Map {
-        values: quantity,
-        atomic: false,
-    });
-    let resources = b.object(&[("limits", limits), ("requests", limits)], false);
-    let container = b.object(
-        &[
-            ("name", string),
-            ("image", string),
-            ("command", command),
-            ("ports", ports),
-            ("env", env),
-            ("resources", resources),
-            ("tty", boolean),
-        ],
-        false,
-    );
-    let containers = b.list(
-        container,
-        ListType::Map(vec!["name".into()]),
-        PatchStrategy::MergeByKey("name".into()),
-    );
-    let node_selector = b.of(SchemaKind::Map {
-        values: string,
-        atomic: true,
-    });
-    let pod = b.object(
-        &[
-            ("containers", containers),
-            ("nodeSelector", node_selector),
-            ("extra", any),
-        ],
-        false,
-    );
-    let template = b.object(&[("metadata", metadata), ("spec", pod)], false);
+    let template = b.template(metadata);
     let rolling = b.object(
         &[("maxSurge", int_or_string), ("maxUnavailable", int_or_string)],
         false,

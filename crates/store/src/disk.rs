@@ -38,7 +38,7 @@ const LOG_LIMIT_BYTES: u64 = 8 << 20;
 const PREPARE_BYTES: u64 = 512 << 10;
 /// A checkpoint is written and synced in pieces of this size, so that it never holds up a commit's sync for long.
 const PIECE_BYTES: usize = 1 << 20;
-/// After a failed rotation the log grows by this much before the next try.
+/// After a failed rotation or checkpoint the log grows by this much before the next try.
 const RETRY_BYTES: u64 = 1 << 20;
 
 pub struct DiskLog {
@@ -90,7 +90,10 @@ impl DiskLog {
             path,
             end,
             prepared,
-            rotate_at: LOG_LIMIT_BYTES.max(recovered.checkpoint_bytes),
+            rotate_at: match recovered.lacks_checkpoint {
+                true => end + RETRY_BYTES,
+                false => LOG_LIMIT_BYTES.max(recovered.checkpoint_bytes),
+            },
             checkpoint: None,
             checkpoint_bytes: recovered.checkpoint_bytes,
             buffer: Vec::new(),
@@ -142,41 +145,78 @@ impl DiskLog {
         ))
     }
 
-    /// Begins a new log at `state` and writes the checkpoint that replaces the old one in the background.
-    fn rotate(&mut self, state: &Snapshot) -> io::Result<()> {
-        let (file, end, prepared) = begin_log(&self.dir, &self.id, state.revision())?;
-        self.file.set_len(self.end)?;
+    /// Begins a new log at `state` and writes the checkpoint that replaces the old ones in the background. When there
+    /// is no room for that, the old log goes on and the next try comes soon.
+    fn rotate(&mut self, state: &Snapshot) -> Result<(), LogError> {
+        let (file, end, prepared) = match begin_log(&self.dir, &self.id, state.revision()) {
+            Ok(begun) => begun,
+            Err(error) => {
+                self.forget_log(state.revision())?;
+                tracing::warn!("{}: cannot begin a new log: {error}", self.dir.display());
+                self.rotate_at = self.end + RETRY_BYTES;
+                return Ok(());
+            }
+        };
+        if let Err(error) = self.file.set_len(self.end) {
+            // Zeros at its end cost only their room, until the checkpoint is done.
+            tracing::warn!("cannot cut {}: {error}", self.path.display());
+        }
         self.file = file;
         self.path = files::log_path(&self.dir, state.revision());
-        self.end = end;
-        self.prepared = prepared;
+        (self.end, self.prepared) = (end, prepared);
         let cancel = Arc::new(AtomicBool::new(false));
-        let (dir, id, state, cancelled) = (self.dir.clone(), self.id.clone(), state.clone(), cancel.clone());
+        let (dir, id) = (self.dir.clone(), self.id.clone());
+        let (state, cancelled) = (state.clone(), cancel.clone());
         let thread = std::thread::Builder::new()
             .name("checkpoint".into())
-            .spawn(move || write_checkpoint(&dir, &id, &state, &cancelled))?;
-        self.checkpoint = Some(Checkpoint { thread, cancel });
+            .spawn(move || write_checkpoint(&dir, &id, &state, &cancelled));
+        match thread {
+            Ok(thread) => self.checkpoint = Some(Checkpoint { thread, cancel }),
+            Err(error) => self.checkpoint_failed(&error),
+        }
         Ok(())
     }
 
-    /// Notes how a checkpoint ended, once it has; true when none is being written.
-    fn reap(&mut self) -> bool {
+    /// Removes a log that could not be begun, for good: if a crash brought it back after the old log had gone on, the
+    /// two would contradict each other.
+    fn forget_log(&self, revision: u64) -> Result<(), LogError> {
+        let path = files::log_path(&self.dir, revision);
+        let removed = match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => files::sync_dir(&self.dir),
+        };
+        removed.map_err(|error| {
+            LogError::Failed(format!(
+                "cannot remove {}: {error}; the store takes no more writes: check the disk, then restart",
+                path.display()
+            ))
+        })
+    }
+
+    /// Notes how the checkpoint ended, once it has.
+    fn reap(&mut self) {
         let finished = |c: &mut Checkpoint| c.thread.is_finished();
         if let Some(done) = self.checkpoint.take_if(finished) {
             self.note(done);
         }
-        self.checkpoint.is_none()
     }
 
     fn note(&mut self, done: Checkpoint) {
         match done.thread.join() {
-            Ok(Ok(bytes)) => self.checkpoint_bytes = bytes,
+            Ok(Ok(bytes)) => {
+                self.checkpoint_bytes = bytes;
+                self.rotate_at = LOG_LIMIT_BYTES.max(bytes);
+            }
             Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
-            // The old files are still there, so nothing is lost; the next rotation tries again.
-            Ok(Err(error)) => tracing::warn!("{}: checkpoint: {error}", self.dir.display()),
-            Err(_) => tracing::error!("{}: the checkpoint panicked", self.dir.display()),
+            Ok(Err(error)) => self.checkpoint_failed(&error),
+            Err(_) => self.checkpoint_failed(&io::Error::other("its thread panicked")),
         }
-        self.rotate_at = LOG_LIMIT_BYTES.max(self.checkpoint_bytes);
+    }
+
+    /// The old files are still there, so nothing is lost; but they take room, so the next try comes soon.
+    fn checkpoint_failed(&mut self, error: &io::Error) {
+        tracing::warn!("{}: checkpoint: {error}", self.dir.display());
+        self.rotate_at = self.end + RETRY_BYTES;
     }
 }
 
@@ -198,12 +238,9 @@ impl Log for DiskLog {
         if self.buffer.capacity() > PIECE_BYTES {
             self.buffer = Vec::new();
         }
-        if self.end >= self.rotate_at
-            && self.reap()
-            && let Err(error) = self.rotate(state)
-        {
-            tracing::warn!("{}: cannot begin a new log: {error}", self.dir.display());
-            self.rotate_at = self.end + RETRY_BYTES;
+        self.reap();
+        if self.end >= self.rotate_at && self.checkpoint.is_none() {
+            self.rotate(state)?;
         }
         Ok(())
     }
@@ -228,15 +265,10 @@ fn begin_log(dir: &Path, id: &str, revision: u64) -> io::Result<(File, u64, u64)
     let path = files::log_path(dir, revision);
     let file = files::create_file(&path)?;
     let (end, prepared) = (FILE_HEADER_BYTES as u64, PREPARE_BYTES);
-    let written = file
-        .write_all_at(&header.encode(), 0)
-        .and_then(|()| write_zeros(&file, end, prepared))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| files::sync_dir(dir));
-    if let Err(error) = written {
-        std::fs::remove_file(&path)?;
-        return Err(error);
-    }
+    file.write_all_at(&header.encode(), 0)?;
+    write_zeros(&file, end, prepared)?;
+    file.sync_all()?;
+    files::sync_dir(dir)?;
     Ok((file, end, prepared))
 }
 

@@ -52,6 +52,8 @@ pub struct Recovered {
     /// The log to go on with: its revision, and where its next frame goes. `None`: it has to be created.
     pub log: Option<(u64, u64)>,
     pub checkpoint_bytes: u64,
+    /// Several logs wait for a checkpoint that was not finished.
+    pub lacks_checkpoint: bool,
 }
 
 pub fn recover(dir: &Path, id: &str) -> Result<Recovered, OpenError> {
@@ -61,6 +63,7 @@ pub fn recover(dir: &Path, id: &str) -> Result<Recovered, OpenError> {
         past: Past::default(),
         log: None,
         checkpoint_bytes: 0,
+        lacks_checkpoint: false,
     };
     let checkpoint = listing.checkpoints.last().copied();
     if let Some(revision) = checkpoint {
@@ -75,6 +78,7 @@ pub fn recover(dir: &Path, id: &str) -> Result<Recovered, OpenError> {
             path: files::log_path(dir, start),
         });
     }
+    out.lacks_checkpoint = logs.len() > 1;
     for (index, revision) in logs.iter().enumerate() {
         out.read_log(dir, *revision, index + 1 == logs.len())?;
     }

@@ -45,7 +45,14 @@ const ALL_POWERFUL: [&str; 3] = [
 
 /// Paths that every authenticated caller may read (upstream's `system:discovery`).
 const DISCOVERY: [&str; 8] = [
-    "/api", "/apis", "/healthz", "/livez", "/readyz", "/version", "/openapi", "/.well-known",
+    "/api",
+    "/apis",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/version",
+    "/openapi",
+    "/.well-known",
 ];
 
 /// The built-in authorizer: a table of groups.
@@ -60,19 +67,16 @@ impl Authorizer for Groups {
     }
 
     fn allows_path(&self, caller: &Caller, verb: &str, path: &str) -> bool {
-        let within = |root: &&str| {
-            path.strip_prefix(**root)
+        let within = |root: &str| {
+            path.strip_prefix(root)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        is_powerful(caller) || (verb == "get" && DISCOVERY.iter().any(|root| within(&root)))
+        is_powerful(caller) || (verb == "get" && DISCOVERY.iter().any(|root| within(root)))
     }
 }
 
 fn is_powerful(caller: &Caller) -> bool {
-    caller
-        .groups
-        .iter()
-        .any(|g| ALL_POWERFUL.contains(&g.as_str()))
+    caller.groups.iter().any(|g| ALL_POWERFUL.contains(&g.as_str()))
 }
 
 pub fn verb_name(verb: Verb) -> &'static str {

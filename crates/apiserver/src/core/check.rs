@@ -197,8 +197,7 @@ impl Walk<'_> {
             Value::Number(number) => number.to_string(),
             _ => return Err(self.mismatch(value, at, "string")),
         };
-        let canonical = Quantity::canonical(&text)
-            .ok_or_else(|| meta::quantity::FORMAT_ERROR.to_string())?;
+        let canonical = Quantity::canonical(&text).ok_or_else(|| meta::quantity::FORMAT_ERROR.to_string())?;
         *value = canonical.into();
         Ok(())
     }

@@ -78,7 +78,9 @@ fn validate_names(row: &Row, meta: &Value, at: &Path, errors: &mut Errors) {
     let base = get("generateName");
     if !base.is_empty() {
         // A base may end in a dash; the suffix comes after it.
-        let shown = base.strip_suffix('-').map_or(base.to_string(), |b| format!("{b}a"));
+        let shown = base
+            .strip_suffix('-')
+            .map_or(base.to_string(), |b| format!("{b}a"));
         for message in row.rules.check_name(&shown) {
             errors.invalid(&at.child("generateName"), base, &message);
         }
@@ -167,7 +169,12 @@ fn validate_owners(owners: Option<&Value>, at: &Path, errors: &mut Errors) {
 
 fn validate_finalizers(finalizers: Option<&Value>, at: &Path, errors: &mut Errors) {
     let (mut orphan, mut foreground) = (false, false);
-    for (i, finalizer) in finalizers.and_then(Value::as_array).into_iter().flatten().enumerate() {
+    for (i, finalizer) in finalizers
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let text = finalizer.as_str().unwrap_or_default();
         for message in name::check_qualified_name(text) {
             errors.invalid(&at.index(i), text, &message);
@@ -191,7 +198,11 @@ pub fn validate_update(object: &Value, old: &Value, errors: &mut Errors) {
     let at = Path::new("metadata");
     let null = Value::Null;
     let get = |object: &'_ Value, field: &str| -> Value {
-        object.get("metadata").and_then(|m| m.get(field)).unwrap_or(&null).clone()
+        object
+            .get("metadata")
+            .and_then(|m| m.get(field))
+            .unwrap_or(&null)
+            .clone()
     };
     for field in [
         "name",

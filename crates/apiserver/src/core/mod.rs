@@ -18,7 +18,7 @@ pub mod update;
 
 use access::{Ask, Authorizer, Signer};
 use kinds::{Registry, Row};
-use meta::{Call, Object, Reply, Snapshot, Status, Timestamp, Verb};
+use meta::{Call, Draft, Object, Reply, Snapshot, Status, Timestamp, Verb};
 use serde_json::{Value, json};
 use store::{CommitError, Committed, Write};
 
@@ -61,7 +61,11 @@ pub struct Pending {
 
 /// How the committed objects become the reply.
 pub enum Then {
-    Object { created: bool },
+    Object {
+        created: bool,
+    },
+    /// The update that let go of the last thing that held the object: the store deletes, the client sees its update.
+    Released(Box<Draft>),
     /// A `Status` or another object that was ready before the write.
     Done(Value),
     /// Created something that is not stored as such (`binding`).
@@ -89,10 +93,7 @@ pub fn decide(
     random: &mut dyn FnMut() -> u64,
 ) -> Result<Decision, Status> {
     authorize(seen, caller, &call)?;
-    let row = seen
-        .registry
-        .by_res(call.res)
-        .ok_or_else(Status::no_such_path)?;
+    let row = seen.registry.by_res(call.res).ok_or_else(Status::no_such_path)?;
     decide_for(seen, caller, row, call, now, random)
 }
 
@@ -186,11 +187,12 @@ pub fn finish(then: Then, committed: Committed) -> Result<Reply, Status> {
             object: lone(committed.objects)?,
             created,
         },
-        Then::Done(value) => Reply::Done(value),
-        Then::Created(value) => Reply::Value {
-            value,
-            created: true,
+        Then::Released(draft) => Reply::Object {
+            object: draft.seal(committed.revision),
+            created: false,
         },
+        Then::Done(value) => Reply::Done(value),
+        Then::Created(value) => Reply::Value { value, created: true },
         Then::Scale(row) => Reply::Value {
             value: scale::of(&row, &lone(committed.objects)?)?,
             created: false,

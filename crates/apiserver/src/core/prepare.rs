@@ -156,5 +156,8 @@ pub fn spec_changed(old: &Value, new: &Value) -> bool {
         return old != new;
     };
     let counts = |key: &&String| !matches!(key.as_str(), "metadata" | "status");
-    old.keys().chain(new.keys()).filter(counts).any(|key| old.get(key) != new.get(key))
+    old.keys()
+        .chain(new.keys())
+        .filter(counts)
+        .any(|key| old.get(key) != new.get(key))
 }

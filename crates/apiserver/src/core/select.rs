@@ -14,10 +14,10 @@ pub struct Filter {
 
 impl Filter {
     pub fn new(row: &Row, namespace: &str, options: &Options) -> Result<Self, Status> {
-        let labels = LabelSelector::parse(&options.label_selector)
-            .map_err(|e| Status::bad_request(e.to_string()))?;
-        let fields = FieldSelector::parse(&options.field_selector)
-            .map_err(|e| Status::bad_request(e.to_string()))?;
+        let labels =
+            LabelSelector::parse(&options.label_selector).map_err(|e| Status::bad_request(e.to_string()))?;
+        let fields =
+            FieldSelector::parse(&options.field_selector).map_err(|e| Status::bad_request(e.to_string()))?;
         for term in &fields.terms {
             let known = match term.field.as_str() {
                 "metadata.name" => true,
@@ -29,10 +29,7 @@ impl Filter {
                 return Err(Status::bad_request(text));
             }
         }
-        let deep = fields
-            .terms
-            .iter()
-            .any(|t| !t.field.starts_with("metadata."));
+        let deep = fields.terms.iter().any(|t| !t.field.starts_with("metadata."));
         Ok(Self {
             namespace: namespace.to_string(),
             labels,

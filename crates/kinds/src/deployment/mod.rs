@@ -39,8 +39,8 @@ pub fn row() -> Row {
             &[
                 Column::NAME,
                 Column::new("Ready", "string"),
-                Column::new("Up-to-date", "integer"),
-                Column::new("Available", "integer"),
+                Column::new("Up-to-date", "string"),
+                Column::new("Available", "string"),
                 Column::AGE,
                 Column::wide("Containers", "string"),
                 Column::wide("Images", "string"),

@@ -43,4 +43,8 @@ pub fn row() -> Row {
 
 struct PersistentVolumeClaim;
 
-impl Rules for PersistentVolumeClaim {}
+impl Rules for PersistentVolumeClaim {
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+}

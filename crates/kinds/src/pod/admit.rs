@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Tokens are renewed at 80 %; the odd seconds tell them from ones that users asked for.
 const TOKEN_SECONDS: i64 = 3607;
+/// How conflicts of a binding name what they are about.
+const BINDINGS: Res = Res::new("", "pods/binding");
 const PRIORITYCLASSES: Res = Res::new("scheduling.k8s.io", "priorityclasses");
 
 /// What needs nothing but the pod. It runs before validation, which counts on it.
@@ -51,6 +53,22 @@ pub(super) fn admit(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {
         return Ok(());
     }
     identity(pod, seen)
+}
+
+/// A pod is bound once, and not when it is about to go.
+pub(super) fn binding(pod: &Value, old: Option<&Value>) -> Result<(), Status> {
+    let Some(old) = old else { return Ok(()) };
+    let (name, node) = (name(pod), crate::row::text(old, "/spec/nodeName"));
+    let why = if super::is_terminating(old) {
+        format!("pod {name} is being deleted, cannot be assigned to a host")
+    } else if !node.is_empty() {
+        format!("pod {name} is already assigned to node {node:?}")
+    } else if !list(get(old, "spec"), "schedulingGates").is_empty() {
+        format!("pod {name} has non-empty .spec.schedulingGates")
+    } else {
+        return Ok(());
+    };
+    Err(Status::conflict(BINDINGS, name, &why))
 }
 
 fn name(pod: &Value) -> &str {

@@ -190,7 +190,8 @@ struct Restarts {
 
 impl Restarts {
     fn add(&mut self, container: &Value) {
-        self.count += number(container, "restartCount");
+        let more = number(container, "restartCount");
+        self.count = self.count.saturating_add(more);
         let ended = at(container, "/lastState/terminated/finishedAt").as_str();
         self.last = self.last.max(ended.and_then(Timestamp::parse));
     }

@@ -7,6 +7,7 @@ pub(crate) mod cells;
 pub(crate) mod defaults;
 mod status;
 mod template;
+pub mod typed;
 pub(crate) mod validate;
 
 pub use cells::Summary;
@@ -116,17 +117,26 @@ impl Rules for Pod {
         &self,
         write: Write,
         object: &mut Value,
-        _old: Option<&Value>,
+        old: Option<&Value>,
         seen: &Snapshot,
     ) -> Result<(), Status> {
         match write {
             Write::Create => admit::admit(object, seen),
+            Write::Other("binding") => admit::binding(object, old),
             _ => Ok(()),
         }
     }
 
     fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
         admit::warnings(object)
+    }
+
+    fn subresources(&self) -> &'static [&'static str] {
+        &["binding", "eviction", "log", "exec", "attach", "portforward"]
+    }
+
+    fn returns_deleted(&self) -> bool {
+        true
     }
 
     fn deletion_grace(&self, object: &Value, asked: Option<i64>) -> Option<i64> {

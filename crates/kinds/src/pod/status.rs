@@ -68,7 +68,7 @@ pub fn restarts(pod: &Value) -> i64 {
         .iter()
         .flat_map(|field| list(status, field))
         .filter_map(|c| int(c, "restartCount"))
-        .sum()
+        .fold(0, i64::saturating_add)
 }
 
 /// An init container that runs as long as the pod does.

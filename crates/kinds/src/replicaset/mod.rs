@@ -5,7 +5,7 @@ mod validate;
 
 pub use plan::CONTROLLER;
 
-use crate::json::{ensure_object, get, members, number, put, put_default};
+use crate::json::{ensure_object, get, number, put_default};
 use crate::row::{ScalePaths, age, text};
 use crate::{Column, Row, Rules, Write, pod};
 use meta::{Errors, Res, Timestamp};
@@ -52,21 +52,11 @@ struct ReplicaSet;
 
 impl Rules for ReplicaSet {
     fn default(&self, object: &mut Value) {
-        let labels = members(crate::json::at(object, "/spec/template/metadata"), "labels");
-        let labels: serde_json::Map<String, Value> = labels.map(|(k, v)| (k.clone(), v.clone())).collect();
         let Some(spec) = ensure_object(object, "spec") else {
             return;
         };
         put_default(spec, "replicas", 1);
         pod::default_template(spec);
-        // Old clients leave the labels to the template.
-        let unlabelled = members(get(object, "metadata"), "labels").next().is_none();
-        if unlabelled
-            && !labels.is_empty()
-            && let Some(metadata) = ensure_object(object, "metadata")
-        {
-            put(metadata, "labels", labels);
-        }
         status(object);
     }
 

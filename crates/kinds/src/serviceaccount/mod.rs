@@ -31,4 +31,12 @@ pub fn row() -> Row {
 
 struct ServiceAccount;
 
-impl Rules for ServiceAccount {}
+impl Rules for ServiceAccount {
+    fn subresources(&self) -> &'static [&'static str] {
+        &["token"]
+    }
+
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+}

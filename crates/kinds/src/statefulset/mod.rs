@@ -59,7 +59,6 @@ impl Rules for StatefulSet {
         put_default(spec, "podManagementPolicy", "OrderedReady");
         put_default(spec, "replicas", 1);
         put_default(spec, "revisionHistoryLimit", 10);
-        put_default(spec, "serviceName", "");
         update_strategy(spec);
         if let Some(policy) = ensure_object(spec, "persistentVolumeClaimRetentionPolicy") {
             put_default(policy, "whenDeleted", "Retain");
@@ -118,6 +117,7 @@ fn update_strategy(spec: &mut Value) {
         && let Some(rolling) = ensure_object(strategy, "rollingUpdate")
     {
         put_default(rolling, "partition", 0);
+        // `maxUnavailable` stays unset: one at a time then also replaces a pod that never became ready.
     }
 }
 

@@ -86,10 +86,7 @@ fn strategies_without_a_rolling_update_get_none() {
             json!({"updateStrategy": {"type": "OnDelete"}, "replicas": 0}),
         ),
     );
-    assert_eq!(
-        on_delete["spec"]["updateStrategy"],
-        json!({"type": "OnDelete"})
-    );
+    assert_eq!(on_delete["spec"]["updateStrategy"], json!({"type": "OnDelete"}));
     assert_eq!(on_delete["spec"]["replicas"], 0);
 }
 
@@ -115,14 +112,8 @@ fn defaults_are_idempotent_and_never_panic() {
             rules(res).validate(&once, &mut errors);
             rules(res).validate_update(Write::Update, &once, object, &mut errors);
             rules(res).validate_update(Write::Status, &once, object, &mut errors);
-            let row = kinds::Registry::builtin()
-                .by_res(res)
-                .cloned()
-                .expect("row");
-            assert_eq!(
-                rules(res).cells(&once, crate::now()).len(),
-                row.columns.len()
-            );
+            let row = kinds::Registry::builtin().by_res(res).cloned().expect("row");
+            assert_eq!(rules(res).cells(&once, crate::now()).len(), row.columns.len());
         }
     }
 }
@@ -178,5 +169,22 @@ fn pods_that_are_refused() {
     assert_eq!(
         refused(json!({"ephemeralContainers": [{"name": "d", "image": "d"}]})),
         "422 Pod \"web-0\" is invalid: spec.ephemeralContainers: Forbidden: cannot be set on create"
+    );
+}
+
+#[test]
+fn a_pod_is_bound_once() {
+    let bound = pod(json!({"nodeName": "a"}));
+    let bind = |old: &Value| {
+        let mut new = pod(json!({"nodeName": "b"}));
+        let seen = cluster(&[]);
+        rules(PODS)
+            .admit(Write::Other("binding"), &mut new, Some(old), &seen)
+            .map_err(|status| format!("{} {}", status.code, status.message))
+    };
+    assert_eq!(bind(&pod(json!({}))), Ok(()));
+    assert_eq!(
+        bind(&bound).expect_err("bound before"),
+        "409 Operation cannot be fulfilled on pods/binding \"web-0\": pod web-0 is already assigned to node \"a\""
     );
 }

@@ -29,10 +29,7 @@ fn quality_of_service() {
         qos(json!([{"resources": {"limits": {"example.com/gpu": "1"}}}])),
         "BestEffort"
     );
-    assert_eq!(
-        qos(json!([{"resources": resources("1", "1Gi")}])),
-        "Guaranteed"
-    );
+    assert_eq!(qos(json!([{"resources": resources("1", "1Gi")}])), "Guaranteed");
     assert_eq!(
         qos(json!([{"resources": resources("1", "1Gi")}, {}])),
         "Burstable"
@@ -79,18 +76,13 @@ fn availability_waits_for_the_seconds_of_readiness() {
 
 #[test]
 fn a_templates_hash_is_its_content() {
-    let a: Value = serde_json::from_str(
-        r#"{"metadata": {"labels": {"a": "1", "b": "2"}}, "spec": {"x": null}}"#,
-    )
-    .expect("json");
-    let b: Value =
-        serde_json::from_str(r#"{"spec": {}, "metadata": {"labels": {"b": "2", "a": "1"}}}"#)
+    let a: Value =
+        serde_json::from_str(r#"{"metadata": {"labels": {"a": "1", "b": "2"}}, "spec": {"x": null}}"#)
             .expect("json");
+    let b: Value =
+        serde_json::from_str(r#"{"spec": {}, "metadata": {"labels": {"b": "2", "a": "1"}}}"#).expect("json");
     assert_eq!(pod::template_hash(&a, None), pod::template_hash(&b, None));
-    assert_ne!(
-        pod::template_hash(&a, None),
-        pod::template_hash(&a, Some(1))
-    );
+    assert_ne!(pod::template_hash(&a, None), pod::template_hash(&a, Some(1)));
     assert_ne!(
         pod::template_hash(&a, None),
         pod::template_hash(&json!({"spec": {}}), None)
@@ -101,8 +93,7 @@ fn a_templates_hash_is_its_content() {
 #[test]
 fn a_pod_from_a_template_belongs_to_its_owner() {
     let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "web-1", "namespace": "shop", "uid": "u"}});
-    let template =
-        json!({"metadata": {"labels": {"a": "b"}, "name": "ignored"}, "spec": {"containers": []}});
+    let template = json!({"metadata": {"labels": {"a": "b"}, "name": "ignored"}, "spec": {"containers": []}});
     assert_eq!(
         pod::from_template(&template, &owner),
         json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "shop", "labels": {"a": "b"}, "ownerReferences": [
@@ -125,8 +116,21 @@ fn pods_are_selected_by_fields_that_they_may_not_spell_out() {
         ),
         "10.0.0.1"
     );
-    assert_eq!(
-        field(json!({"spec": {"nodeName": "n"}}), "spec.nodeName"),
-        "n"
-    );
+    assert_eq!(field(json!({"spec": {"nodeName": "n"}}), "spec.nodeName"), "n");
+}
+
+#[test]
+fn typed_pods_answer_as_plain_ones_do() {
+    let object = json!({"metadata": {"deletionTimestamp": "2026-11-21T09:59:58Z"}, "spec": {"containers": []}, "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T09:59:50Z"}]}});
+    let typed: k8s_openapi::api::core::v1::Pod = serde_json::from_value(object.clone()).expect("a pod");
+    assert!(pod::typed::is_ready(&typed) && pod::is_ready(&object));
+    assert!(pod::typed::is_terminating(&typed) && pod::is_terminating(&object));
+    assert!(!pod::typed::is_active(&typed) && !pod::is_active(&object));
+    assert_eq!(pod::typed::phase(&typed), "Running");
+    for seconds in [0, 10, 11] {
+        assert_eq!(
+            pod::typed::is_available(&typed, seconds, now()),
+            pod::is_available(&object, seconds, now())
+        );
+    }
 }

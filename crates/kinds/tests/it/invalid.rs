@@ -141,10 +141,7 @@ fn scheduling_and_dns() {
         "readinessGates": [{"conditionType": ""}], "schedulingGates": [{"name": "a/b"}, {"name": "a/b"}], "nodeName": "n",
         "dnsPolicy": "None", "dnsConfig": {"searches": ["_ldap.example.com", ".", "a b"], "options": [{}]}, "hostAliases": [{"ip": "x", "hostnames": ["UP"]}]})
     ));
-    assert_snapshot!(
-        "no_dns_config",
-        of_spec(plain(), json!({"dnsPolicy": "None"}))
-    );
+    assert_snapshot!("no_dns_config", of_spec(plain(), json!({"dnsPolicy": "None"})));
     assert_snapshot!(
         "name_servers",
         of_spec(
@@ -219,5 +216,8 @@ fn deployments_and_replicasets() {
 
 #[test]
 fn controller_revisions() {
-    assert_snapshot!(errors(CONTROLLERREVISIONS, json!({"metadata": {"name": "a"}, "revision": -1})), @"");
+    assert_snapshot!(errors(
+        CONTROLLERREVISIONS,
+        json!({"metadata": {"name": "a"}, "revision": -1})
+    ));
 }

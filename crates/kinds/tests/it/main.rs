@@ -4,6 +4,7 @@ mod defaults;
 mod helpers;
 mod invalid;
 mod printed;
+mod robust;
 mod updates;
 
 use kinds::{Registry, Rules, Write};

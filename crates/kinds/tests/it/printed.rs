@@ -72,7 +72,8 @@ fn pods_in_every_state() {
     let none = || json!([]);
     let deleted = json!({"metadata": {"deletionTimestamp": "2026-11-21T09:59:59Z"}});
     let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-    let sidecar = json!({"name": "side", "ready": true, "started": true, "restartCount": 2, "state": {"running": {}}});
+    let sidecar =
+        json!({"name": "side", "ready": true, "started": true, "restartCount": 2, "state": {"running": {}}});
     let done = ended("i", 0, json!({"reason": "Completed"}));
     let pods = [
         pod(
@@ -99,12 +100,7 @@ fn pods_in_every_state() {
             json!([waiting("a", "ImagePullBackOff", 0)]),
             phase("Pending"),
         ),
-        pod(
-            "running",
-            none(),
-            json!([running("a"), running("b")]),
-            json!({}),
-        ),
+        pod("running", none(), json!([running("a"), running("b")]), json!({})),
         pod(
             "gates",
             none(),
@@ -129,12 +125,7 @@ fn pods_in_every_state() {
             json!([ended("a", 137, json!({"reason": "OOMKilled"}))]),
             json!({}),
         ),
-        pod(
-            "exit-code",
-            none(),
-            json!([ended("a", 3, json!({}))]),
-            json!({}),
-        ),
+        pod("exit-code", none(), json!([ended("a", 3, json!({}))]), json!({})),
         pod(
             "signal",
             none(),
@@ -159,12 +150,7 @@ fn pods_in_every_state() {
             json!([ended("a", 0, json!({"reason": "Completed"})), running("b")]),
             json!({}),
         ),
-        pod(
-            "terminating",
-            none(),
-            json!([running("a")]),
-            deleted.clone(),
-        ),
+        pod("terminating", none(), json!([running("a")]), deleted.clone()),
         pod(
             "node-lost",
             none(),
@@ -247,5 +233,5 @@ fn workloads() {
         line(REPLICASETS, &object),
         line(CONTROLLERREVISIONS, &revision),
     ];
-    assert_snapshot!(lines.join("\n"), @"");
+    assert_snapshot!(lines.join("\n"));
 }

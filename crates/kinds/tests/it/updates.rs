@@ -36,24 +36,14 @@ fn pod(more: Value) -> Value {
 
 #[test]
 fn a_pod_changes_little() {
-    let of =
-        |more: Value, changes: &[(&str, Value)]| update(PODS, Write::Update, &pod(more), changes);
+    let of = |more: Value, changes: &[(&str, Value)]| update(PODS, Write::Update, &pod(more), changes);
     let plain = || json!({});
-    assert_eq!(
-        of(plain(), &[("/spec/containers/0/image", "a:2".into())]),
-        ""
-    );
-    assert_eq!(
-        of(plain(), &[("/spec/activeDeadlineSeconds", 5.into())]),
-        ""
-    );
+    assert_eq!(of(plain(), &[("/spec/containers/0/image", "a:2".into())]), "");
+    assert_eq!(of(plain(), &[("/spec/activeDeadlineSeconds", 5.into())]), "");
     assert_eq!(
         of(
             plain(),
-            &[(
-                "/spec/tolerations/-",
-                json!({"key": "x", "operator": "Exists"})
-            )]
+            &[("/spec/tolerations/-", json!({"key": "x", "operator": "Exists"}))]
         ),
         ""
     );
@@ -96,10 +86,7 @@ fn a_pod_changes_little() {
                 &[("/spec/activeDeadlineSeconds", Value::Null)]
             ),
             of(plain(), &[("/spec/tolerations", json!([]))]),
-            of(
-                plain(),
-                &[("/spec/schedulingGates", json!([{"name": "a"}]))]
-            ),
+            of(plain(), &[("/spec/schedulingGates", json!([{"name": "a"}]))]),
             of(
                 json!({"schedulingGates": [{"name": "a"}], "nodeSelector": {"a": "b"}}),
                 &[("/spec/nodeSelector", json!({"a": "c"}))]
@@ -121,27 +108,16 @@ fn a_binding_and_ephemeral_containers_have_their_own_way() {
         ),
         ""
     );
-    let debug = (
-        "/spec/ephemeralContainers",
-        json!([{"name": "d", "image": "d"}]),
-    );
+    let debug = ("/spec/ephemeralContainers", json!([{"name": "d", "image": "d"}]));
     assert_eq!(
         update(PODS, Write::Other("ephemeralcontainers"), &plain, &[debug]),
         ""
     );
-    let cpu = |n: &str| {
-        (
-            "/spec/containers/0/resources",
-            json!({"requests": {"cpu": n}}),
-        )
-    };
+    let cpu = |n: &str| ("/spec/containers/0/resources", json!({"requests": {"cpu": n}}));
     let asking = pod(
         json!({"containers": [{"name": "web", "image": "a:1", "resources": {"requests": {"cpu": "1"}}}]}),
     );
-    assert_eq!(
-        update(PODS, Write::Other("resize"), &asking, &[cpu("2")]),
-        ""
-    );
+    assert_eq!(update(PODS, Write::Other("resize"), &asking, &[cpu("2")]), "");
     assert_eq!(
         update(PODS, Write::Other("resize"), &plain, &[cpu("2")]),
         "spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing"
@@ -159,14 +135,8 @@ fn workload(res: Res) -> Value {
 
 #[test]
 fn a_statefulset_keeps_its_identity() {
-    let of = |changes: &[(&str, Value)]| {
-        update(
-            STATEFULSETS,
-            Write::Update,
-            &workload(STATEFULSETS),
-            changes,
-        )
-    };
+    let of =
+        |changes: &[(&str, Value)]| update(STATEFULSETS, Write::Update, &workload(STATEFULSETS), changes);
     assert_eq!(
         of(&[
             ("/spec/replicas", 5.into()),
@@ -195,12 +165,7 @@ fn a_statefulset_keeps_its_identity() {
 fn selectors_and_kept_states_are_immutable() {
     let selector = ("/spec/selector/matchLabels", json!({"a": "b"}));
     assert_eq!(
-        update(
-            DEPLOYMENTS,
-            Write::Update,
-            &workload(DEPLOYMENTS),
-            &[selector]
-        ),
+        update(DEPLOYMENTS, Write::Update, &workload(DEPLOYMENTS), &[selector]),
         "spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"b\"}}: field is immutable"
     );
     let revision = json!({"data": {"spec": 1}, "revision": 1});

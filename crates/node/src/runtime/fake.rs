@@ -99,10 +99,7 @@ impl FakeRuntime {
         self.world().script = Box::new(script);
     }
 
-    pub fn set_exec(
-        &self,
-        exec: impl FnMut(&ContainerId, &ExecSpec) -> (i32, Vec<u8>) + Send + 'static,
-    ) {
+    pub fn set_exec(&self, exec: impl FnMut(&ContainerId, &ExecSpec) -> (i32, Vec<u8>) + Send + 'static) {
         self.world().exec = Box::new(exec);
     }
 
@@ -124,10 +121,7 @@ impl FakeRuntime {
         let mut due: Vec<(i64, ContainerId, i32, i32)> = world
             .containers
             .iter()
-            .filter_map(|(id, life)| {
-                life.due
-                    .map(|(at, code, signal)| (at, id.clone(), code, signal))
-            })
+            .filter_map(|(id, life)| life.due.map(|(at, code, signal)| (at, id.clone(), code, signal)))
             .filter(|(at, ..)| *at <= now_ns)
             .collect();
         due.sort();
@@ -229,12 +223,8 @@ impl FakeRuntime {
             finished_at_ns: now,
             ..Exit::default()
         };
-        life.state
-            .send_replace(ContainerState::Exited(exit.clone()));
-        self.publish(RuntimeEvent::Exited {
-            id: id.clone(),
-            exit,
-        });
+        life.state.send_replace(ContainerState::Exited(exit.clone()));
+        self.publish(RuntimeEvent::Exited { id: id.clone(), exit });
     }
 
     fn publish(&self, event: RuntimeEvent) {
@@ -250,6 +240,17 @@ impl FakeRuntime {
             .await
             .map(drop)
             .map_err(|_| RuntimeError::Internal("the clock is gone".to_owned()))
+    }
+}
+
+async fn wait_exit(state: &mut watch::Receiver<ContainerState>) -> Result<Exit, RuntimeError> {
+    let ended = state
+        .wait_for(|s| matches!(s, ContainerState::Exited(_)))
+        .await
+        .map(|s| s.clone());
+    match ended {
+        Ok(ContainerState::Exited(exit)) => Ok(exit),
+        _ => Err(RuntimeError::NotFound("the container was removed".to_owned())),
     }
 }
 
@@ -296,18 +297,14 @@ impl World {
         if matches!(*life.state.borrow(), ContainerState::Running { .. }) {
             return Ok(life);
         }
-        Err(RuntimeError::Conflict(format!(
-            "container {id} is not running"
-        )))
+        Err(RuntimeError::Conflict(format!("container {id} is not running")))
     }
 }
 
 #[async_trait]
 impl Runtime for FakeRuntime {
     async fn create_sandbox(&self, spec: &PodSandboxSpec) -> Result<Sandbox, RuntimeError> {
-        self.world()
-            .sandboxes
-            .insert(spec.uid.clone(), spec.clone());
+        self.world().sandboxes.insert(spec.uid.clone(), spec.clone());
         Ok(Sandbox {
             network_namespace: None,
         })
@@ -323,10 +320,7 @@ impl Runtime for FakeRuntime {
                 )));
             }
             if world.containers.contains_key(&spec.id) {
-                return Err(RuntimeError::Conflict(format!(
-                    "container {} exists",
-                    spec.id
-                )));
+                return Err(RuntimeError::Conflict(format!("container {} exists", spec.id)));
             }
             ((world.script)(spec), world.now_ns)
         };
@@ -338,13 +332,7 @@ impl Runtime for FakeRuntime {
         let (state, error) = match &behaviour.start_error {
             Some(FakeError::Create(message)) => return Err(RuntimeError::Create(message.clone())),
             Some(FakeError::Start(message)) => {
-                let exit = Exit {
-                    code: 128,
-                    reason: ExitReason::StartError,
-                    finished_at_ns: now,
-                    message: message.clone(),
-                    ..Exit::default()
-                };
+                let exit = Exit::start_error(message, now);
                 (
                     ContainerState::Exited(exit),
                     Some(RuntimeError::Start {
@@ -405,9 +393,7 @@ impl Runtime for FakeRuntime {
         match after {
             Some(0) => self.end(&mut world, id, code.0, code.1),
             Some(after) => {
-                let at = life
-                    .due
-                    .map_or(now + after, |(due, ..)| due.min(now + after));
+                let at = life.due.map_or(now + after, |(due, ..)| due.min(now + after));
                 life.due = Some((at, code.0, code.1));
             }
             None => {}
@@ -424,10 +410,7 @@ impl Runtime for FakeRuntime {
         let (mut state, until) = {
             let mut world = self.world();
             let now = world.now_ns;
-            (
-                world.life(id)?.state.subscribe(),
-                now + grace.as_nanos() as i64,
-            )
+            (world.life(id)?.state.subscribe(), now + grace.as_nanos() as i64)
         };
         if !grace.is_zero() {
             match self
@@ -457,16 +440,12 @@ impl Runtime for FakeRuntime {
                 }
             }
         }
-        let ended = state
-            .wait_for(|s| matches!(s, ContainerState::Exited(_)))
-            .await
-            .map(|s| s.clone());
-        match ended {
-            Ok(ContainerState::Exited(exit)) => Ok(exit),
-            _ => Err(RuntimeError::NotFound(format!(
-                "container {id} was removed"
-            ))),
-        }
+        wait_exit(&mut state).await
+    }
+
+    async fn wait_container(&self, id: &ContainerId) -> Result<Exit, RuntimeError> {
+        let mut state = self.world().life(id)?.state.subscribe();
+        wait_exit(&mut state).await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
@@ -520,9 +499,7 @@ impl Runtime for FakeRuntime {
             tracing::trace!("nobody waits for a fake exec");
         }
         Ok(ExecSession {
-            stdin: spec
-                .stdin
-                .then(|| Box::new(tokio::io::sink()) as stream::Writer),
+            stdin: spec.stdin.then(|| Box::new(tokio::io::sink()) as stream::Writer),
             stdout: spec
                 .stdout
                 .then(|| Box::new(std::io::Cursor::new(stdout)) as stream::Reader),
@@ -534,11 +511,7 @@ impl Runtime for FakeRuntime {
         })
     }
 
-    async fn attach(
-        &self,
-        id: &ContainerId,
-        streams: AttachStreams,
-    ) -> Result<AttachSession, RuntimeError> {
+    async fn attach(&self, id: &ContainerId, streams: AttachStreams) -> Result<AttachSession, RuntimeError> {
         self.world().running_life(id)?;
         Ok(AttachSession {
             stdin: streams
@@ -590,71 +563,4 @@ impl Runtime for FakeRuntime {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: i64 = 1_000_000_000;
-
-    async fn started(script: Behaviour) -> (FakeRuntime, ContainerId) {
-        let fake = FakeRuntime::new(0);
-        fake.set_script(move |_| script.clone());
-        fake.create_sandbox(&PodSandboxSpec {
-            uid: "u".into(),
-            ..PodSandboxSpec::default()
-        })
-        .await
-        .expect("sandbox");
-        let id = ContainerId::new("u", "main", 0);
-        let spec = ContainerSpec {
-            id: id.clone(),
-            ..ContainerSpec::default()
-        };
-        let start = fake.start_container(&spec);
-        let (result, ()) = tokio::join!(start, async { fake.advance(SECOND) });
-        result.expect("start");
-        (fake, id)
-    }
-
-    #[tokio::test]
-    async fn a_container_starts_is_ready_and_ends_by_the_clock() {
-        let (fake, id) = started(Behaviour {
-            start_after_ns: SECOND,
-            ready_after_ns: SECOND,
-            exit_after_ns: Some((3 * SECOND, 5)),
-            ..Behaviour::server()
-        })
-        .await;
-        let mut events = fake.subscribe();
-        assert!(!fake.is_ready(&id));
-        fake.advance(2 * SECOND);
-        assert!(fake.is_ready(&id));
-        assert_eq!(fake.next_wake_ns(), Some(4 * SECOND));
-        fake.advance(9 * SECOND);
-        let RuntimeEvent::Exited { exit, .. } = events.recv().await.expect("event") else {
-            panic!("not an exit")
-        };
-        assert_eq!(
-            (exit.code, exit.started_at_ns, exit.finished_at_ns),
-            (5, SECOND, 4 * SECOND)
-        );
-        assert_eq!(fake.next_wake_ns(), None);
-    }
-
-    #[tokio::test]
-    async fn one_that_ignores_the_signal_is_killed_when_the_grace_period_ends() {
-        let (fake, id) = started(Behaviour {
-            stop_after_ns: None,
-            ..Behaviour::default()
-        })
-        .await;
-        let stop = fake.stop_container(&id, 0, Duration::from_secs(30));
-        let (exit, ()) = tokio::join!(stop, async {
-            fake.advance(30 * SECOND);
-            assert!(fake.next_wake_ns().is_some());
-            fake.advance(31 * SECOND);
-        });
-        assert_eq!(exit.expect("stopped").code, 137);
-        fake.reboot();
-        assert!(!fake.pod("u").await.expect("pod").expect("known").ready);
-    }
-}
+mod tests;

@@ -7,7 +7,9 @@ mod error;
 pub mod fake;
 pub mod logs;
 pub mod paths;
+mod pods;
 mod sandbox;
+mod sessions;
 mod shim_runtime;
 pub mod spec;
 pub mod stream;
@@ -20,11 +22,10 @@ use async_trait::async_trait;
 pub use cgroup::Usage;
 pub use error::RuntimeError;
 pub use fake::FakeRuntime;
-pub use shim_runtime::{RuntimeConfig, ShimRuntime};
+pub use pods::{RuntimeConfig, ShimRuntime};
 pub use spec::{
-    ContainerId, ContainerSpec, ContainerState, ContainerStatus, ExecSpec, Exit, ExitReason,
-    LogRotation, Mount, PodSandboxSpec, PodState, Propagation, Resources, Seccomp, TerminalSize,
-    User,
+    ContainerId, ContainerSpec, ContainerState, ContainerStatus, ExecSpec, Exit, ExitReason, LogRotation,
+    Mount, PodSandboxSpec, PodState, Propagation, Resources, Seccomp, TerminalSize, User,
 };
 pub use stream::{AttachSession, ExecExit, ExecSession};
 
@@ -97,6 +98,9 @@ pub trait Runtime: Send + Sync {
         grace: Duration,
     ) -> Result<Exit, RuntimeError>;
 
+    /// Waits for the container's end.
+    async fn wait_container(&self, id: &ContainerId) -> Result<Exit, RuntimeError>;
+
     /// Forgets an ended container; its log stays for `--previous` until `remove_log`.
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError>;
 
@@ -114,11 +118,7 @@ pub trait Runtime: Send + Sync {
 
     async fn exec(&self, id: &ContainerId, spec: &ExecSpec) -> Result<ExecSession, RuntimeError>;
 
-    async fn attach(
-        &self,
-        id: &ContainerId,
-        streams: AttachStreams,
-    ) -> Result<AttachSession, RuntimeError>;
+    async fn attach(&self, id: &ContainerId, streams: AttachStreams) -> Result<AttachSession, RuntimeError>;
 
     /// A TCP connection to a port on the pod's own loopback (port-forward).
     async fn dial(&self, uid: &str, port: u16) -> Result<tokio::net::TcpStream, RuntimeError>;

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::connection::Connection;
-use super::containers::{Attacher, Container, Exec, Helper};
+use super::containers::{Container, Exec, Helper};
 use super::protocol::{
     ErrorKind, Message, PROTOCOL_VERSION, Reply, Request, RequestFrame, RequestHead, WireError,
 };
 use super::state::{STATE_FILE, ShimState, boot_id, read, write_atomically};
+use super::streams::Attacher;
 use super::{note, trim_memory};
 use crate::runtime::spec::{ContainerId, ContainerStatus};
 
@@ -40,6 +41,9 @@ pub struct Shim {
     /// Set by Shutdown: whom to answer when all have ended.
     pub(super) ending: Option<(ConnectionId, u64)>,
     boot_id: String,
+    /// The cgroup that the shims share, and the child that moves us there.
+    pub(super) cgroup: String,
+    pub(super) joining: Option<i32>,
     /// Containers of an earlier shim of this pod: results only.
     pub(super) past: Vec<ContainerStatus>,
 }
@@ -56,13 +60,15 @@ enum Source {
 }
 
 impl Shim {
-    pub fn new(dir: PathBuf, listener: UnixListener, signals: OwnedFd) -> io::Result<Self> {
+    pub fn new(dir: PathBuf, cgroup: String, listener: UnixListener, signals: OwnedFd) -> io::Result<Self> {
         // The server has settled what was still running when the earlier shim died.
         let earlier = read::<ShimState>(&dir.join(STATE_FILE)).unwrap_or_else(|error| {
             note(&format!("read {STATE_FILE}: {error}"));
             None
         });
-        let shim = Self {
+        let mut shim = Self {
+            cgroup,
+            joining: None,
             past: earlier.map(|state| state.containers).unwrap_or_default(),
             dir,
             listener,
@@ -79,6 +85,7 @@ impl Shim {
             boot_id: boot_id()?,
         };
         shim.save();
+        shim.join_group();
         Ok(shim)
     }
 
@@ -90,8 +97,7 @@ impl Shim {
             }
             let (mut polled, sources) = self.sources();
             // SAFETY: `polled` is a live array of its own length.
-            let ready =
-                unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, -1) };
+            let ready = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, -1) };
             if ready < 0 {
                 let error = io::Error::last_os_error();
                 if error.kind() == io::ErrorKind::Interrupted {
@@ -158,11 +164,7 @@ impl Shim {
             } else {
                 0
             };
-            add(
-                connection.fd(),
-                libc::POLLIN | write,
-                Source::Connection(*id),
-            );
+            add(connection.fd(), libc::POLLIN | write, Source::Connection(*id));
         }
         add(self.listener.as_raw_fd(), libc::POLLIN, Source::Listener);
         add(self.signals.as_raw_fd(), libc::POLLIN, Source::Signals);
@@ -282,12 +284,8 @@ impl Shim {
             } => self
                 .kill(&container, signal, all)
                 .map(|()| Some(Reply::default())),
-            Request::Remove { container } => {
-                self.remove(&container).map(|()| Some(Reply::default()))
-            }
-            Request::Exec { container, spec } => {
-                self.exec(id, number, &container, &spec, fds).map(|()| None)
-            }
+            Request::Remove { container } => self.remove(&container).map(|()| Some(Reply::default())),
+            Request::Exec { container, spec } => self.exec(id, number, &container, &spec, fds).map(|()| None),
             Request::Attach {
                 container,
                 stdin,
@@ -296,9 +294,9 @@ impl Shim {
             } => self
                 .attach(id, number, &container, [stdin, stdout, stderr], fds)
                 .map(|()| None),
-            Request::Resize { container, size } => self
-                .resize(&container, size)
-                .map(|()| Some(Reply::default())),
+            Request::Resize { container, size } => {
+                self.resize(&container, size).map(|()| Some(Reply::default()))
+            }
             Request::Shutdown => {
                 self.ending = Some((id, number));
                 self.kill_everything();
@@ -312,13 +310,7 @@ impl Shim {
         }
     }
 
-    pub(super) fn reply(
-        &mut self,
-        connection: ConnectionId,
-        id: u64,
-        reply: Reply,
-        fd: Option<OwnedFd>,
-    ) {
+    pub(super) fn reply(&mut self, connection: ConnectionId, id: u64, reply: Reply, fd: Option<OwnedFd>) {
         self.send(connection, &Message::Reply { id, reply }, fd);
     }
 
@@ -392,9 +384,7 @@ impl Shim {
     }
 
     fn nothing_runs(&self) -> bool {
-        self.helpers.is_empty()
-            && self.execs.is_empty()
-            && self.containers.iter().all(|c| !c.is_running())
+        self.helpers.is_empty() && self.execs.is_empty() && self.containers.iter().all(|c| !c.is_running())
     }
 
     fn say_goodbye(&mut self) {

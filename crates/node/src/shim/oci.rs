@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::runtime::cgroup::Cgroup;
 use crate::runtime::spec::{ContainerSpec, Propagation};
 
 const MASKED_PATHS: [&str; 11] = [
@@ -76,8 +77,7 @@ pub fn config(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
 fn namespaces(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
     let sandbox = &spec.sandbox;
     let mut list = vec![json!({ "type": "mount" }), json!({ "type": "cgroup" })];
-    let joined =
-        |kind: &str, name: &str| json!({ "type": kind, "path": pod.dir.join("ns").join(name) });
+    let joined = |kind: &str, name: &str| json!({ "type": kind, "path": pod.dir.join("ns").join(name) });
     if !sandbox.host_network {
         list.push(joined("network", "net"));
         list.push(joined("uts", "uts"));
@@ -117,24 +117,8 @@ fn mounts(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
                 "gid=5",
             ],
         ),
-        mount(
-            "mqueue",
-            "mqueue",
-            "/dev/mqueue",
-            &["nosuid", "noexec", "nodev"],
-        ),
-        mount(
-            "sysfs",
-            "sysfs",
-            "/sys",
-            &["nosuid", "noexec", "nodev", sys_mode],
-        ),
-        mount(
-            "cgroup",
-            "cgroup",
-            "/sys/fs/cgroup",
-            &["nosuid", "noexec", "nodev", "relatime", sys_mode],
-        ),
+        mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", sys_mode]),
     ];
     if spec.sandbox.host_network {
         // sysfs can only be mounted anew by the owner of the network namespace's view; the host's is bound.
@@ -144,7 +128,8 @@ fn mounts(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
             "/sys",
             &["rbind", "nosuid", "noexec", "nodev", sys_mode],
         );
-        list.remove(5);
+    } else {
+        list.extend(cgroup_mounts(spec, sys_mode));
     }
     let shm = if spec.sandbox.host_ipc {
         Path::new("/dev/shm").to_owned()
@@ -167,6 +152,27 @@ fn mounts(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
     Value::from(list)
 }
 
+/// The container's own cgroup, which runtimes like the JVM read their limits from. On v1 the controllers that count
+/// are bound one by one: libcontainer's way through all hierarchies costs half of a container's start.
+fn cgroup_mounts(spec: &ContainerSpec, mode: &str) -> Vec<Value> {
+    let options = ["nosuid", "noexec", "nodev", "relatime", mode];
+    let own = Cgroup::new(&spec.cgroup_path).controllers(&["memory", "cpu", "cpuacct", "cpuset", "pids"]);
+    if own.is_empty() {
+        return vec![
+            json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options }),
+        ];
+    }
+    let root = json!({
+        "destination": "/sys/fs/cgroup", "type": "tmpfs", "source": "tmpfs",
+        "options": ["nosuid", "noexec", "nodev", "mode=755", "size=64k"],
+    });
+    let bound = own.into_iter().map(|(name, path)| {
+        let options = ["bind", "nosuid", "noexec", "nodev", "relatime", mode];
+        json!({ "destination": format!("/sys/fs/cgroup/{name}"), "type": "bind", "source": path, "options": options })
+    });
+    std::iter::once(root).chain(bound).collect()
+}
+
 fn propagation(spec: &ContainerSpec) -> &'static str {
     let any = |kind| spec.mounts.iter().any(|m| m.propagation == kind);
     if any(Propagation::Bidirectional) {
@@ -181,16 +187,10 @@ fn propagation(spec: &ContainerSpec) -> &'static str {
 fn resources(spec: &ContainerSpec) -> Value {
     let limits = &spec.resources;
     let mut devices = vec![json!({ "allow": spec.privileged, "access": "rwm" })];
-    devices.extend(
-        spec.devices
-            .iter()
-            .filter_map(device_node)
-            .map(|(_, rule)| rule),
-    );
+    devices.extend(spec.devices.iter().filter_map(device_node).map(|(_, rule)| rule));
     let mut value = json!({ "devices": devices });
     let mut cpu = serde_json::Map::new();
-    let mut put =
-        |name: &str, number: Option<Value>| number.map(|n| cpu.insert(name.to_owned(), n));
+    let mut put = |name: &str, number: Option<Value>| number.map(|n| cpu.insert(name.to_owned(), n));
     put("shares", limits.cpu_shares.map(Value::from));
     put("quota", limits.cpu_quota_us.map(Value::from));
     put("period", limits.cpu_period_us.map(Value::from));
@@ -247,8 +247,7 @@ fn device_node(device: &crate::runtime::spec::Device) -> Option<(Value, Value)> 
         "path": device.container_path, "type": kind, "major": major, "minor": minor,
         "fileMode": metadata.mode() & 0o777, "uid": metadata.uid(), "gid": metadata.gid(),
     });
-    let rule =
-        json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access });
+    let rule = json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access });
     Some((node, rule))
 }
 
@@ -268,11 +267,7 @@ fn host_devices() -> Vec<Value> {
     entries
         .filter_map(Result::ok)
         .filter(|entry| !USUAL.iter().any(|name| entry.file_name() == *name))
-        .filter(|entry| {
-            entry
-                .file_type()
-                .is_ok_and(|t| !t.is_dir() && !t.is_symlink())
-        })
+        .filter(|entry| entry.file_type().is_ok_and(|t| !t.is_dir() && !t.is_symlink()))
         .filter_map(|entry| {
             let path = entry.path();
             device_node(&crate::runtime::spec::Device {

@@ -369,3 +369,49 @@ fn a_full_disk_refuses_writes_keeps_reads_and_recovers_with_room() {
     futures::executor::block_on(store.close());
     assert_eq!(contents(&open(&dir).expect("reopen").snapshot()), wanted);
 }
+
+#[test]
+fn a_checkpoint_that_finds_no_room_loses_nothing_and_is_made_once_there_is() {
+    let disk = SmallDisk::new("26m");
+    let (filler, dir) = (disk.0.path().join("filler"), disk.0.path().join("data"));
+    let store = open(&dir).expect("open");
+    // Three megabytes of objects need a checkpoint of three; leave room for less beside a log of eight.
+    fs::write(&filler, vec![1; 16 << 20]).expect("fill");
+    let megabyte = "x".repeat(1 << 20);
+    for name in ["a", "b", "c"] {
+        create(&store, name, &megabyte);
+    }
+    let update = |store: &Store, n: usize| {
+        let name = ["a", "b", "c"][n % 3];
+        commit(store, vec![put(name, &megabyte, Expect::Present)])
+    };
+    let refused = (0..100)
+        .find_map(|n| update(&store, n).err())
+        .expect("a full disk");
+    assert!(matches!(refused, CommitError::Full(_)), "{refused:?}");
+    let before = contents(&store.snapshot());
+    futures::executor::block_on(store.close());
+    assert!(files(&dir, "log-").len() > 1 && files(&dir, "checkpoint-").is_empty());
+    let store = open(&dir).expect("a full disk can be read");
+    assert_eq!(contents(&store.snapshot()), before);
+    fs::remove_file(&filler).expect("make room");
+    // With room for it, a checkpoint comes after a megabyte or two and gives back the room of the old logs.
+    let tried = files(&dir, "log-");
+    for n in 0..4 {
+        if files(&dir, "log-") == tried {
+            update(&store, n).expect("there is room");
+        }
+    }
+    // It is written behind our back; each small commit gives it some time.
+    create(&store, "small", "0");
+    for n in 0..200_000 {
+        if !tried[0].exists() {
+            break;
+        }
+        commit(&store, vec![put("small", &n.to_string(), Expect::Present)]).expect("put");
+    }
+    let wanted = contents(&store.snapshot());
+    futures::executor::block_on(store.close());
+    assert_eq!(files(&dir, "checkpoint-").len(), 1);
+    assert_eq!(contents(&open(&dir).expect("reopen").snapshot()), wanted);
+}

@@ -107,6 +107,8 @@ fn pod_spec(spec: &Value, claims: &[Value], path: &Path, errors: &mut Errors) {
         resources::list_of(overhead, &path.child("overhead"), errors);
     }
     os(spec, path, errors);
+    let of_pod = get(spec, "resources");
+    resources::requirements(of_pod, &path.child("resources"), errors);
 }
 
 fn names(spec: &Value, path: &Path, errors: &mut Errors) {

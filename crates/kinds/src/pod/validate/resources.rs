@@ -124,7 +124,8 @@ fn amount(name: &str, value: &Value, path: &Path, errors: &mut Errors) {
         && size.value() > 0
         && quantity.value() % size.value() != 0
     {
-        let detail = "must be a positive integer multiple of the page size";
-        errors.invalid(path, quantity_text(value), detail);
+        let text = quantity_text(value);
+        let detail = format!("{text} is not positive integer multiple of {name}");
+        errors.invalid(path, text, &detail);
     }
 }

@@ -1,0 +1,234 @@
+//! The API as calls: what HTTP and the in-process client share. Decides, commits, and tries again after a conflict.
+
+use crate::core::access::{Authenticator, Authorizer, Groups, Signer};
+use crate::core::{self, Caller, Decision, Pending, Seen, page};
+use crate::node_ops::NodeOps;
+use arc_swap::ArcSwap;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kinds::{Registry, Row};
+use meta::{Call, Change, Client, Env, Options, Reply, Snapshot, Status, Verb};
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+
+/// How often a call without a revision is decided anew when others write the same object at the same time.
+const MAX_ATTEMPTS: usize = 16;
+
+/// How long a read waits for a revision that lies ahead.
+const REVISION_WAIT: Duration = Duration::from_secs(3);
+
+/// Everything behind the API. Cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Parts>);
+
+/// What an API is made of; `Parts::new` has the defaults.
+pub struct Parts {
+    pub store: Store,
+    pub registry: ArcSwap<Registry>,
+    pub env: Arc<dyn Env>,
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Without one, bearer tokens are refused.
+    pub authenticator: Option<Arc<dyn Authenticator>>,
+    pub signer: Option<Arc<dyn Signer>>,
+    /// Logs, exec, attach and port-forward; without one they answer 503. May be set after the start.
+    pub node: ArcSwap<Option<Arc<dyn NodeOps>>>,
+}
+
+impl Parts {
+    pub fn new(store: Store, env: Arc<dyn Env>) -> Self {
+        Self {
+            store,
+            registry: ArcSwap::from_pointee(Registry::builtin()),
+            env,
+            authorizer: Arc::new(Groups),
+            authenticator: None,
+            signer: None,
+            node: ArcSwap::from_pointee(None),
+        }
+    }
+}
+
+/// A reply and the warnings that go with it.
+pub type Outcome = Result<(Reply, Vec<String>), Status>;
+
+impl Api {
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    pub fn parts(&self) -> &Parts {
+        &self.0
+    }
+
+    /// The API as `caller` sees it, in process and without encoding.
+    pub fn client(&self, caller: Caller) -> Arc<dyn Client> {
+        Arc::new(InProcess {
+            api: self.clone(),
+            caller,
+        })
+    }
+
+    /// Replaces the rows that are served.
+    pub fn serve_rows(&self, registry: Registry) {
+        self.0.registry.store(Arc::new(registry));
+    }
+
+    /// Gives the API its way to the pods' runtime.
+    pub fn set_node(&self, node: Arc<dyn NodeOps>) {
+        self.0.node.store(Arc::new(Some(node)));
+    }
+
+    /// One call, from authorization to reply.
+    pub async fn call(&self, caller: &Caller, call: Call) -> Outcome {
+        let registry = self.0.registry.load_full();
+        let row = registry
+            .by_res(call.res)
+            .cloned()
+            .ok_or_else(Status::no_such_path)?;
+        self.call_row(&registry, &row, caller, call).await
+    }
+
+    /// A call on a row that the router has found.
+    pub async fn call_row(
+        &self,
+        registry: &Registry,
+        row: &Arc<Row>,
+        caller: &Caller,
+        mut call: Call,
+    ) -> Outcome {
+        if call.verb == Verb::List {
+            let snapshot = self.read_snapshot(&call.options).await?;
+            let decided = self.decide(registry, row, caller, call, &snapshot)?;
+            return match decided {
+                Decision::Answer(reply, warnings) => Ok((reply, warnings)),
+                Decision::Write(_) => Err(Status::internal("a list decided to write")),
+            };
+        }
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let snapshot = self.0.store.snapshot();
+            let again = may_retry(&call) && attempts < MAX_ATTEMPTS;
+            let next = again.then(|| call.clone());
+            let pending = match self.decide(registry, row, caller, call, &snapshot)? {
+                Decision::Answer(reply, warnings) => return Ok((reply, warnings)),
+                Decision::Write(pending) => pending,
+            };
+            let Pending {
+                writes,
+                then,
+                warnings,
+                retry,
+                lost,
+            } = pending;
+            match self.0.store.commit(writes).await {
+                Ok(committed) => return Ok((core::finish(then, committed)?, warnings)),
+                Err(store::CommitError::Conflict { .. }) if retry && next.is_some() => {}
+                Err(error) => return Err(core::lost(error, lost)),
+            }
+            match next {
+                Some(next) => call = next,
+                None => return Err(Status::internal("a call was lost")),
+            }
+        }
+    }
+
+    fn decide(
+        &self,
+        registry: &Registry,
+        row: &Arc<Row>,
+        caller: &Caller,
+        call: Call,
+        snapshot: &Snapshot,
+    ) -> Result<Decision, Status> {
+        let seen = Seen {
+            registry,
+            snapshot,
+            authorizer: &*self.0.authorizer,
+            signer: self.0.signer.as_deref(),
+        };
+        core::authorize(&seen, caller, &call)?;
+        let env = &self.0.env;
+        core::decide_for(&seen, caller, row, call, env.now(), &mut || env.random())
+    }
+
+    /// The snapshot that a list's options ask for.
+    pub async fn read_snapshot(&self, options: &Options) -> Result<Snapshot, Status> {
+        let store = &self.0.store;
+        let newest = store.snapshot();
+        let (revision, exactly) = match page::wanted(options)? {
+            page::Wanted::Newest => return Ok(newest),
+            page::Wanted::AtLeast(revision) => (revision, false),
+            page::Wanted::Exactly(revision) => (revision, true),
+        };
+        if revision > newest.revision() {
+            self.wait_for(revision).await?;
+        }
+        if exactly {
+            store.snapshot_at(revision).map_err(|_| page::expired(options))
+        } else {
+            Ok(store.snapshot())
+        }
+    }
+
+    pub async fn wait_for(&self, revision: u64) -> Result<(), Status> {
+        if self.0.store.wait_for(revision, REVISION_WAIT).await {
+            return Ok(());
+        }
+        Err(Status::too_large_revision(
+            revision,
+            self.0.store.snapshot().revision(),
+        ))
+    }
+}
+
+/// Calls that do not say which revision they mean are decided anew after a conflict, so their body is kept.
+fn may_retry(call: &Call) -> bool {
+    match call.verb {
+        Verb::Get | Verb::List => false,
+        Verb::Create => {
+            let name = call.body.as_ref().map_or("", |b| core::metadata::text(b, "name"));
+            name.is_empty() || !call.subresource.is_empty()
+        }
+        Verb::Update => call
+            .body
+            .as_ref()
+            .is_none_or(|b| core::metadata::text(b, "resourceVersion").is_empty()),
+        _ => true,
+    }
+}
+
+struct InProcess {
+    api: Api,
+    caller: Caller,
+}
+
+#[async_trait::async_trait]
+impl Client for InProcess {
+    async fn call(&self, call: Call) -> Result<Reply, Status> {
+        self.api.call(&self.caller, call).await.map(|(reply, _)| reply)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.api.0.store.snapshot()
+    }
+
+    fn changes(&self, revision: u64) -> BoxStream<'static, Result<Change, Status>> {
+        match self.api.0.store.changes(revision) {
+            Ok(changes) => changes
+                .flat_map(|batch| {
+                    let items: Vec<Result<Change, Status>> = match batch {
+                        Ok(changes) => changes.iter().cloned().map(Ok).collect(),
+                        Err(gone) => vec![Err(Status::expired(gone.to_string()))],
+                    };
+                    futures::stream::iter(items)
+                })
+                .boxed(),
+            Err(gone) => {
+                let error = Status::expired(gone.to_string());
+                futures::stream::once(async move { Err(error) }).boxed()
+            }
+        }
+    }
+}

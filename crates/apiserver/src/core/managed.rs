@@ -1,0 +1,65 @@
+//! Field owners (`managedFields`): who is recorded for a write, and under which name.
+
+use super::Cx;
+use super::prepare::Attempt;
+use kinds::Row;
+use merge::{FieldSet, ManagerId};
+use meta::{Errors, Path};
+use serde_json::Value;
+
+const MANAGER_MAX: usize = 128;
+
+/// How a write takes fields over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Changed fields go to the writer.
+    Update,
+    /// Server-side apply has recorded the owners already.
+    Apply,
+    /// The server itself writes; nobody becomes an owner.
+    Nobody,
+}
+
+/// The manager's name: what the call says, or the client's program.
+pub fn manager<'a>(cx: &'a Cx, attempt: &'a Attempt) -> &'a str {
+    if attempt.options.field_manager.is_empty() {
+        &cx.caller.agent
+    } else {
+        &attempt.options.field_manager
+    }
+}
+
+/// Fields that the endpoint cannot write, so that it cannot own them either.
+pub fn reset(row: &Row, subresource: &str) -> FieldSet {
+    match subresource {
+        "" if row.status => FieldSet::of_fields(&[&["status"]]),
+        "status" => FieldSet::of_fields(&[&["spec"]]),
+        _ => FieldSet::new(),
+    }
+}
+
+/// Records the writer in `new`, which is about to replace `old`.
+pub fn record(cx: &Cx, old: Option<&Value>, new: &mut Value, attempt: &Attempt, by: By) {
+    if by != By::Update {
+        return;
+    }
+    let version = cx.row.api_version();
+    let id = ManagerId {
+        name: manager(cx, attempt),
+        api_version: &version,
+        subresource: attempt.subresource,
+    };
+    let reset = reset(cx.row, attempt.subresource);
+    let now = cx.now.rfc3339();
+    merge::update(old, new, &cx.row.schema(), &id, &now, &reset);
+}
+
+pub fn check_manager(name: &str, errors: &mut Errors) {
+    let field = Path::new("fieldManager");
+    if name.len() > MANAGER_MAX {
+        errors.too_long(&field, MANAGER_MAX);
+    }
+    if name.chars().any(char::is_control) {
+        errors.invalid(&field, name, "should only contain printable characters");
+    }
+}

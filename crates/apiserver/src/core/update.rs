@@ -1,0 +1,280 @@
+//! UPDATE, and everything after "new object" that PUT, PATCH and apply share for an object that exists.
+
+use super::managed::By;
+use super::prepare::{self, Attempt};
+use super::{Cx, Decision, Pending, Then, create, managed, metadata, page, scale, success};
+use kinds::Write as Verb;
+use meta::{Call, Draft, Errors, Object, Path, Reply, Status};
+use serde_json::Value;
+use store::{Expect, Write};
+
+pub fn update(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
+    if call.subresource == "scale" {
+        return scale::update(cx, call);
+    }
+    let body = call
+        .body
+        .ok_or_else(|| Status::bad_request("the request has no body"))?;
+    let new = prepare::body(cx, body, &call.namespace, call.options.field_validation)?;
+    check_name(&new, &call.name)?;
+    let attempt = Attempt {
+        namespace: &call.namespace,
+        options: &call.options,
+        subresource: call.subresource,
+    };
+    let stored = cx
+        .seen
+        .snapshot
+        .get(cx.row.res, &call.namespace, &call.name)
+        .cloned();
+    let Some(stored) = stored else {
+        if cx.row.rules.creates_on_update() && call.subresource.is_empty() {
+            return create::object_of(cx, new, &attempt, By::Update);
+        }
+        return Err(Status::not_found(cx.row.res, &call.name));
+    };
+    let old = stored.value();
+    replace(
+        cx,
+        Change {
+            stored: &stored,
+            old,
+            new,
+            by: By::Update,
+        },
+        &attempt,
+    )
+}
+
+/// The body's name must be the path's.
+pub fn check_name(new: &Value, name: &str) -> Result<(), Status> {
+    match metadata::text(new, "name") {
+        "" => Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
+        given if given != name => Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// An object that is to take the place of a stored one.
+pub struct Change<'a> {
+    pub stored: &'a Object,
+    /// `stored`, decoded.
+    pub old: Value,
+    pub new: Value,
+    pub by: By,
+}
+
+/// Everything after "new object" for one that exists.
+pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decision, Status> {
+    let Change {
+        stored,
+        old,
+        mut new,
+        by,
+    } = change;
+    let row = cx.row.clone();
+    let named = check_revision(cx, &new, stored, attempt)?;
+    let write = match attempt.subresource {
+        "" => Verb::Update,
+        "status" => Verb::Status,
+        other => Verb::Other(meta::res::intern(other)),
+    };
+    keep_system_fields(&mut new, &old);
+    if write == Verb::Status {
+        new = only_status(new, &old);
+    }
+    row.rules.default(&mut new);
+    // A binding is the one write that touches both spec and status.
+    if row.status && !matches!(attempt.subresource, "status" | "binding") {
+        keep_member(&mut new, &old, "status");
+    }
+    row.rules.prepare(write, &mut new, Some(&old), cx.now);
+    if row.generation && write != Verb::Status && prepare::spec_changed(&old, &new) {
+        new["metadata"]["generation"] = (stored.meta().generation + 1).into();
+    }
+    managed::record(cx, Some(&old), &mut new, attempt, by);
+    validate(cx, write, &new, &old, stored.name())?;
+    row.rules.admit(write, &mut new, Some(&old), cx.seen.snapshot)?;
+    cx.warnings.extend(row.rules.warnings(&new, Some(&old)));
+    merge::timestamps_only(&old, &mut new);
+    if attempt.options.dry_run {
+        let reply = Reply::Value {
+            value: new,
+            created: false,
+        };
+        return Ok(Decision::Answer(reply, cx.warnings()));
+    }
+    let was_held = row.rules.holds(&old) || !stored.meta().finalizers.is_empty();
+    let released = was_held && !row.rules.holds(&new) && goes_when_released(stored);
+    let draft = Draft::new(new).map_err(|e| Status::bad_request(e.to_string()))?;
+    commit(cx, draft, stored, released, !named)
+}
+
+/// A deleted object without grace left goes with the last thing that holds it.
+fn goes_when_released(stored: &Object) -> bool {
+    let was = stored.meta();
+    was.is_deleting() && was.deletion_grace_seconds.unwrap_or(0) == 0
+}
+
+/// The write for a checked draft: nothing when nothing changes, a delete when this was the last thing that held it.
+fn commit(
+    cx: &mut Cx,
+    draft: Draft,
+    stored: &Object,
+    released: bool,
+    retry: bool,
+) -> Result<Decision, Status> {
+    let res = cx.row.res;
+    let expect = Expect::Revision(stored.revision());
+    let was = stored.meta();
+    let released = released && draft.meta().finalizers.is_empty();
+    if !released && draft.same_as(stored) {
+        let reply = Reply::Object {
+            object: stored.clone(),
+            created: false,
+        };
+        return Ok(Decision::Answer(reply, cx.warnings()));
+    }
+    let (write, then) = if released {
+        (
+            Write::Delete {
+                res,
+                key: was.key(),
+                expect,
+            },
+            Then::Released(Box::new(draft)),
+        )
+    } else {
+        (Write::Put { res, draft, expect }, Then::Object { created: false })
+    };
+    Ok(Decision::Write(Pending {
+        writes: vec![write],
+        then,
+        warnings: cx.warnings(),
+        retry,
+        lost: Status::stale(res, stored.name()),
+    }))
+}
+
+/// The revision and uid that the client means, if it says so. True when it names a revision.
+fn check_revision(cx: &Cx, new: &Value, stored: &Object, attempt: &Attempt) -> Result<bool, Status> {
+    let res = cx.row.res;
+    let options = attempt.options;
+    check_uid(cx, options.uid.as_deref().unwrap_or_default(), stored)?;
+    check_uid(cx, metadata::text(new, "uid"), stored)?;
+    let text = metadata::text(new, "resourceVersion");
+    let given = match page::parse_revision(text)? {
+        Some(0) | None => options.revision,
+        given => given,
+    };
+    match given {
+        Some(revision) if revision != stored.revision() => Err(Status::stale(res, stored.name())),
+        Some(_) => Ok(true),
+        None if cx.row.rules.needs_revision() => {
+            let mut errors = Errors::new();
+            errors.0.push(meta::FieldError {
+                cause: meta::field::Cause::Invalid,
+                field: Path::new("metadata").child("resourceVersion").to_string(),
+                message: "Invalid value: 0x0: must be specified for an update".into(),
+            });
+            Err(cx.invalid(stored.name(), &errors))
+        }
+        None => Ok(false),
+    }
+}
+
+pub fn check_uid(cx: &Cx, uid: &str, stored: &Object) -> Result<(), Status> {
+    if uid.is_empty() || uid == stored.uid() {
+        return Ok(());
+    }
+    let why = format!(
+        "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+        stored.uid()
+    );
+    Err(Status::conflict(cx.row.res, stored.name(), &why))
+}
+
+/// What an update that leaves it out keeps, and what no update may set.
+fn keep_system_fields(new: &mut Value, old: &Value) {
+    let null = Value::Null;
+    let before = old.get("metadata").unwrap_or(&null);
+    let Some(meta) = new.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
+    meta.remove("resourceVersion");
+    meta.remove("selfLink");
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
+        if !meta.contains_key(field)
+            && let Some(kept) = before.get(field)
+        {
+            meta.insert(field.into(), kept.clone());
+        }
+    }
+    for field in ["generation", "generateName"] {
+        match before.get(field) {
+            Some(kept) => meta.insert(field.into(), kept.clone()),
+            None => meta.remove(field),
+        };
+    }
+}
+
+fn keep_member(new: &mut Value, old: &Value, member: &str) {
+    let Some(map) = new.as_object_mut() else { return };
+    match old.get(member) {
+        Some(kept) => map.insert(member.into(), kept.clone()),
+        None => map.remove(member),
+    };
+}
+
+/// A status write changes the status, labels, annotations, finalizers and field owners.
+fn only_status(mut sent: Value, old: &Value) -> Value {
+    let mut new = old.clone();
+    let status = sent.get_mut("status").map(Value::take);
+    if let (Some(map), Some(status)) = (new.as_object_mut(), status) {
+        map.insert("status".into(), status);
+    }
+    if let (Some(to), Some(from)) = (
+        new.get_mut("metadata").and_then(Value::as_object_mut),
+        sent.get_mut("metadata").and_then(Value::as_object_mut),
+    ) {
+        to.remove("resourceVersion");
+        for field in ["labels", "annotations", "finalizers", "managedFields"] {
+            match from.remove(field) {
+                Some(value) => to.insert(field.into(), value),
+                None => to.remove(field),
+            };
+        }
+    }
+    new
+}
+
+fn validate(cx: &Cx, write: Verb, new: &Value, old: &Value, name: &str) -> Result<(), Status> {
+    let mut errors = Errors::new();
+    metadata::validate(cx.row, new, &mut errors);
+    metadata::validate_update(new, old, &mut errors);
+    cx.row.rules.validate(new, &mut errors);
+    cx.row.rules.validate_update(write, new, old, &mut errors);
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(cx.invalid(name, &errors))
+    }
+}
+
+/// The `Status` that some subresources answer with.
+pub fn done() -> Value {
+    let mut value = success(Value::Null);
+    if let Some(map) = value.as_object_mut() {
+        map.remove("details");
+    }
+    value
+}

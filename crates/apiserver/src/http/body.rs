@@ -1,0 +1,118 @@
+//! Response bodies: one piece, a list that is put together while it is sent, or a stream.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use hyper::body::{Frame, SizeHint};
+use meta::Object;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Pieces of lists and watches are about this large.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+
+pub enum Body {
+    Full(Option<Bytes>),
+    List(ListBody),
+    Stream(BoxStream<'static, Bytes>),
+}
+
+/// A list from stored bytes: nothing is decoded or encoded, and only one chunk is held at a time.
+pub struct ListBody {
+    head: Option<Bytes>,
+    objects: std::vec::IntoIter<Object>,
+    first: bool,
+    tail: Option<&'static [u8]>,
+    left: u64,
+}
+
+impl ListBody {
+    pub fn new(head: Bytes, objects: Vec<Object>, tail: &'static [u8]) -> Self {
+        let items: usize = objects.iter().map(|o| o.json().len() + 1).sum();
+        let left = head.len() + items.saturating_sub(1) + tail.len();
+        Self {
+            head: Some(head),
+            objects: objects.into_iter(),
+            first: true,
+            tail: Some(tail),
+            left: left as u64,
+        }
+    }
+
+    fn next_chunk(&mut self) -> Option<Bytes> {
+        self.tail?;
+        let mut out = BytesMut::with_capacity(CHUNK_BYTES.min(self.left as usize) + 1024);
+        if let Some(head) = self.head.take() {
+            out.put_slice(&head);
+        }
+        while out.len() < CHUNK_BYTES {
+            let Some(object) = self.objects.next() else {
+                out.put_slice(self.tail.take().unwrap_or_default());
+                break;
+            };
+            if !self.first {
+                out.put_u8(b',');
+            }
+            self.first = false;
+            out.put_slice(object.json());
+        }
+        self.left -= out.len() as u64;
+        Some(out.freeze())
+    }
+
+    /// The whole list at once.
+    pub fn into_bytes(mut self) -> Bytes {
+        let mut out = BytesMut::with_capacity(self.left as usize);
+        while let Some(chunk) = self.next_chunk() {
+            out.put_slice(&chunk);
+        }
+        out.freeze()
+    }
+
+    pub fn size_bytes(&self) -> u64 {
+        self.left
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = match self.get_mut() {
+            Self::Full(bytes) => bytes.take(),
+            Self::List(list) => list.next_chunk(),
+            Self::Stream(stream) => match stream.poll_next_unpin(cx) {
+                Poll::Ready(piece) => piece,
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        Poll::Ready(piece.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_none(),
+            Self::List(list) => list.tail.is_none(),
+            Self::Stream(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::List(list) => SizeHint::with_exact(list.left),
+            Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self::Full(Some(bytes))
+    }
+}

@@ -1,0 +1,318 @@
+//! One request: who, what, the call, and its reply in the form that was asked for.
+
+use super::body::{Body, CHUNK_BYTES};
+use super::negotiate::{self, Form, Shape};
+use super::request::{self, RequestBody};
+use super::respond::{self, Wanted};
+use super::route::{self, Place, Route};
+use super::table::Include;
+use super::{Compress, Peer, Server, probes, watch};
+use crate::core::{self, Caller, access};
+use crate::options::{self, Query};
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, VARY};
+use http::request::Parts;
+use http::{Method, Request, Response};
+use kinds::Registry;
+use meta::{Call, Options, Status, Verb};
+use std::io::Write;
+use std::sync::Arc;
+
+/// Smaller responses are not worth compressing, as upstream decides.
+const COMPRESS_FROM_BYTES: u64 = 128 * 1024;
+
+/// Watches and streams: they do not count against the limit of requests.
+pub fn is_long_running(request: &Request<RequestBody>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    let path = request.uri().path();
+    let last = path.rsplit('/').next().unwrap_or_default();
+    query.contains("watch=") || matches!(last, "exec" | "attach" | "portforward" | "log")
+}
+
+pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<RequestBody>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let compress = compresses(&server, &peer, &parts);
+    let response = match answer(&server, &peer, parts, body).await {
+        Ok(response) => response,
+        Err(status) => respond::status(&status),
+    };
+    if compress { compressed(response) } else { response }
+}
+
+async fn answer(
+    server: &Arc<Server>,
+    peer: &Peer,
+    mut parts: Parts,
+    body: RequestBody,
+) -> Result<Response<Body>, Status> {
+    let path = parts.uri.path().to_string();
+    if let Some(response) = probes::answer(server, &path, parts.uri.query().unwrap_or_default()) {
+        return Ok(response);
+    }
+    let api = server.api();
+    let Some(caller) = request::authenticate(api, peer, &parts.headers)? else {
+        return Err(Status::unauthorized());
+    };
+    let registry = api.parts().registry.load_full();
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    match route::route(&registry, &path)? {
+        Route::Path => other_path(server, &caller, &registry, &parts, &path, &query).await,
+        Route::Resource(place) if is_stream(place.subresource) => {
+            super::pods::serve(server, &caller, &registry, place, &mut parts, &query).await
+        }
+        Route::Resource(place) => resource(server, &caller, &registry, place, parts, body, &query).await,
+    }
+}
+
+fn is_stream(subresource: &str) -> bool {
+    matches!(subresource, "log" | "exec" | "attach" | "portforward")
+}
+
+/// Discovery, OpenAPI and metrics: paths that are no resource.
+async fn other_path(
+    server: &Arc<Server>,
+    caller: &Caller,
+    registry: &Arc<Registry>,
+    parts: &Parts,
+    path: &str,
+    query: &Query,
+) -> Result<Response<Body>, Status> {
+    let verb = match parts.method {
+        Method::GET | Method::HEAD => "get",
+        Method::POST => "post",
+        Method::PUT => "put",
+        Method::PATCH => "patch",
+        _ => "delete",
+    };
+    if !server.api().parts().authorizer.allows_path(caller, verb, path) {
+        let why = format!("forbidden: User {:?} cannot {verb} path {path:?}", caller.name);
+        return Err(Status {
+            details: serde_json::json!({}),
+            ..Status::new(403, "Forbidden", why)
+        });
+    }
+    if verb != "get" {
+        return Err(Status::method_not_allowed());
+    }
+    if let Some(response) = crate::discovery::answer(&server.discovery, registry, path, &parts.headers) {
+        return response;
+    }
+    let openapi = crate::openapi::answer(&server.openapi, registry, path, &parts.headers, query);
+    match openapi.await {
+        Some(response) => response,
+        None => Err(Status::no_such_path()),
+    }
+}
+
+async fn resource(
+    server: &Arc<Server>,
+    caller: &Caller,
+    registry: &Arc<Registry>,
+    place: Place,
+    parts: Parts,
+    body: RequestBody,
+    query: &Query,
+) -> Result<Response<Body>, Status> {
+    let api = server.api();
+    let options = options::of_query(query)?;
+    let watching = place.watch || query.flag("watch");
+    let reading = matches!(parts.method, Method::GET | Method::HEAD);
+    let form = negotiate::negotiate(&parts.headers, query, watching && reading)?;
+    if reading && watching && place.subresource.is_empty() {
+        return start_watch(server, caller, registry, place, options, query, form).await;
+    }
+    let media_type = request::media_type(&parts.headers);
+    let verb = verb(&parts.method, &place, &media_type)?;
+    let mut warnings = Vec::new();
+    let mut call = Call {
+        verb,
+        res: place.row.res,
+        namespace: place.namespace.clone(),
+        name: place.name.clone(),
+        subresource: place.subresource,
+        body: None,
+        options,
+    };
+    if !matches!(verb, Verb::Get | Verb::List) {
+        let bytes = request::read(body, server.config.max_body_bytes).await?;
+        take_body(&mut call, &place, &bytes, &media_type, &mut warnings)?;
+    }
+    if call.subresource == "binding" && call.name.is_empty() {
+        call.name = named_in_body(&call)?;
+    }
+    let (reply, more) = api.call_row(registry, &place.row, caller, call).await?;
+    warnings.extend(more);
+    let wanted = Wanted {
+        row: &place.row,
+        form: Form {
+            shape: shape_for(form.shape, verb, place.subresource),
+            ..form
+        },
+        include: Include::parse(query.text("includeObject")),
+        now: api.parts().env.now(),
+    };
+    Ok(respond::reply(&wanted, reply, &warnings))
+}
+
+/// A kind has no table of its subresources, and deletes answer with what they answer.
+fn shape_for(shape: Shape, verb: Verb, subresource: &str) -> Shape {
+    let tabular = !matches!(verb, Verb::Delete | Verb::DeleteCollection);
+    if subresource.is_empty() && tabular {
+        shape
+    } else {
+        Shape::Plain
+    }
+}
+
+fn named_in_body(call: &Call) -> Result<String, Status> {
+    let name = call.body.as_ref().map_or("", |b| core::metadata::text(b, "name"));
+    if name.is_empty() {
+        return Err(Status::bad_request("the name of the object is missing"));
+    }
+    Ok(name.to_string())
+}
+
+/// Puts the decoded body where its verb looks for it.
+fn take_body(
+    call: &mut Call,
+    place: &Place,
+    bytes: &[u8],
+    media_type: &str,
+    warnings: &mut Vec<String>,
+) -> Result<(), Status> {
+    let strictness = call.options.field_validation;
+    match call.verb {
+        Verb::Delete | Verb::DeleteCollection if bytes.is_empty() => Ok(()),
+        Verb::Delete | Verb::DeleteCollection => {
+            let body = request::decode(bytes, media_type, "DeleteOptions", strictness, warnings)?;
+            call.options = options::of_delete_body(&body, std::mem::take(&mut call.options))?;
+            Ok(())
+        }
+        _ if bytes.iter().all(u8::is_ascii_whitespace) => Err(Status::bad_request(
+            "the request has no body: an object or a patch is expected",
+        )),
+        _ => {
+            let body = request::decode(bytes, media_type, place.row.kind, strictness, warnings)?;
+            call.body = Some(body);
+            Ok(())
+        }
+    }
+}
+
+async fn start_watch(
+    server: &Arc<Server>,
+    caller: &Caller,
+    registry: &Registry,
+    place: Place,
+    mut options: Options,
+    query: &Query,
+    form: Form,
+) -> Result<Response<Body>, Status> {
+    let api = server.api();
+    let ask = access::Ask {
+        verb: "watch",
+        res: place.row.res,
+        subresource: "",
+        namespace: &place.namespace,
+        name: &place.name,
+    };
+    let parts = api.parts();
+    let snapshot = parts.store.snapshot();
+    let seen = core::Seen {
+        registry,
+        snapshot: &snapshot,
+        authorizer: &*parts.authorizer,
+        signer: None,
+    };
+    access::require(&seen, caller, &ask)?;
+    if !place.name.is_empty() {
+        let own = format!("metadata.name={}", place.name);
+        options.field_selector = match options.field_selector.as_str() {
+            "" => own,
+            other => format!("{other},{own}"),
+        };
+    }
+    watch::watch(server.clone(), place.row, &place.namespace, &options, query, form).await
+}
+
+/// The verb of a method on a place; 405 where there is none.
+fn verb(method: &Method, place: &Place, media_type: &str) -> Result<Verb, Status> {
+    let named = !place.name.is_empty();
+    let across = place.row.namespaced && place.namespace.is_empty();
+    let verb = match *method {
+        Method::GET | Method::HEAD if named => Verb::Get,
+        Method::GET | Method::HEAD => Verb::List,
+        _ if across => return Err(Status::method_not_allowed()),
+        Method::POST if !named || posts(place.subresource) => Verb::Create,
+        Method::PUT if named => Verb::Update,
+        Method::PATCH if named => request::patch_verb(media_type)?,
+        Method::DELETE if named => Verb::Delete,
+        Method::DELETE => Verb::DeleteCollection,
+        _ => return Err(Status::method_not_allowed()),
+    };
+    let allowed = match place.subresource {
+        "" => true,
+        sub if posts(sub) => verb == Verb::Create,
+        "finalize" => verb == Verb::Update,
+        _ => !matches!(verb, Verb::Create | Verb::Delete),
+    };
+    if allowed {
+        Ok(verb)
+    } else {
+        Err(Status::method_not_allowed())
+    }
+}
+
+/// Subresources that are made, not read.
+fn posts(subresource: &str) -> bool {
+    matches!(subresource, "binding" | "eviction" | "token")
+}
+
+fn compresses(server: &Server, peer: &Peer, parts: &Parts) -> bool {
+    let wanted = match server.config.compress {
+        Compress::Never => false,
+        Compress::Remote => !peer.loopback,
+        Compress::Always => true,
+    };
+    let accepted = parts
+        .headers
+        .get(ACCEPT_ENCODING)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    wanted
+        && accepted
+            .split(',')
+            .any(|e| e.split(';').next().unwrap_or_default().trim() == "gzip")
+}
+
+/// The response with its body compressed, if that is large.
+fn compressed(response: Response<Body>) -> Response<Body> {
+    if response.headers().contains_key(CONTENT_ENCODING) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let bytes = match body {
+        Body::Full(Some(bytes)) if bytes.len() as u64 >= COMPRESS_FROM_BYTES => bytes,
+        Body::List(list) if list.size_bytes() >= COMPRESS_FROM_BYTES => list.into_bytes(),
+        other => return Response::from_parts(parts, other),
+    };
+    let mut encoder = GzEncoder::new(Vec::with_capacity(CHUNK_BYTES), Compression::fast());
+    let zipped = encoder.write_all(&bytes).and_then(|()| encoder.finish());
+    match zipped {
+        Ok(zipped) => {
+            parts
+                .headers
+                .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            parts
+                .headers
+                .insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+            Response::from_parts(parts, Bytes::from(zipped).into())
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a response could not be compressed");
+            Response::from_parts(parts, bytes.into())
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Requests in: who sends them, and bodies within limits, decoded by their content type.
+
+use super::Peer;
+use crate::Api;
+use crate::core::Caller;
+use bytes::{Bytes, BytesMut};
+use codec::Decoded;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use meta::client::FieldValidation;
+use meta::{Status, Verb};
+use rustls::pki_types::CertificateDer;
+use serde_json::Value;
+use std::time::Duration;
+
+const BODY_LIMIT: Duration = Duration::from_secs(60);
+const AUTHENTICATED: &str = "system:authenticated";
+
+/// A body that still has to be read, or one that is there.
+pub enum RequestBody {
+    Wire(Incoming),
+    Bytes(Bytes),
+}
+
+/// The caller that a client certificate names: CN is the user, each O a group.
+pub fn caller_of_certificate(certificate: &CertificateDer<'_>) -> Option<Caller> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let subject = parsed.subject();
+    let name = subject.iter_common_name().next()?.as_str().ok()?.to_string();
+    let groups = subject
+        .iter_organization()
+        .filter_map(|o| o.as_str().ok().map(str::to_string));
+    let groups = groups.chain([AUTHENTICATED.to_string()]).collect();
+    Some(Caller {
+        name,
+        groups,
+        ..Caller::default()
+    })
+}
+
+/// Who sends this request; `None` is nobody that we know, an error somebody who claims to be known.
+pub fn authenticate(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<Option<Caller>, Status> {
+    let mut caller = match (&peer.caller, bearer(headers)) {
+        (Some(caller), _) => caller.clone(),
+        (None, None) => return Ok(None),
+        (None, Some(token)) => {
+            let parts = api.parts();
+            let authenticator = parts.authenticator.as_ref().ok_or_else(Status::unauthorized)?;
+            let mut caller = authenticator
+                .authenticate(token, &parts.store.snapshot(), parts.env.now())
+                .ok_or_else(Status::unauthorized)?;
+            if !caller.groups.iter().any(|g| g == AUTHENTICATED) {
+                caller.groups.push(AUTHENTICATED.to_string());
+            }
+            caller
+        }
+    };
+    let agent = headers
+        .get(USER_AGENT)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    let agent = agent.split('/').next().unwrap_or_default();
+    caller.agent = agent.chars().filter(|c| !c.is_control()).take(128).collect();
+    Ok(Some(caller))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The whole body, if it is not over the limit and comes in time.
+pub async fn read(body: RequestBody, limit: usize) -> Result<Bytes, Status> {
+    let mut incoming = match body {
+        RequestBody::Bytes(bytes) if bytes.len() > limit => return Err(Status::too_large(limit)),
+        RequestBody::Bytes(bytes) => return Ok(bytes),
+        RequestBody::Wire(incoming) => incoming,
+    };
+    let all = async {
+        let mut first: Option<Bytes> = None;
+        let mut rest = BytesMut::new();
+        while let Some(frame) = incoming.frame().await {
+            let frame = frame.map_err(|e| Status::bad_request(format!("the body could not be read: {e}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            let have = first.as_ref().map_or(0, Bytes::len).max(rest.len());
+            if have + data.len() > limit {
+                return Err(Status::too_large(limit));
+            }
+            match (&first, rest.is_empty()) {
+                (None, true) => first = Some(data),
+                (Some(one), true) => {
+                    rest.extend_from_slice(one);
+                    rest.extend_from_slice(&data);
+                }
+                _ => rest.extend_from_slice(&data),
+            }
+        }
+        Ok(match first {
+            Some(one) if rest.is_empty() => one,
+            _ => rest.freeze(),
+        })
+    };
+    match tokio::time::timeout(BODY_LIMIT, all).await {
+        Ok(read) => read,
+        Err(_) => Err(Status::new(
+            408,
+            "Timeout",
+            "the body of the request did not come in time",
+        )),
+    }
+}
+
+/// The content type without its parameters, in lower case.
+pub fn media_type(headers: &HeaderMap) -> String {
+    let text = headers
+        .get(CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    text.split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+/// Which patch a content type asks for.
+pub fn patch_verb(media_type: &str) -> Result<Verb, Status> {
+    match media_type {
+        "application/json-patch+json" => Ok(Verb::PatchJson),
+        "application/merge-patch+json" => Ok(Verb::PatchMerge),
+        "application/strategic-merge-patch+json" => Ok(Verb::PatchStrategic),
+        "application/apply-patch+yaml" => Ok(Verb::Apply),
+        _ => Err(Status::unsupported_media_type(
+            "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
+        )),
+    }
+}
+
+/// A body as a value. Duplicate fields become warnings or an error, as `strictness` says.
+pub fn decode(
+    bytes: &[u8],
+    media_type: &str,
+    kind: &str,
+    strictness: FieldValidation,
+    warnings: &mut Vec<String>,
+) -> Result<Value, Status> {
+    let malformed = |e: codec::Malformed| {
+        let shown: String = bytes.iter().take(64).map(|b| format!("{b:02x}")).collect();
+        let more = if bytes.len() > 64 { "…" } else { "" };
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {e} ({shown}{more})"
+        ))
+    };
+    let Decoded { value, duplicates } = match media_type {
+        "" | "application/json" | "text/json" => codec::from_json(bytes).map_err(malformed)?,
+        "application/yaml" | "application/apply-patch+yaml" => {
+            codec::from_yaml(bytes).map_err(|e| Status::bad_request(e.to_string()))?
+        }
+        "application/vnd.kubernetes.protobuf" => {
+            let value = kinds::wire::decode(bytes).map_err(|e| Status::bad_request(e.to_string()))?;
+            Decoded { value, duplicates: Vec::new() }
+        }
+        other if other.ends_with("-patch+json") => {
+            codec::from_json(bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?
+        }
+        _ => {
+            return Err(Status::unsupported_media_type(
+                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+            ));
+        }
+    };
+    if !duplicates.is_empty() {
+        match strictness {
+            FieldValidation::Ignore => {}
+            FieldValidation::Warn => warnings.extend(duplicates),
+            FieldValidation::Strict => {
+                let why = format!("strict decoding error: {}", duplicates.join(", "));
+                return Err(Status::bad_request(why));
+            }
+        }
+    }
+    Ok(value)
+}

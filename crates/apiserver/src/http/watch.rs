@@ -1,0 +1,311 @@
+//! WATCH: the changes of one resource as a stream of JSON lines, from a revision or from the state at the start.
+//! A watcher holds a place in the store's history and no queue: one that does not read costs nothing and gets 410 later.
+
+use super::body::{Body, CHUNK_BYTES};
+use super::negotiate::{Form, Shape};
+use super::table::{self, Include};
+use super::{Server, respond};
+use crate::core::page;
+use crate::core::select::Filter;
+use crate::options::Query;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::{FutureExt, StreamExt};
+use http::{Response, StatusCode};
+use kinds::Row;
+use meta::{Change, ChangeKind, Errors, Object, Options, Path, Snapshot, Status};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use store::Changes;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// Watches without a timeout end after this and up to twice this, as upstream's.
+const MIN_SECONDS: u64 = 1800;
+
+/// Where a watch begins.
+struct Start {
+    initial: bool,
+    /// Tell where the initial events end.
+    mark_end: bool,
+    revision: Option<u64>,
+}
+
+struct Watcher {
+    server: Arc<Server>,
+    row: Arc<Row>,
+    filter: Filter,
+    form: Form,
+    include: Include,
+    /// State that is still to be sent, and the last key that was.
+    initial: Option<(Snapshot, String)>,
+    mark_end: bool,
+    changes: Option<Changes>,
+    columns_sent: bool,
+    bookmarks: Option<tokio::time::Interval>,
+    /// The newest revision that the client knows it has everything of.
+    told: u64,
+    seen: u64,
+    deadline: Instant,
+}
+
+pub async fn watch(
+    server: Arc<Server>,
+    row: Arc<Row>,
+    namespace: &str,
+    options: &Options,
+    query: &Query,
+    form: Form,
+) -> Result<Response<Body>, Status> {
+    let filter = Filter::new(&row, namespace, options)?;
+    let start = start(options, query)?;
+    if let Some(revision) = start.revision
+        && start.initial
+    {
+        server.api().wait_for(revision).await?;
+    }
+    let seconds = match query.number("timeoutSeconds")? {
+        Some(n) if n > 0 => n as u64,
+        _ => MIN_SECONDS + server.api().parts().env.random() % MIN_SECONDS,
+    };
+    let store = &server.api().parts().store;
+    let snapshot = store.snapshot();
+    let after = match start.revision {
+        Some(revision) if !start.initial => revision,
+        _ => snapshot.revision(),
+    };
+    let changes = match store.changes(after) {
+        Ok(changes) => changes,
+        Err(gone) => return Ok(expired_at_once(&gone.to_string(), form)),
+    };
+    let mut bookmarks = query
+        .flag("allowWatchBookmarks")
+        .then(|| interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY));
+    if let Some(interval) = &mut bookmarks {
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
+    let watcher = Watcher {
+        row,
+        filter,
+        form,
+        include: Include::parse(query.text("includeObject")),
+        initial: start.initial.then(|| (snapshot, String::new())),
+        mark_end: start.mark_end && bookmarks.is_some(),
+        changes: Some(changes),
+        columns_sent: false,
+        bookmarks,
+        told: after,
+        seen: after,
+        deadline: Instant::now() + Duration::from_secs(seconds.min(7 * 86_400)),
+        server,
+    };
+    let stream = futures::stream::unfold(watcher, Watcher::next).boxed();
+    Ok(respond::respond(StatusCode::OK, Body::Stream(stream), form))
+}
+
+fn start(options: &Options, query: &Query) -> Result<Start, Status> {
+    let send = query
+        .get("sendInitialEvents")
+        .map(|_| query.flag("sendInitialEvents"));
+    let given = options.resource_version_match.as_str();
+    let mut errors = Errors::new();
+    let (match_field, send_field) = (Path::new("resourceVersionMatch"), Path::new("sendInitialEvents"));
+    match (send, given) {
+        (None, "") | (Some(_), "NotOlderThan") => {}
+        (None, _) => {
+            let detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            errors.forbidden(&match_field, detail);
+        }
+        (Some(_), "") => {
+            let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            errors.forbidden(&send_field, detail);
+        }
+        (Some(_), other) => errors.not_supported(&match_field, other, &["NotOlderThan"]),
+    }
+    if !errors.is_empty() {
+        return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
+    }
+    let revision = page::parse_revision(&options.resource_version)?.filter(|r| *r > 0);
+    let initial = match send {
+        Some(send) => send,
+        None => revision.is_none(),
+    };
+    Ok(Start {
+        initial,
+        mark_end: send == Some(true),
+        revision,
+    })
+}
+
+/// A watch that starts too far back: one ERROR event, as upstream's watch cache answers.
+fn expired_at_once(why: &str, form: Form) -> Response<Body> {
+    let mut out = BytesMut::new();
+    error_event(&mut out, why);
+    respond::respond(
+        StatusCode::OK,
+        out.freeze().into(),
+        Form {
+            pretty: false,
+            ..form
+        },
+    )
+}
+
+fn error_event(out: &mut BytesMut, why: &str) {
+    let status = Status::expired(why).to_value();
+    out.put_slice(format!("{{\"type\":\"ERROR\",\"object\":{status}}}\n").as_bytes());
+}
+
+impl Watcher {
+    /// The next piece of the response; the end when the time is over or the server shuts down.
+    async fn next(mut self) -> Option<(Bytes, Self)> {
+        let mut out = BytesMut::new();
+        if self.initial.is_some() {
+            self.send_initial(&mut out);
+            if !out.is_empty() {
+                return Some((out.freeze(), self));
+            }
+        }
+        while out.is_empty() {
+            let changes = self.changes.as_mut()?;
+            let tick = async {
+                match &mut self.bookmarks {
+                    Some(interval) => drop(interval.tick().await),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                batch = changes.next() => {
+                    self.take(batch, &mut out);
+                    self.take_ready(&mut out);
+                }
+                () = tick => self.bookmark(&mut out),
+                () = sleep_until(self.deadline) => return None,
+                () = self.server.closing.cancelled() => return None,
+            }
+        }
+        Some((out.freeze(), self))
+    }
+
+    /// A chunk of the state at the start.
+    fn send_initial(&mut self, out: &mut BytesMut) {
+        let Some((snapshot, after)) = self.initial.take() else {
+            return;
+        };
+        let mut last = None;
+        for (key, object) in snapshot.after(self.row.res, &self.filter.prefix(), &after) {
+            if self.filter.matches(&self.row, object) {
+                self.event(out, "ADDED", object);
+            }
+            if out.len() >= CHUNK_BYTES {
+                last = Some(key.to_string());
+                break;
+            }
+        }
+        if let Some(last) = last {
+            self.initial = Some((snapshot, last));
+        } else if self.mark_end {
+            let marks = json!({"k8s.io/initial-events-end": "true"});
+            self.bookmark_event(out, snapshot.revision(), Some(marks));
+        }
+    }
+
+    fn take(&mut self, batch: Option<Result<Arc<[Change]>, store::Compacted>>, out: &mut BytesMut) {
+        match batch {
+            Some(Ok(changes)) => {
+                for change in changes.iter() {
+                    self.change(change, out);
+                }
+                self.seen = changes.last().map_or(self.seen, |c| c.revision);
+            }
+            Some(Err(gone)) => {
+                error_event(out, &gone.to_string());
+                self.changes = None;
+            }
+            None => self.changes = None,
+        }
+    }
+
+    /// What else is there already, up to a chunk: fewer, larger pieces when there is much.
+    fn take_ready(&mut self, out: &mut BytesMut) {
+        while out.len() < CHUNK_BYTES {
+            let Some(changes) = &mut self.changes else { return };
+            match changes.next().now_or_never() {
+                Some(batch) => self.take(batch, out),
+                None => return,
+            }
+        }
+    }
+
+    /// A change as this watcher's selectors see it: entering them is ADDED, leaving them DELETED.
+    fn change(&mut self, change: &Change, out: &mut BytesMut) {
+        if change.res != self.row.res {
+            return;
+        }
+        let is = |object: &Object| self.filter.matches(&self.row, object);
+        match change.kind {
+            ChangeKind::Deleted => {
+                if is(&change.object) {
+                    self.event(out, "DELETED", &change.object);
+                }
+            }
+            ChangeKind::Added | ChangeKind::Modified => {
+                let was = change.previous.as_ref().filter(|p| is(p));
+                match (was, is(&change.object)) {
+                    (None, true) => self.event(out, "ADDED", &change.object),
+                    (Some(_), true) => self.event(out, "MODIFIED", &change.object),
+                    (Some(old), false) => {
+                        let old = old.at_revision(change.revision);
+                        self.event(out, "DELETED", &old);
+                    }
+                    (None, false) => {}
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, out: &mut BytesMut, kind: &str, object: &Object) {
+        self.told = object.revision();
+        out.reserve(object.json().len() + 40);
+        out.put_slice(b"{\"type\":\"");
+        out.put_slice(kind.as_bytes());
+        out.put_slice(b"\",\"object\":");
+        match self.form.shape {
+            Shape::Plain => out.put_slice(object.json()),
+            Shape::Partial => out.put_slice(table::partial(object.value()).to_string().as_bytes()),
+            Shape::Table => {
+                let now = self.server.api().parts().env.now();
+                let line = table::line(&self.row, object.value(), self.include, now);
+                let metadata = json!({"resourceVersion": object.revision().to_string()});
+                let table = table::table(&self.row, vec![line], metadata, !self.columns_sent);
+                self.columns_sent = true;
+                out.put_slice(table.to_string().as_bytes());
+            }
+        }
+        out.put_slice(b"}\n");
+    }
+
+    fn bookmark(&mut self, out: &mut BytesMut) {
+        if self.seen > self.told {
+            self.bookmark_event(out, self.seen, None);
+        }
+    }
+
+    fn bookmark_event(&mut self, out: &mut BytesMut, revision: u64, annotations: Option<Value>) {
+        self.told = revision;
+        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if let Some(annotations) = annotations {
+            metadata["annotations"] = annotations;
+        }
+        let object = match self.form.shape {
+            Shape::Plain => {
+                json!({"kind": self.row.kind, "apiVersion": self.row.api_version(), "metadata": metadata})
+            }
+            Shape::Partial => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+            }
+            Shape::Table => table::table(&self.row, Vec::new(), metadata, false),
+        };
+        out.put_slice(format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n").as_bytes());
+    }
+}
