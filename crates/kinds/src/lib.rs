@@ -29,6 +29,7 @@ pub mod service;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod storageclass;
+mod volumes;
 pub mod workload;
 
 pub use plan::{Act, Controller, Key, Plan, Seen, Target};
