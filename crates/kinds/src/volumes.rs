@@ -73,9 +73,8 @@ pub(crate) fn class_of(object: &Value) -> Option<String> {
     let old = texts(get(object, "metadata"), "annotations")
         .find(|(key, _)| *key == CLASS_ANNOTATION)
         .map(|(_, value)| value.to_string());
-    let field = || {
-        some(get(object, "spec"), "storageClassName").map(|c| c.as_str().unwrap_or_default().to_string())
-    };
+    let field =
+        || some(get(object, "spec"), "storageClassName").map(|c| c.as_str().unwrap_or_default().to_string());
     old.or_else(field)
 }
 

@@ -160,7 +160,9 @@ pub(super) fn update(object: &Value, old: &Value, errors: &mut Errors) {
     let root = Path::new("spec");
     let (new, before) = (get(object, "spec"), get(old, "spec"));
     let sources = |spec: &Value| -> Value {
-        let given = SOURCES.iter().filter_map(|s| Some((s.to_string(), some(spec, s)?.clone())));
+        let given = SOURCES
+            .iter()
+            .filter_map(|s| Some((s.to_string(), some(spec, s)?.clone())));
         Value::Object(given.collect::<Map<_, _>>())
     };
     if sources(new) != sources(before) {

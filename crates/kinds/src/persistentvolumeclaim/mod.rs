@@ -3,9 +3,8 @@
 mod plan;
 mod validate;
 
-
-pub(crate) use validate::changed;
 pub use plan::{CLAIM_FINALIZER, CONTROLLER, PROTECTION, PROVISIONED_BY};
+pub(crate) use validate::changed;
 
 use crate::json::{ensure_object, get, has, list, put, put_default, some, string};
 use crate::row::{age, text};
@@ -129,7 +128,10 @@ pub(crate) fn default_spec(spec: &mut Value) {
 
 /// Where data comes from has an older and a newer field; the one that is left out follows the other.
 fn same_sources(spec: &mut Value) {
-    let (old, new) = (some(spec, "dataSource").cloned(), some(spec, "dataSourceRef").cloned());
+    let (old, new) = (
+        some(spec, "dataSource").cloned(),
+        some(spec, "dataSourceRef").cloned(),
+    );
     match (old, new) {
         (Some(source), None) => put(spec, "dataSourceRef", source),
         (None, Some(source)) if !has(&source, "namespace") => put(spec, "dataSource", source),

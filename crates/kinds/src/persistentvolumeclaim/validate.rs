@@ -1,11 +1,11 @@
 //! What is wrong with a claim, and what may change in one.
 
 use super::asked;
+use crate::Write;
 use crate::check::{immutable, label_selector};
 use crate::json::{at, get, has, put, some, string, take};
 use crate::row::text;
 use crate::volumes::{check_class_and_mode, check_modes, check_size};
-use crate::Write;
 use meta::{Errors, Path, Quantity};
 use serde_json::Value;
 
