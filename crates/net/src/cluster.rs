@@ -125,7 +125,8 @@ impl ClusterNet {
         self.pods.list().await
     }
 
-    /// Balances for exactly these Services from now on, in one atomic step. Nothing happens when nothing changed.
+    /// Balances for exactly these Services from now on. Open connections go on, and no new one fails meanwhile
+    /// (before Linux 6.17 the kernel itself has a moment of nanoseconds). Nothing happens when nothing changed.
     pub async fn set_services(&self, services: &[Service]) -> Result<(), NetError> {
         let rules = Ruleset::build(self.config.node_ip, services);
         let applied = self.rules.lock().await.apply(&rules).await;

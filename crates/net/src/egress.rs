@@ -7,7 +7,6 @@ use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, getsockopt, recvmsg, setsockopt, sockopt};
 use tokio::io::Interest;
@@ -17,13 +16,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::cluster::ClusterNet;
 use crate::config::EgressConfig;
-use crate::relay::{DATAGRAM_BYTES, Flows, pump, reset, within_dial_timeout};
+use crate::relay::{DATAGRAM_BYTES, Flows, accept, pump, reset, within_dial_timeout};
 use crate::ruleset::{EGRESS_TCP_PORT, EGRESS_UDP_PORT};
 use crate::sockets::Sockets;
 
 /// Connections to the outside at once; further ones wait in the listener's backlog.
 const CONNECTIONS_LIMIT: usize = 2048;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a destination is not dialled for a pod.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +74,7 @@ impl Egress {
             .extend([net.config().pod_cidr, net.config().service_cidr]);
         config.denied.extend(crate::config::Cidr::new(node_ip, 32));
         let config = Arc::new(config);
-        spawn(&ended, accept(tcp, config.clone(), ended.clone()));
+        spawn(&ended, serve(tcp, config.clone(), ended.clone()));
         spawn(&ended, receive(udp, net.sockets().clone(), config, ended.clone()));
         Ok(Some(Self {
             _ended: ended.drop_guard(),
@@ -94,21 +92,14 @@ fn spawn(ended: &CancellationToken, work: impl Future<Output = ()> + Send + 'sta
     });
 }
 
-async fn accept(listener: TcpListener, config: Arc<EgressConfig>, ended: CancellationToken) {
+async fn serve(listener: TcpListener, config: Arc<EgressConfig>, ended: CancellationToken) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
     loop {
         let Ok(permit) = connections.clone().acquire_owned().await else {
             return;
         };
-        match listener.accept().await {
-            Ok((client, _)) => {
-                tokio::spawn(forward(client, config.clone(), ended.clone(), permit));
-            }
-            Err(e) => {
-                tracing::warn!("accepting a pod's connection to the outside failed: {e}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        let client = accept(&listener, "a pod's connection to the outside").await;
+        tokio::spawn(forward(client, config.clone(), ended.clone(), permit));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Rules as the kernel's expressions: one function for each kind of rule of [`crate::ruleset`].
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use nlink::netlink::nftables::{
@@ -145,117 +146,119 @@ fn from_pods_to_outside(inside: &[Cidr], number: u8) -> Vec<Expr> {
 /// The expressions of `rule`. Registers are 4 bytes wide here; a set's key is as many in a row as it has fields.
 pub(crate) fn lower(rule: &Rule) -> Vec<Expr> {
     match rule {
-        Rule::Dispatch => {
-            vec![
-                daddr(W0),
-                protocol(W1),
-                dport(W2),
-                lookup("services", W0, Some(Register::Verdict)),
-            ]
+        Rule::Dispatch => with_service([lookup("services", W0, Some(Register::Verdict))]),
+        Rule::Random { endpoints } => {
+            let choice = [
+                draw(W3, *endpoints),
+                lookup("backends", W0, Some(W4)),
+                dnat(W4, W5),
+            ];
+            with_service(choice)
         }
-        Rule::Random { endpoints } => vec![
-            daddr(W0),
-            protocol(W1),
-            dport(W2),
-            draw(W3, *endpoints),
-            lookup("backends", W0, Some(W4)),
-            dnat(W4, W5),
-        ],
         // The endpoint lands right behind the service's key, so that the two together are the key of `live`.
-        Rule::StickyKnown { seconds } => vec![
-            saddr(W0),
-            daddr(W1),
-            protocol(W2),
-            dport(W3),
+        Rule::StickyKnown { seconds } => with_client([
             lookup("sticky", W0, Some(W4)),
             lookup("live", W1, None),
             remember(DynsetOp::Update, W4, Some(*seconds)),
             dnat(W4, W5),
-        ],
+        ]),
         // The kernel wants a value even for a removal and ignores it.
-        Rule::StickyForget => {
-            vec![
-                saddr(W0),
-                daddr(W1),
-                protocol(W2),
-                dport(W3),
-                remember(DynsetOp::Delete, W0, None),
-            ]
-        }
-        Rule::StickyRandom { endpoints, seconds } => vec![
-            saddr(W0),
-            daddr(W1),
-            protocol(W2),
-            dport(W3),
+        Rule::StickyForget => with_client([remember(DynsetOp::Delete, W0, None)]),
+        Rule::StickyRandom { endpoints, seconds } => with_client([
             draw(W4, *endpoints),
             lookup("backends", W1, Some(W5)),
             remember(DynsetOp::Update, W5, Some(*seconds)),
             dnat(W5, W6),
-        ],
+        ]),
         Rule::Hairpin => {
-            let masquerade = MasqExpr::new().into();
-            vec![saddr(W0), daddr(W1), lookup("hairpin", W0, None), masquerade]
+            vec![
+                saddr(W0),
+                daddr(W1),
+                lookup("hairpin", W0, None),
+                MasqExpr::new().into(),
+            ]
         }
-        Rule::EgressTcp { inside, node_ip } => {
-            let mut exprs = from_pods_to_outside(inside, Protocol::Tcp.number());
-            exprs.push(Expr::Immediate {
-                dreg: W4,
-                data: node_ip.octets().to_vec(),
-            });
-            exprs.push(Expr::Immediate {
-                dreg: W5,
-                data: EGRESS_TCP_PORT.to_be_bytes().to_vec(),
-            });
-            exprs.push(dnat(W4, W5));
-            exprs
-        }
-        Rule::EgressUdp { inside } => {
-            let mut exprs = from_pods_to_outside(inside, Protocol::Udp.number());
-            exprs.push(Expr::Immediate {
-                dreg: W4,
-                data: EGRESS_UDP_PORT.to_be_bytes().to_vec(),
-            });
-            exprs.push(Expr::Tproxy {
-                family: Family::Ip as u8,
-                sreg_addr: None,
-                sreg_port: Some(W4),
-            });
-            exprs.push(Expr::Immediate {
-                dreg: W5,
-                data: EGRESS_MARK.to_ne_bytes().to_vec(),
-            });
-            exprs.push(Expr::MetaSet {
-                key: MetaKey::Mark,
-                sreg: W5,
-            });
-            exprs.push(Expr::Verdict(Verdict::Accept));
-            exprs
-        }
+        Rule::EgressTcp { inside, node_ip } => egress_tcp(inside, *node_ip),
+        Rule::EgressUdp { inside } => egress_udp(inside),
         Rule::Refuse {
             services,
             except,
             reset,
-        } => {
-            let mut exprs = in_network(*services, true).to_vec();
-            exprs.push(daddr(W0));
-            exprs.push(Expr::Cmp {
-                sreg: W0,
-                op: CmpOp::Neq,
-                data: except.octets().to_vec(),
-            });
-            if *reset {
-                exprs.extend([protocol(W0), equals(W0, vec![Protocol::Tcp.number()])]);
-                exprs.push(Expr::Reject {
-                    reject_type: REJECT_RESET,
-                    icmp_code: 0,
-                });
-            } else {
-                exprs.push(Expr::Reject {
-                    reject_type: REJECT_ICMP,
-                    icmp_code: ICMP_PORT_UNREACHABLE,
-                });
-            }
-            exprs
-        }
+        } => refuse(*services, *except, *reset),
+    }
+}
+
+fn egress_tcp(inside: &[Cidr], node_ip: Ipv4Addr) -> Vec<Expr> {
+    let mut exprs = from_pods_to_outside(inside, Protocol::Tcp.number());
+    exprs.extend([
+        load(W4, &node_ip.octets()),
+        load(W5, &EGRESS_TCP_PORT.to_be_bytes()),
+        dnat(W4, W5),
+    ]);
+    exprs
+}
+
+fn egress_udp(inside: &[Cidr]) -> Vec<Expr> {
+    let mut exprs = from_pods_to_outside(inside, Protocol::Udp.number());
+    exprs.push(load(W4, &EGRESS_UDP_PORT.to_be_bytes()));
+    exprs.push(Expr::Tproxy {
+        family: Family::Ip as u8,
+        sreg_addr: None,
+        sreg_port: Some(W4),
+    });
+    exprs.push(load(W5, &EGRESS_MARK.to_ne_bytes()));
+    exprs.push(Expr::MetaSet {
+        key: MetaKey::Mark,
+        sreg: W5,
+    });
+    exprs.push(Expr::Verdict(Verdict::Accept));
+    exprs
+}
+
+fn refuse(services: Cidr, except: Ipv4Addr, reset: bool) -> Vec<Expr> {
+    let mut exprs = in_network(services, true).to_vec();
+    exprs.extend([
+        daddr(W0),
+        Expr::Cmp {
+            sreg: W0,
+            op: CmpOp::Neq,
+            data: except.octets().to_vec(),
+        },
+    ]);
+    let (reject_type, icmp_code) = if reset {
+        (REJECT_RESET, 0)
+    } else {
+        (REJECT_ICMP, ICMP_PORT_UNREACHABLE)
+    };
+    if reset {
+        exprs.extend([protocol(W0), equals(W0, vec![Protocol::Tcp.number()])]);
+    }
+    exprs.push(Expr::Reject {
+        reject_type,
+        icmp_code,
+    });
+    exprs
+}
+
+/// `ip daddr . meta l4proto . th dport` from `W0` on, then `rest`.
+fn with_service<const N: usize>(rest: [Expr; N]) -> Vec<Expr> {
+    [daddr(W0), protocol(W1), dport(W2)]
+        .into_iter()
+        .chain(rest)
+        .collect()
+}
+
+/// `ip saddr . ip daddr . meta l4proto . th dport` from `W0` on, then `rest`.
+fn with_client<const N: usize>(rest: [Expr; N]) -> Vec<Expr> {
+    [saddr(W0), daddr(W1), protocol(W2), dport(W3)]
+        .into_iter()
+        .chain(rest)
+        .collect()
+}
+
+fn load(dreg: Register, data: &[u8]) -> Expr {
+    Expr::Immediate {
+        dreg,
+        data: data.to_vec(),
     }
 }

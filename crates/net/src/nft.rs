@@ -24,6 +24,9 @@ const ELEMENTS_CHUNK: usize = 400;
 /// A batch is one datagram: room for about 20,000 Services.
 const SEND_BUFFER_BYTES: usize = 32 << 20;
 
+/// Unused chains that are kept: Services often come back to the same number of endpoints.
+const SPARE_CHAINS: usize = 64;
+
 type Result<T> = std::result::Result<T, nlink::Error>;
 
 /// The connection to the kernel, with what is known to be in the table.
@@ -32,6 +35,8 @@ pub struct Backend {
     conntrack: Connection<Netfilter>,
     table: Table,
     applied: Ruleset,
+    /// The `pick` chains that there are: those in use and up to [`SPARE_CHAINS`] that were once.
+    chains: BTreeSet<Pick>,
 }
 
 impl Backend {
@@ -49,12 +54,26 @@ impl Backend {
             conntrack,
             table,
             applied: Ruleset::default(),
+            chains: BTreeSet::new(),
         };
-        match backend.read().await? {
-            Some(rules) => backend.applied = rules,
-            None => backend.replace(&Ruleset::default()).await?,
+        if !backend.read().await? {
+            backend.create().await?;
         }
         Ok(backend)
+    }
+
+    async fn create(&mut self) -> Result<()> {
+        let none = Ruleset::default();
+        let Err(e) = self.replace(&none).await else {
+            return Ok(());
+        };
+        self.table = self.table.clone().without_tproxy();
+        self.replace(&none).await?;
+        // Only now it is known that TPROXY was the reason.
+        tracing::warn!(
+            "this kernel has no TPROXY for nftables ({e}): pods cannot send UDP out of the cluster"
+        );
+        Ok(())
     }
 
     pub fn applied(&self) -> &Ruleset {
@@ -65,21 +84,18 @@ impl Backend {
     /// rest is tried once more; then the whole table is replaced; only that error is returned.
     pub async fn apply(&mut self, new: &Ruleset) -> Result<()> {
         let changed_udp = self.applied.changed_udp(new);
-        let change = self.applied.diff(new);
-        if !change.is_empty()
-            && let Err(e) = self.commit(&change).await
-        {
+        let before = self.applied.picks();
+        if let Err(e) = self.commit(new).await {
             tracing::warn!("changing the service rules failed: {e}; reading them back");
             self.recover(new).await?;
         }
-        self.applied = new.clone();
+        self.drop_spare_chains(&before).await;
         self.forget_udp(&changed_udp).await
     }
 
     async fn recover(&mut self, new: &Ruleset) -> Result<()> {
-        if let Some(found) = self.read().await? {
-            self.applied = found;
-            match self.commit(&self.applied.diff(new)).await {
+        if self.read().await? {
+            match self.commit(new).await {
                 Ok(()) => return Ok(()),
                 Err(e) => tracing::warn!("changing the service rules failed again: {e}; replacing the table"),
             }
@@ -87,10 +103,42 @@ impl Backend {
         self.replace(new).await
     }
 
-    async fn commit(&self, change: &Change) -> Result<()> {
-        change_transaction(self.nft.transaction(), change)?
-            .commit(&self.nft)
-            .await
+    async fn commit(&mut self, new: &Ruleset) -> Result<()> {
+        for mut step in self.applied.diff(new).in_two_steps() {
+            if step.is_empty() {
+                continue;
+            }
+            step.add_chains.retain(|pick| !self.chains.contains(pick));
+            change_transaction(self.nft.transaction(), &step)?
+                .commit(&self.nft)
+                .await?;
+            self.applied.apply(&step);
+            self.chains.extend(step.add_chains);
+        }
+        Ok(())
+    }
+
+    /// Chains that neither the rules of now nor those of just before use, when there are many. Not in the same
+    /// transaction as the elements that led there: the kernel would empty them a moment too early.
+    async fn drop_spare_chains(&mut self, before: &BTreeSet<Pick>) {
+        let used = self.applied.picks();
+        let spare: Vec<Pick> = self
+            .chains
+            .iter()
+            .filter(|pick| !used.contains(pick) && !before.contains(pick))
+            .copied()
+            .collect();
+        if spare.len() <= SPARE_CHAINS {
+            return;
+        }
+        let chains = spare.iter().map(|pick| pick.chain());
+        let tx = chains.fold(self.nft.transaction(), |tx, chain| {
+            tx.del_chain(TABLE, &chain, Family::Ip)
+        });
+        match tx.commit(&self.nft).await {
+            Ok(()) => self.chains.retain(|pick| !spare.contains(pick)),
+            Err(e) => tracing::warn!("removing {} unused chains failed: {e}", spare.len()),
+        }
     }
 
     /// The table from nothing, in one transaction.
@@ -117,11 +165,25 @@ impl Backend {
             .commit(&self.nft)
             .await?;
         self.applied = rules.clone();
+        self.chains = rules.picks();
         Ok(())
     }
 
-    /// What is in the kernel; `None` when there is no table, or one of another version.
-    async fn read(&self) -> Result<Option<Ruleset>> {
+    /// Learns what is in the kernel. False when there is no table, or one of another version.
+    async fn read(&mut self) -> Result<bool> {
+        let Some(rules) = self.read_elements().await? else {
+            return Ok(false);
+        };
+        let chains = self.nft.list_chains_in(TABLE, Family::Ip).await?;
+        self.chains = chains
+            .iter()
+            .filter_map(|chain| Pick::from_chain(&chain.name))
+            .collect();
+        self.applied = rules;
+        Ok(true)
+    }
+
+    async fn read_elements(&self) -> Result<Option<Ruleset>> {
         let tables = self.nft.list_tables_in(Family::Ip).await?;
         let Some(table) = tables.iter().find(|t| t.name == TABLE) else {
             return Ok(None);
@@ -318,9 +380,6 @@ fn change_transaction(mut tx: Transaction, change: &Change) -> Result<Transactio
             .collect(),
     );
     tx = add(tx, "services", services);
-    for pick in &change.del_chains {
-        tx = tx.del_chain(TABLE, &pick.chain(), Family::Ip);
-    }
     Ok(tx)
 }
 

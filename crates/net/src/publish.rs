@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, UdpSocket};
@@ -16,7 +15,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::relay::{DATAGRAM_BYTES, Flows, pump, reset, within_dial_timeout};
+use crate::relay::{DATAGRAM_BYTES, Flows, accept, pump, reset, within_dial_timeout};
 use crate::services::Protocol;
 use crate::sockets::Sockets;
 
@@ -24,8 +23,6 @@ use crate::sockets::Sockets;
 const CONNECTIONS_LIMIT: usize = 4096;
 /// Addresses that a LoadBalancer is tried on: 127.0.0.1, then 127.0.0.2 to 127.0.0.250.
 const LAST_LOOPBACK: u8 = 250;
-/// After accept has failed (out of file descriptors), so that it does not fail a million times a second.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where a Service may be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -309,7 +306,7 @@ impl Publisher {
                 let listener = TcpListener::bind(address).await?;
                 tokio::spawn(async move {
                     tokio::select! {
-                        () = accept(listener, context, aim) => {}
+                        () = serve(listener, context, aim) => {}
                         () = stopped.cancelled() => {}
                     }
                 })
@@ -359,21 +356,14 @@ async fn stop(listener: Listener) {
     }
 }
 
-async fn accept(listener: TcpListener, context: Context, target: Arc<ArcSwap<SocketAddrV4>>) {
+async fn serve(listener: TcpListener, context: Context, target: Arc<ArcSwap<SocketAddrV4>>) {
     loop {
         // The semaphore is never closed; should it be, the listener ends.
         let Ok(permit) = context.connections.clone().acquire_owned().await else {
             return;
         };
-        match listener.accept().await {
-            Ok((client, _)) => {
-                tokio::spawn(forward(client, context.clone(), **target.load(), permit));
-            }
-            Err(e) => {
-                tracing::warn!("accepting a published connection failed: {e}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        let client = accept(&listener, "a published connection").await;
+        tokio::spawn(forward(client, context.clone(), **target.load(), permit));
     }
 }
 

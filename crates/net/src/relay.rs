@@ -7,7 +7,7 @@ use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,23 @@ pub(crate) const UDP_IDLE: Duration = Duration::from_secs(60);
 pub(crate) const UDP_FLOWS_LIMIT: usize = 1024;
 /// How long a connection to the other side may take to open.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After accept has failed (out of file descriptors), so that it does not fail a million times a second.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The next connection; what fails is reported and tried again.
+pub(crate) async fn accept(listener: &TcpListener, what: &str) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(e) => {
+                tracing::warn!("accepting {what} failed: {e}");
+                // pause: nothing announces that a file descriptor is free again
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
 
 /// Copies both ways until both sides have ended, half-closed connections included, or `ended` fires.
 pub(crate) async fn pump(mut a: TcpStream, mut b: TcpStream, ended: CancellationToken) {
@@ -125,6 +142,7 @@ impl<K: Eq + Hash + Copy> Flows<K> {
                 self.lock().remove(key);
                 return;
             }
+            // pause: the event is that nothing happens until then
             tokio::time::sleep_until(deadline).await;
         }
     }

@@ -160,7 +160,6 @@ impl Ruleset {
             backends: MapChange::between(&self.backends, &new.backends),
             live: SetChange::between(&self.live, &new.live),
             hairpin: SetChange::between(&self.hairpin, &new.hairpin),
-            del_chains: old_picks.difference(&new_picks).copied().collect(),
         }
     }
 
@@ -193,7 +192,9 @@ impl Ruleset {
     }
 }
 
-/// The difference between two rulesets; empty when there is none.
+/// The difference between two rulesets; empty when there is none. Chains that are not needed any more are not in it:
+/// the kernel empties a chain a moment before it takes the elements away that lead there, so a chain may go only
+/// after they are gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
     pub add_chains: Vec<Pick>,
@@ -201,10 +202,32 @@ pub struct Change {
     pub backends: MapChange<(ServiceKey, u32), Endpoint>,
     pub live: SetChange<(ServiceKey, Endpoint)>,
     pub hairpin: SetChange<Ipv4Addr>,
-    pub del_chains: Vec<Pick>,
 }
 
 impl Change {
+    /// The change as two transactions. A packet looks at `services` and then at `backends`, and a transaction may come
+    /// in between: so the first step leaves each number in place that such a packet may have drawn.
+    pub fn in_two_steps(mut self) -> [Self; 2] {
+        let replaced: BTreeSet<_> = self.backends.add.iter().map(|(key, _)| *key).collect();
+        let (now, later) = self
+            .backends
+            .remove
+            .iter()
+            .partition(|key| replaced.contains(*key));
+        self.backends.remove = now;
+        let backends = MapChange {
+            remove: later,
+            add: Vec::new(),
+        };
+        [
+            self,
+            Self {
+                backends,
+                ..Self::default()
+            },
+        ]
+    }
+
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -449,6 +472,13 @@ impl Table {
             ),
         ]);
         Self { chains }
+    }
+
+    /// The same for a kernel that has no TPROXY: no way out for UDP.
+    pub fn without_tproxy(mut self) -> Self {
+        self.chains
+            .retain(|(_, _, rules)| !rules.iter().any(|rule| matches!(rule, Rule::EgressUdp { .. })));
+        self
     }
 
     /// A digest of the static part; a table with another one was made by another configuration or version.

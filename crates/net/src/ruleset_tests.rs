@@ -1,3 +1,4 @@
+//! Goldens and properties of the service rules.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -174,11 +175,17 @@ proptest! {
         for services in &steps {
             let new = Ruleset::build(NODE, services);
             let change = rules.diff(&new);
-            for pick in &change.del_chains {
-                prop_assert!(!new.picks().contains(pick), "a chain in use is removed");
+            let (old_services, old_picks) = (rules.services.clone(), rules.picks());
+            let chains: BTreeSet<_> = old_picks.into_iter().chain(change.add_chains.iter().copied()).collect();
+            let [first, second] = change.in_two_steps();
+            rules.apply(&first);
+            prop_assert_eq!(&rules.services, &new.services);
+            for (key, pick) in old_services.iter().chain(&new.services) {
+                for index in 0..pick.endpoints {
+                    prop_assert!(rules.backends.contains_key(&(*key, index)), "a packet on its way finds nothing");
+                }
             }
-            let chains: BTreeSet<_> = rules.picks().union(&change.add_chains.iter().copied().collect()).copied().collect();
-            rules.apply(&change);
+            rules.apply(&second);
             prop_assert_eq!(&rules, &new);
             prop_assert!(rules.picks().is_subset(&chains), "an element goes to a chain that is not there");
             prop_assert!(rules.diff(&new).is_empty());

@@ -1,3 +1,4 @@
+//! Goldens and properties of DNS answers: question in, text out.
 #![allow(clippy::unwrap_used)]
 
 use std::fmt::Write as _;

@@ -17,6 +17,7 @@ use super::answer::{Reply, answer, encode, failure, udp_limit};
 use super::forward::{Upstreams, read_message, write_message};
 use super::table::DnsTable;
 use crate::cluster::ClusterNet;
+use crate::relay::accept;
 
 const DNS_PORT: u16 = 53;
 /// Questions being forwarded at once; a further one is answered SERVFAIL.
@@ -27,7 +28,6 @@ const TCP_CLIENTS_LIMIT: usize = 128;
 const TCP_IDLE: Duration = Duration::from_secs(10);
 const TCP_MESSAGE_MAX: usize = 65_535;
 const UDP_REQUEST_BYTES: usize = 4096;
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 struct Shared {
     table: ArcSwap<DnsTable>,
@@ -123,20 +123,13 @@ async fn serve_tcp(listener: TcpListener, shared: Arc<Shared>) {
         let Ok(permit) = clients.clone().acquire_owned().await else {
             return;
         };
-        match listener.accept().await {
-            Ok((stream, client)) => {
-                let shared = shared.clone();
-                tokio::spawn(async move {
-                    if let Err(e) = serve_client(stream, shared, permit).await {
-                        tracing::trace!(%client, "a DNS client's connection ended: {e}");
-                    }
-                });
+        let stream = accept(&listener, "a DNS connection").await;
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            if let Err(e) = serve_client(stream, shared, permit).await {
+                tracing::trace!("a DNS client's connection ended: {e}");
             }
-            Err(e) => {
-                tracing::warn!("accepting a DNS connection failed: {e}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        });
     }
 }
 

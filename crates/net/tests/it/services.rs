@@ -169,6 +169,7 @@ async fn affinity_ends_after_its_timeout() {
         if seen.len() == 2 {
             return;
         }
+        // pause: the timeout is the kernel's own, and only time ends it
         tokio::time::sleep(Duration::from_millis(1300)).await;
     }
     panic!("always {seen:?}");
@@ -223,8 +224,8 @@ async fn connections_survive_changes_and_new_ones_never_fail() {
         .join()
         .unwrap();
     first_line(&mut old).unwrap();
-    let load = client.inside(|| (0..300).filter(|_| get(v4(VIP, 80)).is_err()).count());
-    for _ in 0..40 {
+    let load = client.inside(|| (0..600).filter(|_| get(v4(VIP, 80)).is_err()).count());
+    while !load.is_finished() {
         world.net().set_services(&one).await.unwrap();
         world.net().set_services(&both).await.unwrap();
     }
@@ -338,4 +339,28 @@ async fn attach_replaces_a_sandbox_and_detach_is_idempotent() {
             .is_err()
     );
     assert_eq!(world.net().pods().await.len(), 1, "nothing half-made is left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chains_that_nobody_uses_do_not_pile_up() {
+    let world = World::new().await;
+    for count in 1..=100 {
+        let ip = |last| net::Endpoint {
+            ip: Ipv4Addr::new(10, 244, 9, last),
+            port: 80,
+        };
+        let endpoints = (1..=count).map(ip).collect();
+        world
+            .net()
+            .set_services(&[service(VIP, Tcp, 80, endpoints)])
+            .await
+            .unwrap();
+    }
+    let fd = std::os::fd::AsFd::as_fd(world.net().namespace());
+    let nft = nlink::Connection::<nlink::Nftables>::new_in(fd).unwrap();
+    let chains = nft
+        .list_chains_in("isopod", nlink::netlink::nftables::Family::Ip)
+        .await
+        .unwrap();
+    assert!(chains.len() < 80, "{} chains", chains.len());
 }

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use tar::{EntryType, Header};
 
 const MAX_ENTRIES: usize = 100_000;
@@ -71,6 +72,15 @@ impl Images {
     /// `tag` names an archive's image when the archive itself does not, or instead of what it says.
     pub fn load(&self, reader: impl Read, source_name: &str, tag: Option<&str>) -> Result<Vec<Loaded>> {
         let tag: Option<Reference> = tag.map(str::parse).transpose()?;
+        let outcome = self.load_all(reader, source_name, tag);
+        if outcome.is_err() {
+            self.inner.garbage.store(true, Ordering::Relaxed); // what came in before the error
+        }
+        self.collect_if_pending();
+        outcome
+    }
+
+    fn load_all(&self, reader: impl Read, source_name: &str, tag: Option<Reference>) -> Result<Vec<Loaded>> {
         let _using = self.inner.store.using()?;
         let archive = self.stage(reader, source_name)?;
         let mut found = match archive.get("index.json") {

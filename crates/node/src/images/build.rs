@@ -73,10 +73,13 @@ impl Images {
     pub fn build(&self, order: &Build) -> Result<Image> {
         let name: Reference = order.name.parse()?;
         let config = config(order)?;
-        let _using = self.inner.store.using()?;
+        let using = self.inner.store.using()?;
         let digest = write_image(&self.inner.store, order, config)?;
         self.name_manifest(&name, &digest, None)?;
-        self.require(&name.to_string())
+        let image = self.require(&name.to_string())?;
+        drop(using);
+        self.collect_if_pending();
+        Ok(image)
     }
 }
 

@@ -5,10 +5,12 @@ pub mod archive;
 pub mod auth;
 mod beneath;
 pub mod build;
+mod download;
 mod elf;
 mod error;
 mod layer;
 mod overlay;
+mod policy;
 pub mod pull;
 pub mod reference;
 mod rootfs;
@@ -21,7 +23,8 @@ pub use archive::Loaded;
 pub use build::{Build, Source};
 pub use error::{Error, Result};
 pub use layer::Limits;
-pub use pull::{PullDecision, PullError, PullPolicy, PullProgress, RegistryConfig, pull_decision};
+pub use policy::{PullDecision, PullPolicy, pull_decision};
+pub use pull::{PullError, PullProgress, RegistryConfig};
 pub use reference::{Digest, Reference, Version};
 pub use run::RunConfig;
 pub use user::ProcessUser;
@@ -125,7 +128,10 @@ impl Images {
             }),
         };
         images.discard_unsynced_layers()?;
-        images.collect()?;
+        // A damaged image must not keep the node from starting: nothing is collected until it is removed.
+        if let Err(error) = images.collect() {
+            tracing::warn!(%error, "no garbage of images is collected; remove the damaged image with 'isopod image rm'");
+        }
         Ok(images)
     }
 
@@ -146,11 +152,17 @@ impl Images {
         })
     }
 
-    /// All images, one line for each ID, sorted by name.
+    /// All images, one line for each ID, sorted by name. A damaged one is left out, with a warning in the log.
     pub fn list(&self) -> Result<Vec<ImageSummary>> {
         let mut lines: BTreeMap<Digest, ImageSummary> = BTreeMap::new();
         for descriptor in &self.inner.store.index()?.manifests {
-            let image = self.read_image(descriptor)?;
+            let image = match self.read_image(descriptor) {
+                Ok(image) => image,
+                Err(error) => {
+                    tracing::warn!(%error, image = entry_name(descriptor), "the image is damaged");
+                    continue;
+                }
+            };
             let line = lines.entry(image.digest.clone()).or_insert_with(|| ImageSummary {
                 names: Vec::new(),
                 id: image.id.clone(),
@@ -182,13 +194,20 @@ impl Images {
 
     /// Takes the name away (all names for an ID), and with the last name the content that no container uses.
     pub fn remove(&self, name: &str) -> Result<Removed> {
-        let image = self.require(name)?;
-        let by_id = Digest::parse(name).is_some();
+        let manifests = self.inner.store.index()?.manifests;
+        let id = Digest::parse(name);
+        let found = match &id {
+            Some(id) => self.find_by_id(&manifests, id)?,
+            None => find(&manifests, &name.parse()?).cloned(),
+        };
+        let found = found.ok_or_else(|| Error::NotPresent {
+            name: name.to_owned(),
+        })?;
+        let goes = |entry: &Descriptor| match id {
+            Some(_) => entry.digest == found.digest,
+            None => entry_name(entry) == entry_name(&found),
+        };
         let names = self.inner.store.change_index(|manifests| {
-            let goes = |entry: &Descriptor| match by_id {
-                true => entry.digest == image.digest.to_string(),
-                false => entry_name(entry) == image.name,
-            };
             let names: Vec<String> = manifests.iter().filter(|e| goes(e)).map(entry_name).collect();
             manifests.retain(|entry| !goes(entry));
             names
@@ -226,11 +245,13 @@ impl Images {
         self.inner.store.sweep(&blobs, &alone)
     }
 
-    fn collect_if_pending(&self) -> Result<()> {
-        if self.inner.garbage.load(Ordering::Relaxed) {
-            self.collect()?;
+    /// After work that itself went well; so a failure is told to the log only.
+    fn collect_if_pending(&self) {
+        if self.inner.garbage.load(Ordering::Relaxed)
+            && let Err(error) = self.collect()
+        {
+            tracing::warn!(%error, "no garbage of images is collected now");
         }
-        Ok(())
     }
 
     /// Points `name` to a manifest whose blobs are all there; the last step of every way in.
@@ -252,16 +273,24 @@ impl Images {
             annotations,
             platform: None,
         };
-        self.inner.store.change_index(|manifests| {
+        let replaced = self.inner.store.change_index(|manifests| {
+            let other = |old: &Descriptor| entry_name(old) == full && old.digest != entry.digest;
+            let replaced = manifests.iter().any(other);
             manifests.retain(|entry| entry_name(entry) != full);
             manifests.push(entry);
-        })
+            replaced
+        })?;
+        if replaced {
+            self.inner.garbage.store(true, Ordering::Relaxed); // collected when nobody is adding
+        }
+        Ok(())
     }
 
     fn find_by_id(&self, manifests: &[Descriptor], id: &Digest) -> Result<Option<Descriptor>> {
         for entry in manifests {
-            let image = self.read_image(entry)?;
-            if image.id == *id || image.digest == *id {
+            // A damaged image has no readable ID any more; it is still found by its manifest's digest.
+            let same = |image: Image| image.id == *id;
+            if entry.digest == id.to_string() || self.read_image(entry).is_ok_and(same) {
                 return Ok(Some(entry.clone()));
             }
         }

@@ -4,18 +4,14 @@
 use super::auth::{Credentials, Login};
 use super::error::{Context, Error, Result};
 use super::reference::{Digest, Reference, Version};
-use super::spec::{
-    DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, Index, Manifest, OCI_INDEX, OCI_MANIFEST, select_platform,
-};
+use super::spec::{DOCKER_INDEX, DOCKER_MANIFEST, Index, Manifest, OCI_INDEX, OCI_MANIFEST, select_platform};
 use super::store::{MAX_DOCUMENT_BYTES, mismatch};
 use super::{Image, Images};
 use futures::{StreamExt, TryStreamExt};
-use oci_client::client::{BlobResponse, Client, ClientConfig, ClientProtocol};
+use oci_client::client::{Client, ClientConfig, ClientProtocol};
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
-use sha2::Digest as _;
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
@@ -26,8 +22,8 @@ const LAYERS_AT_ONCE: usize = 3;
 /// Downloads at once, over all images.
 const DOWNLOADS_AT_ONCE: usize = 6;
 /// Tries of one download; each goes on where the last ended. Then the pod's own back-off takes over.
-const TRIES: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+pub(super) const TRIES: u32 = 3;
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Without a byte for this long, a download counts as broken.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -64,46 +60,6 @@ pub enum PullError {
     Failed { image: String, why: String },
 }
 
-/// A pod's `imagePullPolicy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PullPolicy {
-    Always,
-    IfNotPresent,
-    Never,
-}
-
-impl PullPolicy {
-    /// As written in a container; unset means `Always` for `:latest` and `IfNotPresent` otherwise (the API server
-    /// defaults it so).
-    pub fn of(text: Option<&str>, image: &str) -> PullPolicy {
-        let latest = image
-            .parse::<Reference>()
-            .is_ok_and(|reference| reference.is_latest());
-        match text {
-            Some("Always") => PullPolicy::Always,
-            Some("Never") => PullPolicy::Never,
-            None | Some("") if latest => PullPolicy::Always,
-            _ => PullPolicy::IfNotPresent,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PullDecision {
-    Pull,
-    UsePresent,
-    /// Reason `ErrImageNeverPull`, message `Container image "…" is not present with pull policy of Never`.
-    ErrImageNeverPull,
-}
-
-pub fn pull_decision(policy: PullPolicy, present: bool) -> PullDecision {
-    match (policy, present) {
-        (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, false) => PullDecision::Pull,
-        (_, true) => PullDecision::UsePresent,
-        (PullPolicy::Never, false) => PullDecision::ErrImageNeverPull,
-    }
-}
-
 /// One step of a download; layers come side by side.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PullProgress {
@@ -115,10 +71,10 @@ pub struct PullProgress {
 
 /// Locks by name, so that the same image or layer is fetched once at a time; bounded by what is in use.
 #[derive(Default)]
-struct KeyedLocks(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+pub(super) struct KeyedLocks(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
 impl KeyedLocks {
-    async fn lock(&self, key: &str) -> tokio::sync::OwnedMutexGuard<()> {
+    pub(super) async fn lock(&self, key: &str) -> tokio::sync::OwnedMutexGuard<()> {
         let lock = {
             let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             locks.retain(|_, lock| Arc::strong_count(lock) > 1);
@@ -131,8 +87,8 @@ impl KeyedLocks {
 pub(super) struct Registry {
     config: RegistryConfig,
     names: KeyedLocks,
-    blobs: KeyedLocks,
-    downloads: Semaphore,
+    pub(super) blobs: KeyedLocks,
+    pub(super) downloads: Semaphore,
 }
 
 impl Registry {
@@ -147,15 +103,15 @@ impl Registry {
 }
 
 /// What one pull needs at every step.
-struct Session<'a> {
-    images: &'a Images,
-    client: Client,
+pub(super) struct Session<'a> {
+    pub(super) images: &'a Images,
+    pub(super) client: Client,
     /// Where it is fetched from: the registry or a mirror.
-    remote: oci_client::Reference,
-    auth: RegistryAuth,
+    pub(super) remote: oci_client::Reference,
+    pub(super) auth: RegistryAuth,
     /// The canonical name, for messages.
     name: String,
-    progress: &'a (dyn Fn(PullProgress) + Send + Sync),
+    pub(super) progress: &'a (dyn Fn(PullProgress) + Send + Sync),
 }
 
 impl Images {
@@ -305,7 +261,7 @@ impl Session<'_> {
                 }
                 Ok((bytes, _)) => return Ok((bytes.to_vec(), Digest::of(&bytes))),
                 Err(error) if attempt < TRIES && is_passing(&error) => {
-                    tokio::time::sleep(pause).await;
+                    tokio::time::sleep(pause).await; // pause: a bounded back-off
                     pause *= 4;
                 }
                 Err(error) => return Err(Error::Pull(self.map_error(&error))),
@@ -332,140 +288,7 @@ impl Session<'_> {
         }
     }
 
-    async fn blob(&self, blob: &Descriptor) -> Result<()> {
-        let digest = self.digest(&blob.digest)?;
-        let _one = self.images.inner.registry.blobs.lock(digest.hex()).await;
-        if self.images.inner.store.has(&digest) {
-            self.report(blob, blob.size);
-            return Ok(());
-        }
-        let closed = |_| self.failed("downloads are shut down".to_owned());
-        let _slot = self
-            .images
-            .inner
-            .registry
-            .downloads
-            .acquire()
-            .await
-            .map_err(closed)?;
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            match self.download(blob, &digest).await {
-                Err(Failure::Passing(_)) if attempt < TRIES => {
-                    tokio::time::sleep(pause).await;
-                    pause *= 4;
-                }
-                Err(Failure::Passing(error) | Failure::Final(error)) => return Err(error),
-                Ok(()) => return Ok(()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Fetches what is not in the partial file yet, then checks the whole.
-    async fn download(&self, blob: &Descriptor, digest: &Digest) -> std::result::Result<(), Failure> {
-        let path = self.images.inner.store.partial_path(digest);
-        let partial = path.clone();
-        let (mut hash, mut done, mut file) = blocking(move || open_partial(&partial))
-            .await
-            .map_err(Failure::Final)?;
-        if done > 0 && done >= blob.size {
-            // Whole but unverified, or wrong: verified below; a wrong one is removed there.
-            return self.finish(&path, digest, hash).await;
-        }
-        let layer = oci_client::manifest::OciDescriptor {
-            media_type: blob.media_type.clone(),
-            digest: blob.digest.clone(),
-            size: i64::try_from(blob.size).unwrap_or(i64::MAX),
-            ..Default::default()
-        };
-        self.client
-            .store_auth_if_needed(self.remote.resolve_registry(), &self.auth)
-            .await;
-        let offset = (done > 0).then_some(done);
-        let answer = match offset {
-            Some(offset) => {
-                self.client
-                    .pull_blob_stream_partial(&self.remote, &layer, offset, None)
-                    .await
-            }
-            None => self
-                .client
-                .pull_blob_stream(&self.remote, &layer)
-                .await
-                .map(BlobResponse::Full),
-        };
-        let mut stream = match answer.map_err(|error| self.failure(&error))? {
-            BlobResponse::Partial(stream) => stream,
-            BlobResponse::Full(stream) => {
-                if done > 0 {
-                    // The registry does not resume: from the start.
-                    file.set_len(0).at("truncate", &path).map_err(Failure::Final)?;
-                    (hash, done) = (sha2::Sha256::new(), 0);
-                }
-                stream
-            }
-        };
-        loop {
-            let chunk = match stream.stream.next().await {
-                None => break,
-                Some(Ok(chunk)) => chunk,
-                Some(Err(error)) => {
-                    let why = format!("failed to copy {}: {}", blob.digest, with_causes(&error));
-                    return Err(Failure::Passing(self.failed(why)));
-                }
-            };
-            done += chunk.len() as u64;
-            if done > blob.size {
-                drop_partial(&path)?;
-                let why = format!(
-                    "{} is larger than the {} bytes that its manifest says",
-                    blob.digest, blob.size
-                );
-                return Err(Failure::Final(self.failed(why)));
-            }
-            hash.update(&chunk);
-            file.write_all(&chunk)
-                .at("write", &path)
-                .map_err(Failure::Final)?;
-            self.report(blob, done);
-        }
-        if done < blob.size {
-            let why = format!(
-                "{} ended after {done} of {} bytes: unexpected EOF",
-                blob.digest, blob.size
-            );
-            return Err(Failure::Passing(self.failed(why)));
-        }
-        self.finish(&path, digest, hash).await
-    }
-
-    async fn finish(
-        &self,
-        path: &Path,
-        digest: &Digest,
-        hash: sha2::Sha256,
-    ) -> std::result::Result<(), Failure> {
-        let actual = Digest::from_hash(&hash.finalize());
-        if actual != *digest {
-            drop_partial(path)?;
-            return Err(Failure::Passing(mismatch(digest, &actual)));
-        }
-        let (images, path, digest) = (self.images.clone(), path.to_path_buf(), digest.clone());
-        blocking(move || images.inner.store.adopt(&path, &digest))
-            .await
-            .map_err(Failure::Final)
-    }
-
-    fn report(&self, blob: &Descriptor, done_bytes: u64) {
-        (self.progress)(PullProgress {
-            blob: blob.digest.clone(),
-            done_bytes,
-            total_bytes: blob.size,
-        });
-    }
-
-    fn digest(&self, text: &str) -> Result<Digest> {
+    pub(super) fn digest(&self, text: &str) -> Result<Digest> {
         Digest::parse(text)
             .ok_or_else(|| self.failed(format!("it uses the digest {text:?}; only sha256 is understood")))
     }
@@ -475,22 +298,14 @@ impl Session<'_> {
             .map_err(|e| self.failed(format!("its manifest cannot be understood: {e}")))
     }
 
-    fn failed(&self, why: String) -> Error {
+    pub(super) fn failed(&self, why: String) -> Error {
         Error::Pull(PullError::Failed {
             image: self.name.clone(),
             why,
         })
     }
 
-    fn failure(&self, error: &OciDistributionError) -> Failure {
-        let mapped = Error::Pull(self.map_error(error));
-        match is_passing(error) {
-            true => Failure::Passing(mapped),
-            false => Failure::Final(mapped),
-        }
-    }
-
-    fn map_error(&self, error: &OciDistributionError) -> PullError {
+    pub(super) fn map_error(&self, error: &OciDistributionError) -> PullError {
         let image = self.name.clone();
         let denied = |why: &str| PullError::Denied {
             image: image.clone(),
@@ -532,37 +347,6 @@ impl Session<'_> {
     }
 }
 
-enum Failure {
-    /// Worth another try: the network, the registry's own troubles, content damaged on the way.
-    Passing(Error),
-    Final(Error),
-}
-
-fn drop_partial(path: &Path) -> std::result::Result<(), Failure> {
-    super::remove_any(path).map_err(Failure::Final)
-}
-
-/// The partial file, with the hash and count of what is in it.
-fn open_partial(path: &Path) -> Result<(sha2::Sha256, u64, std::fs::File)> {
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .read(true)
-        .append(true)
-        .create(true)
-        .open(path)
-        .at("open", path)?;
-    let (mut hash, mut done) = (sha2::Sha256::new(), 0);
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let count = file.read(&mut buffer).at("read", path)?;
-        if count == 0 {
-            return Ok((hash, done, file));
-        }
-        hash.update(&buffer[..count]);
-        done += count as u64;
-    }
-}
-
 fn logins(pod: &Credentials, node: &Credentials, reference: &Reference) -> Vec<RegistryAuth> {
     let (registry, repository) = (&reference.registry, &reference.repository);
     let found = pod
@@ -579,7 +363,7 @@ fn logins(pod: &Credentials, node: &Credentials, reference: &Reference) -> Vec<R
     logins
 }
 
-fn is_passing(error: &OciDistributionError) -> bool {
+pub(super) fn is_passing(error: &OciDistributionError) -> bool {
     match error {
         OciDistributionError::RequestError(error) => !error.is_connect() && !error.is_builder(),
         OciDistributionError::ServerError { code, .. } => *code >= 500 || *code == 429,
@@ -601,7 +385,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// The whole chain on one line: the outermost error alone says "error sending request" and no more.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -627,7 +411,9 @@ fn install_crypto() {
     });
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(std::io::Error::other)
@@ -637,27 +423,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn policies_decide() {
-        use PullDecision::*;
-        for (policy, image, present, want) in [
-            (Some("Always"), "x:1", true, Pull),
-            (Some("IfNotPresent"), "x", true, UsePresent),
-            (Some("IfNotPresent"), "x", false, Pull),
-            (Some("Never"), "x", true, UsePresent),
-            (Some("Never"), "x", false, ErrImageNeverPull),
-            (None, "x", true, Pull),
-            (None, "x:latest", true, Pull),
-            (None, "x:1", true, UsePresent),
-        ] {
-            assert_eq!(
-                pull_decision(PullPolicy::of(policy, image), present),
-                want,
-                "{policy:?} {image} {present}"
-            );
-        }
-    }
 
     #[test]
     fn only_loopback_is_plain() {

@@ -130,7 +130,8 @@ impl Images {
             remove_any(&container_dir.join(name))?;
         }
         remove_any(&self.lease_path(container_dir))?;
-        self.collect_if_pending()
+        self.collect_if_pending();
+        Ok(())
     }
 
     fn layer_dir(&self, chain: &Digest) -> PathBuf {

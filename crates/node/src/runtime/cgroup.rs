@@ -114,10 +114,7 @@ impl Cgroup {
             .collect();
         mounts.sort();
         mounts.dedup();
-        mounts
-            .into_iter()
-            .map(|mount| mount.join(&self.path))
-            .collect()
+        mounts.into_iter().map(|mount| mount.join(&self.path)).collect()
     }
 
     /// Moves the calling process into it, in every hierarchy where it exists.
@@ -308,20 +305,13 @@ fn pidfd(pid: i32) -> Option<OwnedFd> {
 
 /// The value of `name` in lines of `name value`.
 fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| {
-        line.strip_prefix(name)?
-            .strip_prefix(' ')?
-            .trim()
-            .parse()
-            .ok()
-    })
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 fn children(directory: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(directory) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
-            Ok(Vec::new())
-        }
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(Vec::new()),
         Err(error) => Err(error),
         Ok(entries) => Ok(entries
             .filter_map(Result::ok)
@@ -338,9 +328,7 @@ fn processes_below(directory: &Path) -> io::Result<Vec<i32>> {
             .filter_map(|line| line.parse().ok())
             .filter(|pid| *pid > 0)
             .collect(),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
-            Vec::new()
-        }
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Vec::new(),
         Err(error) => return Err(error),
     };
     for child in children(directory)? {
@@ -357,9 +345,7 @@ fn remove_tree(directory: &Path) -> io::Result<bool> {
     match fs::remove_dir(directory) {
         Ok(()) => Ok(clean),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(clean),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY)) => {
-            Ok(false)
-        }
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY)) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -379,10 +365,7 @@ mod tests {
         let names: Vec<&str> = hybrid.v1.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["cpu", "cpuacct", "systemd"]);
         assert_eq!(hybrid.v1[1].1, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
-        assert_eq!(
-            hybrid.v2.as_deref(),
-            Some(Path::new("/sys/fs/cgroup/unified"))
-        );
+        assert_eq!(hybrid.v2.as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
         let pure = parse_mounts("29 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n");
         assert!(pure.v1.is_empty());
         assert_eq!(pure.v2.as_deref(), Some(Path::new("/sys/fs/cgroup")));

@@ -31,15 +31,9 @@ pub struct ShimClient {
 }
 
 /// A path to the socket that fits however deep the data directory is: by a descriptor of the pod's directory.
-pub fn with_socket_path<T>(
-    dir: &Path,
-    use_it: impl FnOnce(&Path) -> io::Result<T>,
-) -> io::Result<T> {
+pub fn with_socket_path<T>(dir: &Path, use_it: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     let dir = std::fs::File::open(dir)?;
-    use_it(Path::new(&format!(
-        "/proc/self/fd/{}/{SOCKET}",
-        dir.as_raw_fd()
-    )))
+    use_it(Path::new(&format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd())))
 }
 
 fn connect(dir: &Path) -> io::Result<UnixStream> {
@@ -107,11 +101,7 @@ impl ShimClient {
     }
 }
 
-async fn read_messages(
-    mut reader: OwnedReadHalf,
-    waiting: Waiting,
-    on_message: impl Fn(Option<Message>),
-) {
+async fn read_messages(mut reader: OwnedReadHalf, waiting: Waiting, on_message: impl Fn(Option<Message>)) {
     let mut buffer = Vec::new();
     let why = loop {
         match protocol::take_frame(&mut buffer) {
@@ -131,12 +121,7 @@ async fn read_messages(
     };
     tracing::debug!(why, "a shim is gone");
     // Dropping the senders tells everyone who waits.
-    drop(
-        waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take(),
-    );
+    drop(waiting.lock().unwrap_or_else(PoisonError::into_inner).take());
     on_message(None);
 }
 

@@ -99,10 +99,7 @@ impl FakeRuntime {
         self.world().script = Box::new(script);
     }
 
-    pub fn set_exec(
-        &self,
-        exec: impl FnMut(&ContainerId, &ExecSpec) -> (i32, Vec<u8>) + Send + 'static,
-    ) {
+    pub fn set_exec(&self, exec: impl FnMut(&ContainerId, &ExecSpec) -> (i32, Vec<u8>) + Send + 'static) {
         self.world().exec = Box::new(exec);
     }
 
@@ -124,10 +121,7 @@ impl FakeRuntime {
         let mut due: Vec<(i64, ContainerId, i32, i32)> = world
             .containers
             .iter()
-            .filter_map(|(id, life)| {
-                life.due
-                    .map(|(at, code, signal)| (at, id.clone(), code, signal))
-            })
+            .filter_map(|(id, life)| life.due.map(|(at, code, signal)| (at, id.clone(), code, signal)))
             .filter(|(at, ..)| *at <= now_ns)
             .collect();
         due.sort();
@@ -229,12 +223,8 @@ impl FakeRuntime {
             finished_at_ns: now,
             ..Exit::default()
         };
-        life.state
-            .send_replace(ContainerState::Exited(exit.clone()));
-        self.publish(RuntimeEvent::Exited {
-            id: id.clone(),
-            exit,
-        });
+        life.state.send_replace(ContainerState::Exited(exit.clone()));
+        self.publish(RuntimeEvent::Exited { id: id.clone(), exit });
     }
 
     fn publish(&self, event: RuntimeEvent) {
@@ -296,18 +286,14 @@ impl World {
         if matches!(*life.state.borrow(), ContainerState::Running { .. }) {
             return Ok(life);
         }
-        Err(RuntimeError::Conflict(format!(
-            "container {id} is not running"
-        )))
+        Err(RuntimeError::Conflict(format!("container {id} is not running")))
     }
 }
 
 #[async_trait]
 impl Runtime for FakeRuntime {
     async fn create_sandbox(&self, spec: &PodSandboxSpec) -> Result<Sandbox, RuntimeError> {
-        self.world()
-            .sandboxes
-            .insert(spec.uid.clone(), spec.clone());
+        self.world().sandboxes.insert(spec.uid.clone(), spec.clone());
         Ok(Sandbox {
             network_namespace: None,
         })
@@ -323,10 +309,7 @@ impl Runtime for FakeRuntime {
                 )));
             }
             if world.containers.contains_key(&spec.id) {
-                return Err(RuntimeError::Conflict(format!(
-                    "container {} exists",
-                    spec.id
-                )));
+                return Err(RuntimeError::Conflict(format!("container {} exists", spec.id)));
             }
             ((world.script)(spec), world.now_ns)
         };
@@ -405,9 +388,7 @@ impl Runtime for FakeRuntime {
         match after {
             Some(0) => self.end(&mut world, id, code.0, code.1),
             Some(after) => {
-                let at = life
-                    .due
-                    .map_or(now + after, |(due, ..)| due.min(now + after));
+                let at = life.due.map_or(now + after, |(due, ..)| due.min(now + after));
                 life.due = Some((at, code.0, code.1));
             }
             None => {}
@@ -424,10 +405,7 @@ impl Runtime for FakeRuntime {
         let (mut state, until) = {
             let mut world = self.world();
             let now = world.now_ns;
-            (
-                world.life(id)?.state.subscribe(),
-                now + grace.as_nanos() as i64,
-            )
+            (world.life(id)?.state.subscribe(), now + grace.as_nanos() as i64)
         };
         if !grace.is_zero() {
             match self
@@ -463,9 +441,7 @@ impl Runtime for FakeRuntime {
             .map(|s| s.clone());
         match ended {
             Ok(ContainerState::Exited(exit)) => Ok(exit),
-            _ => Err(RuntimeError::NotFound(format!(
-                "container {id} was removed"
-            ))),
+            _ => Err(RuntimeError::NotFound(format!("container {id} was removed"))),
         }
     }
 
@@ -520,9 +496,7 @@ impl Runtime for FakeRuntime {
             tracing::trace!("nobody waits for a fake exec");
         }
         Ok(ExecSession {
-            stdin: spec
-                .stdin
-                .then(|| Box::new(tokio::io::sink()) as stream::Writer),
+            stdin: spec.stdin.then(|| Box::new(tokio::io::sink()) as stream::Writer),
             stdout: spec
                 .stdout
                 .then(|| Box::new(std::io::Cursor::new(stdout)) as stream::Reader),
@@ -534,11 +508,7 @@ impl Runtime for FakeRuntime {
         })
     }
 
-    async fn attach(
-        &self,
-        id: &ContainerId,
-        streams: AttachStreams,
-    ) -> Result<AttachSession, RuntimeError> {
+    async fn attach(&self, id: &ContainerId, streams: AttachStreams) -> Result<AttachSession, RuntimeError> {
         self.world().running_life(id)?;
         Ok(AttachSession {
             stdin: streams

@@ -90,9 +90,7 @@ impl Formatter {
     }
 
     fn wants(&self, entry: &Entry<'_>) -> bool {
-        self.options
-            .stream
-            .is_none_or(|stream| stream == entry.stream)
+        self.options.stream.is_none_or(|stream| stream == entry.stream)
             && self.options.since_ns.is_none_or(|since| {
                 entry
                     .time
@@ -313,11 +311,7 @@ impl LogReader {
 }
 
 /// Where the last `wanted` lines of a file begin, and how many it has of them. Parts of a line count with its end.
-fn tail_offset(
-    file: &mut File,
-    wanted: u64,
-    stream: Option<LogStreamName>,
-) -> io::Result<(u64, u64)> {
+fn tail_offset(file: &mut File, wanted: u64, stream: Option<LogStreamName>) -> io::Result<(u64, u64)> {
     let length = file.seek(SeekFrom::End(0))?;
     let (mut end, mut found) = (length, 0);
     let mut rest: Vec<u8> = Vec::new();
@@ -382,8 +376,7 @@ impl Watch {
                 return Err(io::Error::last_os_error());
             }
             let fd = OwnedFd::from_raw_fd(fd);
-            let events =
-                libc::IN_MODIFY | libc::IN_CREATE | libc::IN_MOVED_TO | libc::IN_DELETE_SELF;
+            let events = libc::IN_MODIFY | libc::IN_CREATE | libc::IN_MOVED_TO | libc::IN_DELETE_SELF;
             if libc::inotify_add_watch(fd.as_raw_fd(), name.as_ptr(), events) < 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -398,8 +391,8 @@ impl Watch {
         loop {
             let mut guard = self.0.readable().await?;
             let mut buffer = [0; 4096];
-            let result = guard
-                .try_io(|fd| nix::unistd::read(fd.get_ref(), &mut buffer).map_err(io::Error::from));
+            let result =
+                guard.try_io(|fd| nix::unistd::read(fd.get_ref(), &mut buffer).map_err(io::Error::from));
             if let Ok(result) = result {
                 return result.map(drop);
             }

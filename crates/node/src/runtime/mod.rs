@@ -22,9 +22,8 @@ pub use error::RuntimeError;
 pub use fake::FakeRuntime;
 pub use shim_runtime::{RuntimeConfig, ShimRuntime};
 pub use spec::{
-    ContainerId, ContainerSpec, ContainerState, ContainerStatus, ExecSpec, Exit, ExitReason,
-    LogRotation, Mount, PodSandboxSpec, PodState, Propagation, Resources, Seccomp, TerminalSize,
-    User,
+    ContainerId, ContainerSpec, ContainerState, ContainerStatus, ExecSpec, Exit, ExitReason, LogRotation,
+    Mount, PodSandboxSpec, PodState, Propagation, Resources, Seccomp, TerminalSize, User,
 };
 pub use stream::{AttachSession, ExecExit, ExecSession};
 
@@ -114,11 +113,7 @@ pub trait Runtime: Send + Sync {
 
     async fn exec(&self, id: &ContainerId, spec: &ExecSpec) -> Result<ExecSession, RuntimeError>;
 
-    async fn attach(
-        &self,
-        id: &ContainerId,
-        streams: AttachStreams,
-    ) -> Result<AttachSession, RuntimeError>;
+    async fn attach(&self, id: &ContainerId, streams: AttachStreams) -> Result<AttachSession, RuntimeError>;
 
     /// A TCP connection to a port on the pod's own loopback (port-forward).
     async fn dial(&self, uid: &str, port: u16) -> Result<tokio::net::TcpStream, RuntimeError>;

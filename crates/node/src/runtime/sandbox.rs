@@ -102,14 +102,7 @@ fn mount_shm(path: &Path, spec: &PodSandboxSpec) -> io::Result<()> {
     };
     let options = format!("mode=1777,size={size}");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(
-        Some("shm"),
-        path,
-        Some("tmpfs"),
-        flags,
-        Some(options.as_str()),
-    )
-    .map_err(io::Error::from)
+    mount(Some("shm"), path, Some("tmpfs"), flags, Some(options.as_str())).map_err(io::Error::from)
 }
 
 fn is_mount_point(path: &Path) -> io::Result<bool> {
@@ -148,12 +141,7 @@ fn raise_loopback() -> io::Result<()> {
 /// Unmounts what `create` mounted; what is not there is fine.
 pub fn unmount(dir: &Path) -> io::Result<()> {
     let ns = dir.join("ns");
-    for target in [
-        ns.join("net"),
-        ns.join("uts"),
-        ns.join("ipc"),
-        dir.join("shm"),
-    ] {
+    for target in [ns.join("net"), ns.join("uts"), ns.join("ipc"), dir.join("shm")] {
         loop {
             match umount2(&target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
                 Ok(()) => {} // Perhaps it was mounted twice.

@@ -105,8 +105,7 @@ impl ShimRuntime {
             events: broadcast::channel(EVENTS_LIMIT).0,
             starts: Semaphore::new(permits),
         }));
-        let entries =
-            std::fs::read_dir(&pods_dir).map_err(RuntimeError::path("read", &pods_dir))?;
+        let entries = std::fs::read_dir(&pods_dir).map_err(RuntimeError::path("read", &pods_dir))?;
         for entry in entries {
             let entry = entry.map_err(RuntimeError::path("read", &pods_dir))?;
             if let Ok(uid) = entry.file_name().into_string() {
@@ -196,10 +195,7 @@ impl ShimRuntime {
                 pid,
                 started_at_ns,
             }) => {
-                pod.note(
-                    container.clone(),
-                    ContainerState::Running { pid, started_at_ns },
-                );
+                pod.note(container.clone(), ContainerState::Running { pid, started_at_ns });
                 RuntimeEvent::Started {
                     id: container,
                     pid,
@@ -208,20 +204,14 @@ impl ShimRuntime {
             }
             Some(Message::Exited { container, exit }) => {
                 pod.note(container.clone(), ContainerState::Exited(exit.clone()));
-                RuntimeEvent::Exited {
-                    id: container,
-                    exit,
-                }
+                RuntimeEvent::Exited { id: container, exit }
             }
             Some(_) => return,
             None if pod.removing.load(Ordering::Acquire) => return,
             None => {
                 let (runtime, pod) = (self.clone(), Arc::clone(pod));
                 tokio::spawn(async move {
-                    tracing::warn!(
-                        pod = pod.uid,
-                        "the shim is gone; its containers have been killed"
-                    );
+                    tracing::warn!(pod = pod.uid, "the shim is gone; its containers have been killed");
                     match runtime.connect(&pod).await {
                         Err(RuntimeError::ShimGone(_)) => {}
                         Ok(_) => return, // Another one is there already.
@@ -249,9 +239,7 @@ impl ShimRuntime {
     /// the pod's client slot.
     async fn settle_lost(&self, pod: &Arc<Pod>) -> Result<(), RuntimeError> {
         let path = pod.dir.join(STATE_FILE);
-        let Some(mut state) =
-            read::<ShimState>(&path).map_err(RuntimeError::path("read", &path))?
-        else {
+        let Some(mut state) = read::<ShimState>(&path).map_err(RuntimeError::path("read", &path))? else {
             return Ok(());
         };
         let rebooted = state.boot_id != self.0.boot_id;
@@ -302,8 +290,7 @@ impl ShimRuntime {
 
     /// Starts a shim on a socket that listens already, so that it can be talked to at once.
     fn spawn_shim(&self, pod: &Arc<Pod>) -> Result<(), RuntimeError> {
-        let failed =
-            |error: std::io::Error| RuntimeError::Sandbox(format!("start the shim: {error}"));
+        let failed = |error: std::io::Error| RuntimeError::Sandbox(format!("start the shim: {error}"));
         let socket = pod.dir.join(paths::SOCKET);
         match std::fs::remove_file(&socket) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -311,10 +298,8 @@ impl ShimRuntime {
             }
             _ => {}
         }
-        let listener = with_socket_path(&pod.dir, |path| {
-            std::os::unix::net::UnixListener::bind(path)
-        })
-        .map_err(failed)?;
+        let listener = with_socket_path(&pod.dir, |path| std::os::unix::net::UnixListener::bind(path))
+            .map_err(failed)?;
         std::fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o600))
             .map_err(failed)?;
         let log = std::fs::OpenOptions::new()
@@ -378,8 +363,7 @@ impl ShimRuntime {
             }
             match std::fs::remove_dir(&dir) {
                 // Volumes and root file systems are other rooms' to remove.
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTEMPTY)) => {}
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTEMPTY)) => {}
                 other => other?,
             }
             for parent in [
@@ -437,14 +421,10 @@ impl ShimRuntime {
     }
 
     async fn wait_exit(mut state: watch::Receiver<ContainerState>) -> Result<Exit, RuntimeError> {
-        let ended = state
-            .wait_for(|s| matches!(s, ContainerState::Exited(_)))
-            .await;
+        let ended = state.wait_for(|s| matches!(s, ContainerState::Exited(_))).await;
         match ended.map(|state| state.clone()) {
             Ok(ContainerState::Exited(exit)) => Ok(exit),
-            _ => Err(RuntimeError::NotFound(
-                "the container was removed".to_owned(),
-            )),
+            _ => Err(RuntimeError::NotFound("the container was removed".to_owned())),
         }
     }
 }
@@ -534,12 +514,7 @@ impl Runtime for ShimRuntime {
             .acquire()
             .await
             .map_err(|e| RuntimeError::Internal(e.to_string()))?;
-        match shim
-            .call(Request::Start {
-                spec: Box::new(spec),
-            })
-            .await?
-        {
+        match shim.call(Request::Start { spec: Box::new(spec) }).await? {
             Ok(reply) => {
                 pod.note(
                     id,
@@ -653,9 +628,7 @@ impl Runtime for ShimRuntime {
 
     async fn remove_log(&self, id: &ContainerId) -> Result<(), RuntimeError> {
         let path = self.log_path(id);
-        let (Some(directory), Some(name)) =
-            (path.parent(), path.file_name().and_then(|n| n.to_str()))
-        else {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
             return Ok(());
         };
         let entries = match std::fs::read_dir(directory) {
@@ -666,8 +639,7 @@ impl Runtime for ShimRuntime {
             let file = entry.file_name();
             let older = file.to_str().and_then(|f| f.strip_prefix(name));
             if older.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
-                std::fs::remove_file(entry.path())
-                    .map_err(RuntimeError::path("remove", &entry.path()))?;
+                std::fs::remove_file(entry.path()).map_err(RuntimeError::path("remove", &entry.path()))?;
             }
         }
         Ok(())
@@ -676,12 +648,7 @@ impl Runtime for ShimRuntime {
     async fn remove_pod(&self, uid: &str) -> Result<(), RuntimeError> {
         let pod = self.pod_entry(uid);
         pod.removing.store(true, Ordering::Release);
-        let client = pod
-            .client
-            .lock()
-            .await
-            .take()
-            .filter(|client| !client.is_gone());
+        let client = pod.client.lock().await.take().filter(|client| !client.is_gone());
         if let Some(client) = client {
             match tokio::time::timeout(SHUTDOWN_LIMIT, client.call(Request::Shutdown)).await {
                 Ok(Ok(Ok(_)) | Err(RuntimeError::ShimGone(_))) => {}
@@ -728,8 +695,7 @@ impl Runtime for ShimRuntime {
             container: id.clone(),
             spec: Box::new(spec.clone()),
         };
-        let (connection, answer) =
-            StreamConnection::open(&pod.uid, &pod.dir, request, &theirs).await?;
+        let (connection, answer) = StreamConnection::open(&pod.uid, &pod.dir, request, &theirs).await?;
         drop(theirs);
         let terminal = answer.map_err(RuntimeError::from_exec)?;
         let mut resize = None;
@@ -741,9 +707,7 @@ impl Runtime for ShimRuntime {
                 .transpose()?
                 .map(|s| Box::new(s) as Writer);
             stdout = Some(Box::new(FdStream::new(clone(&master)?).map_err(io)?) as Reader);
-            resize = Some(
-                Box::new(move |size| fds::resize(master.as_raw_fd(), size)) as stream::Resizer
-            );
+            resize = Some(Box::new(move |size| fds::resize(master.as_raw_fd(), size)) as stream::Resizer);
         }
         let (mut sender, receiver) = oneshot::channel();
         tokio::spawn(async move {
@@ -767,11 +731,7 @@ impl Runtime for ShimRuntime {
         })
     }
 
-    async fn attach(
-        &self,
-        id: &ContainerId,
-        streams: AttachStreams,
-    ) -> Result<AttachSession, RuntimeError> {
+    async fn attach(&self, id: &ContainerId, streams: AttachStreams) -> Result<AttachSession, RuntimeError> {
         let pod = self.known_pod(&id.pod_uid)?;
         let io = |error: std::io::Error| RuntimeError::io("make a stream")(error);
         let (mut theirs, mut stdout, mut stderr) = (Vec::new(), None, None);
@@ -793,18 +753,15 @@ impl Runtime for ShimRuntime {
             stdout: out,
             stderr: err,
         };
-        let (connection, answer) =
-            StreamConnection::open(&pod.uid, &pod.dir, request, &theirs).await?;
+        let (connection, answer) = StreamConnection::open(&pod.uid, &pod.dir, request, &theirs).await?;
         drop(theirs);
         let input = answer.map_err(RuntimeError::from)?;
         let mut resize = None;
         if let Some(input) = &input {
             let terminal = input.try_clone().map_err(io)?;
             if nix::unistd::isatty(&terminal).unwrap_or(false) {
-                resize = Some(
-                    Box::new(move |size| fds::resize(terminal.as_raw_fd(), size))
-                        as stream::Resizer,
-                );
+                resize =
+                    Some(Box::new(move |size| fds::resize(terminal.as_raw_fd(), size)) as stream::Resizer);
             }
         }
         let stdin = input
@@ -827,9 +784,7 @@ impl Runtime for ShimRuntime {
         let host_network = lock(&pod.sandbox).host_network;
         let failed = || RuntimeError::io(format!("connect to port {port} of pod {uid}"));
         if host_network {
-            return tokio::net::TcpStream::connect(address)
-                .await
-                .map_err(failed());
+            return tokio::net::TcpStream::connect(address).await.map_err(failed());
         }
         let socket = sandbox::socket_in(&pod.dir.join("ns/net"))
             .await

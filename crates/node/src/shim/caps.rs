@@ -83,21 +83,14 @@ pub fn resolve(add: &[String], drop: &[String], privileged: bool) -> Result<Capa
     if privileged {
         return Ok(ALL);
     }
-    let is_all =
-        |name: &String| name.eq_ignore_ascii_case("ALL") || name.eq_ignore_ascii_case("CAP_ALL");
+    let is_all = |name: &String| name.eq_ignore_ascii_case("ALL") || name.eq_ignore_ascii_case("CAP_ALL");
     let bits = |names: &[String]| {
-        names
-            .iter()
-            .filter(|n| !is_all(n))
-            .try_fold(0, |set, name| {
-                bit(name).map(|b| set | b).ok_or_else(|| name.clone())
-            })
+        names.iter().filter(|n| !is_all(n)).try_fold(0, |set, name| {
+            bit(name).map(|b| set | b).ok_or_else(|| name.clone())
+        })
     };
     let (added, dropped) = (bits(add)?, bits(drop)?);
-    let defaults = DEFAULTS
-        .iter()
-        .filter_map(|n| bit(n))
-        .fold(0, |set, b| set | b);
+    let defaults = DEFAULTS.iter().filter_map(|n| bit(n)).fold(0, |set, b| set | b);
     let (add_all, drop_all) = (add.iter().any(is_all), drop.iter().any(is_all));
     Ok(match (add_all, drop_all) {
         (true, _) => ALL & !dropped,
@@ -180,16 +173,7 @@ pub fn limit_to(keep: CapabilitySet) -> io::Result<()> {
         }
     }
     // SAFETY: prctl with integer arguments only.
-    if unsafe {
-        libc::prctl(
-            libc::PR_CAP_AMBIENT,
-            libc::PR_CAP_AMBIENT_CLEAR_ALL,
-            0,
-            0,
-            0,
-        )
-    } != 0
-    {
+    if unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) } != 0 {
         return Err(io::Error::last_os_error());
     }
     write(permitted & keep)
@@ -213,10 +197,7 @@ mod tests {
             resolve(&names(&["NET_ADMIN"]), &names(&["CHOWN"]), false),
             Ok((default | admin) & !chown)
         );
-        assert_eq!(
-            resolve(&names(&["CHOWN"]), &names(&["ALL"]), false),
-            Ok(chown)
-        );
+        assert_eq!(resolve(&names(&["CHOWN"]), &names(&["ALL"]), false), Ok(chown));
         assert_eq!(
             resolve(&names(&["ALL"]), &names(&["CHOWN"]), false),
             Ok(ALL & !chown)

@@ -150,10 +150,7 @@ impl Shim {
         spec: ContainerSpec,
     ) -> Result<(), WireError> {
         if self.ending.is_some() {
-            return Err(WireError::new(
-                ErrorKind::Conflict,
-                "the pod is being removed",
-            ));
+            return Err(WireError::new(ErrorKind::Conflict, "the pod is being removed"));
         }
         if self.find(&spec.id).is_ok() {
             return Err(WireError::new(
@@ -161,12 +158,8 @@ impl Shim {
                 format!("container {} exists", spec.id),
             ));
         }
-        if spec.sandbox.share_process_namespace
-            && !spec.sandbox.host_pid
-            && self.pid_holder.is_none()
-        {
-            self.pid_holder =
-                Some(hold_pid_namespace().map_err(internal("make the shared pid namespace"))?);
+        if spec.sandbox.share_process_namespace && !spec.sandbox.host_pid && self.pid_holder.is_none() {
+            self.pid_holder = Some(hold_pid_namespace().map_err(internal("make the shared pid namespace"))?);
         }
         let log_path = paths::log_path(&self.dir, &spec.id.name, spec.id.attempt);
         let log = LogWriter::open(&log_path, &spec.log).map_err(internal("open the log"))?;
@@ -182,8 +175,7 @@ impl Shim {
         if !container.spec.tty {
             for stream in [Stream::Stdout, Stream::Stderr] {
                 let (reader, writer) = make_pipe()?;
-                fds::set_nonblocking(reader.as_raw_fd(), true)
-                    .map_err(internal("set up a pipe"))?;
+                fds::set_nonblocking(reader.as_raw_fd(), true).map_err(internal("set up a pipe"))?;
                 container.outputs.push(Output { fd: reader, stream });
                 *(if stream == Stream::Stdout {
                     &mut theirs.stdout
@@ -266,9 +258,7 @@ impl Shim {
         let helper = self.helpers.remove(number);
         let mut buffer = vec![0; 64 << 10];
         let report = fds::receive(helper.report.as_raw_fd(), &mut buffer, &mut Vec::new())
-            .and_then(|count| {
-                serde_json::from_slice::<Report>(&buffer[..count]).map_err(io::Error::from)
-            })
+            .and_then(|count| serde_json::from_slice::<Report>(&buffer[..count]).map_err(io::Error::from))
             .unwrap_or_else(|error| Report {
                 error: Some(WireError::new(
                     ErrorKind::Internal,
@@ -490,10 +480,7 @@ impl Shim {
                 }
             };
             ended = count == 0;
-            if let Err(error) = container
-                .log
-                .write(stream, &buffer[..count], SystemTime::now())
-            {
+            if let Err(error) = container.log.write(stream, &buffer[..count], SystemTime::now()) {
                 note(&format!("write the log of {}: {error}", container.spec.id));
             }
             let attachers = self
@@ -515,17 +502,12 @@ impl Shim {
             .filter(|a| a.outputs.is_empty() && a.outputs_given > 0)
             .map(|a| a.connection)
             .collect();
-        ended.into_iter().for_each(|connection| {
-            self.drop_connection(connection, "an attacher was too slow or left")
-        });
+        ended
+            .into_iter()
+            .for_each(|connection| self.drop_connection(connection, "an attacher was too slow or left"));
     }
 
-    pub(super) fn kill(
-        &mut self,
-        id: &ContainerId,
-        signal: i32,
-        all: bool,
-    ) -> Result<(), WireError> {
+    pub(super) fn kill(&mut self, id: &ContainerId, signal: i32, all: bool) -> Result<(), WireError> {
         let number = self.find(id)?;
         let container = &self.containers[number];
         let Some(pid) = container.pid() else {
@@ -534,9 +516,8 @@ impl Shim {
                 format!("container {id} is not running"),
             ));
         };
-        let signal = Signal::try_from(signal).map_err(|_| {
-            WireError::new(ErrorKind::Other, format!("signal {signal} does not exist"))
-        })?;
+        let signal = Signal::try_from(signal)
+            .map_err(|_| WireError::new(ErrorKind::Other, format!("signal {signal} does not exist")))?;
         kill_process(pid, signal as i32);
         if all {
             Cgroup::new(&container.spec.cgroup_path)
@@ -684,9 +665,7 @@ fn take_terminal(helper: &Helper) -> io::Result<(OwnedFd, OwnedFd)> {
     let mut received = Vec::new();
     fds::set_nonblocking(helper.console.as_raw_fd(), true)?;
     fds::receive(helper.console.as_raw_fd(), &mut [0; 8], &mut received)?;
-    let master = received
-        .pop()
-        .ok_or_else(|| io::Error::other("no descriptor"))?;
+    let master = received.pop().ok_or_else(|| io::Error::other("no descriptor"))?;
     fds::set_nonblocking(master.as_raw_fd(), true)?;
     Ok((master.try_clone()?, master))
 }
@@ -701,16 +680,7 @@ fn remove_directory(path: &Path) -> io::Result<()> {
 /// Starts the process that is 1 in a shared pid namespace: it reaps, and dies with the shim.
 fn hold_pid_namespace() -> io::Result<i32> {
     // SAFETY: this process has one thread; the child only makes plain system calls.
-    let pid = unsafe {
-        libc::syscall(
-            libc::SYS_clone,
-            libc::CLONE_NEWPID | libc::SIGCHLD,
-            0,
-            0,
-            0,
-            0,
-        )
-    };
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_NEWPID | libc::SIGCHLD, 0, 0, 0, 0) };
     match pid {
         0 => {
             // SAFETY: plain system calls on integers and a live set, in a process of its own.

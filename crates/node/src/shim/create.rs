@@ -37,12 +37,7 @@ pub fn container_dir(pod_dir: &Path, name: &str, attempt: u32) -> PathBuf {
     pod_dir.join("containers").join(format!("{name}.{attempt}"))
 }
 
-pub fn create(
-    spec: &ContainerSpec,
-    pod: &oci::PodPaths<'_>,
-    stdio: Stdio,
-    console: &OwnedFd,
-) -> Report {
+pub fn create(spec: &ContainerSpec, pod: &oci::PodPaths<'_>, stdio: Stdio, console: &OwnedFd) -> Report {
     let mut warnings = Vec::new();
     match run(spec, pod, stdio, console, &mut warnings) {
         Ok(pid) => Report {
@@ -73,15 +68,12 @@ fn run(
     fs::create_dir_all(&dir).map_err(|e| refused("make the container's directory", &e))?;
     let state_dir = dir.join("rt");
     if state_dir.exists() {
-        fs::remove_dir_all(&state_dir)
-            .map_err(|e| refused("remove what an earlier try left", &e))?;
+        fs::remove_dir_all(&state_dir).map_err(|e| refused("remove what an earlier try left", &e))?;
     }
-    make_cwd(spec)
-        .map_err(|e| refused(&format!("mkdir {} for the working directory", spec.cwd), &e))?;
+    make_cwd(spec).map_err(|e| refused(&format!("mkdir {} for the working directory", spec.cwd), &e))?;
     let config = serde_json::to_vec(&oci::config(spec, pod))
         .map_err(|e| refused("encode the OCI configuration", &e))?;
-    fs::write(dir.join("config.json"), config)
-        .map_err(|e| refused("write the OCI configuration", &e))?;
+    fs::write(dir.join("config.json"), config).map_err(|e| refused("write the OCI configuration", &e))?;
     if let Some(score) = spec.resources.oom_score_adj
         && let Err(error) = fs::write("/proc/self/oom_score_adj", score.to_string())
     {
@@ -146,17 +138,9 @@ fn check(spec: &ContainerSpec) -> Result<(), WireError> {
     Ok(())
 }
 
-fn plan(
-    spec: &ContainerSpec,
-    console: &OwnedFd,
-    errors: &OwnedFd,
-) -> Result<ProcessPlan, WireError> {
-    let capabilities = caps::resolve(
-        &spec.capabilities_add,
-        &spec.capabilities_drop,
-        spec.privileged,
-    )
-    .map_err(|name| WireError::new(ErrorKind::Create, format!("unknown capability {name:?}")))?;
+fn plan(spec: &ContainerSpec, console: &OwnedFd, errors: &OwnedFd) -> Result<ProcessPlan, WireError> {
+    let capabilities = caps::resolve(&spec.capabilities_add, &spec.capabilities_drop, spec.privileged)
+        .map_err(|name| WireError::new(ErrorKind::Create, format!("unknown capability {name:?}")))?;
     Ok(ProcessPlan {
         args: spec.args.clone(),
         env: spec.env.clone(),
@@ -201,10 +185,9 @@ fn build_and_start(
         .ok_or("the container has no process")?;
     container.start().map_err(|error| {
         // It waits for a start that never comes.
-        if let Err(error) = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(pid),
-            nix::sys::signal::Signal::SIGKILL,
-        ) {
+        if let Err(error) =
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
+        {
             tracing::error!(pid, %error, "cannot kill a container that did not start");
         }
         words(error)
@@ -231,9 +214,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// Reads the error pipe to its end. `None`: execve worked.
 pub fn read_failure(reader: OwnedFd) -> io::Result<Option<ProcessError>> {
     let mut text = Vec::new();
-    fs::File::from(reader)
-        .take(64 << 10)
-        .read_to_end(&mut text)?;
+    fs::File::from(reader).take(64 << 10).read_to_end(&mut text)?;
     if text.is_empty() {
         return Ok(None);
     }

@@ -70,8 +70,7 @@ impl Details {
         let (reader, writer) = fds::pipe()?;
         fds::set_nonblocking(reader.as_raw_fd(), true)?;
         fds::set_nonblocking(writer.as_raw_fd(), true)?;
-        tracing::subscriber::set_global_default(ErrorsToPipe(writer))
-            .map_err(std::io::Error::other)?;
+        tracing::subscriber::set_global_default(ErrorsToPipe(writer)).map_err(std::io::Error::other)?;
         Ok(Self { reader })
     }
 
@@ -80,8 +79,6 @@ impl Details {
         let mut text = vec![0; READ_LIMIT_BYTES];
         let count = std::fs::File::from(self.reader).read(&mut text).ok()?;
         let text = String::from_utf8_lossy(&text[..count]);
-        text.lines()
-            .find(|line| !line.is_empty())
-            .map(str::to_owned)
+        text.lines().find(|line| !line.is_empty()).map(str::to_owned)
     }
 }

@@ -47,16 +47,10 @@ fn run(
     console: &OwnedFd,
 ) -> Result<i32, WireError> {
     let failed = |what: &str, error: io::Error| {
-        WireError::new(
-            ErrorKind::Internal,
-            format!("{what}: {}", errno_words(&error)),
-        )
+        WireError::new(ErrorKind::Internal, format!("{what}: {}", errno_words(&error)))
     };
     if exec.args.iter().any(|arg| arg.contains('\0')) {
-        return Err(WireError::new(
-            ErrorKind::Start,
-            "a NUL byte in the command",
-        ));
+        return Err(WireError::new(ErrorKind::Start, "a NUL byte in the command"));
     }
     Cgroup::new(&container.cgroup_path)
         .join()
@@ -88,16 +82,7 @@ fn run(
     };
     join_namespaces(init_pid).map_err(|e| failed("join the container's namespaces", e))?;
     // SAFETY: this process has one thread; the child goes on as after fork(2). CLONE_PARENT makes it the shim's child.
-    let pid = unsafe {
-        libc::syscall(
-            libc::SYS_clone,
-            libc::CLONE_PARENT | libc::SIGCHLD,
-            0,
-            0,
-            0,
-            0,
-        )
-    };
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_PARENT | libc::SIGCHLD, 0, 0, 0, 0) };
     match pid {
         0 => in_child(&plan, container, exec, &user, stdio),
         pid if pid > 0 => {
@@ -158,8 +143,7 @@ fn settle(
     user: &crate::runtime::spec::User,
     stdio: Stdio,
 ) -> Result<(), (String, io::Error)> {
-    let step =
-        |what: &'static str| move |error: nix::Error| (what.to_owned(), io::Error::from(error));
+    let step = |what: &'static str| move |error: nix::Error| (what.to_owned(), io::Error::from(error));
     nix::unistd::setsid().map_err(step("setsid"))?;
     for (source, target) in [(&stdio.stdin, 0), (&stdio.stdout, 1), (&stdio.stderr, 2)] {
         let Some(source) = source else {

@@ -90,8 +90,7 @@ impl Shim {
             }
             let (mut polled, sources) = self.sources();
             // SAFETY: `polled` is a live array of its own length.
-            let ready =
-                unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, -1) };
+            let ready = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, -1) };
             if ready < 0 {
                 let error = io::Error::last_os_error();
                 if error.kind() == io::ErrorKind::Interrupted {
@@ -158,11 +157,7 @@ impl Shim {
             } else {
                 0
             };
-            add(
-                connection.fd(),
-                libc::POLLIN | write,
-                Source::Connection(*id),
-            );
+            add(connection.fd(), libc::POLLIN | write, Source::Connection(*id));
         }
         add(self.listener.as_raw_fd(), libc::POLLIN, Source::Listener);
         add(self.signals.as_raw_fd(), libc::POLLIN, Source::Signals);
@@ -282,12 +277,8 @@ impl Shim {
             } => self
                 .kill(&container, signal, all)
                 .map(|()| Some(Reply::default())),
-            Request::Remove { container } => {
-                self.remove(&container).map(|()| Some(Reply::default()))
-            }
-            Request::Exec { container, spec } => {
-                self.exec(id, number, &container, &spec, fds).map(|()| None)
-            }
+            Request::Remove { container } => self.remove(&container).map(|()| Some(Reply::default())),
+            Request::Exec { container, spec } => self.exec(id, number, &container, &spec, fds).map(|()| None),
             Request::Attach {
                 container,
                 stdin,
@@ -296,9 +287,9 @@ impl Shim {
             } => self
                 .attach(id, number, &container, [stdin, stdout, stderr], fds)
                 .map(|()| None),
-            Request::Resize { container, size } => self
-                .resize(&container, size)
-                .map(|()| Some(Reply::default())),
+            Request::Resize { container, size } => {
+                self.resize(&container, size).map(|()| Some(Reply::default()))
+            }
             Request::Shutdown => {
                 self.ending = Some((id, number));
                 self.kill_everything();
@@ -312,13 +303,7 @@ impl Shim {
         }
     }
 
-    pub(super) fn reply(
-        &mut self,
-        connection: ConnectionId,
-        id: u64,
-        reply: Reply,
-        fd: Option<OwnedFd>,
-    ) {
+    pub(super) fn reply(&mut self, connection: ConnectionId, id: u64, reply: Reply, fd: Option<OwnedFd>) {
         self.send(connection, &Message::Reply { id, reply }, fd);
     }
 
@@ -392,9 +377,7 @@ impl Shim {
     }
 
     fn nothing_runs(&self) -> bool {
-        self.helpers.is_empty()
-            && self.execs.is_empty()
-            && self.containers.iter().all(|c| !c.is_running())
+        self.helpers.is_empty() && self.execs.is_empty() && self.containers.iter().all(|c| !c.is_running())
     }
 
     fn say_goodbye(&mut self) {

@@ -95,9 +95,7 @@ impl LogWriter {
         if out.is_empty() {
             return Ok(());
         }
-        if self.written_bytes > 0
-            && self.written_bytes + out.len() as u64 > self.rotation.max_size_bytes
-        {
+        if self.written_bytes > 0 && self.written_bytes + out.len() as u64 > self.rotation.max_size_bytes {
             self.rotate()?;
         }
         self.written_bytes += out.len() as u64;
@@ -109,10 +107,7 @@ impl LogWriter {
         let result = (|| {
             remove_if_there(&rotated(&self.path, kept.max(1)))?;
             for number in (1..kept).rev() {
-                rename_if_there(
-                    &rotated(&self.path, number),
-                    &rotated(&self.path, number + 1),
-                )?;
+                rename_if_there(&rotated(&self.path, number), &rotated(&self.path, number + 1))?;
             }
             if kept == 0 {
                 remove_if_there(&self.path)
@@ -120,10 +115,7 @@ impl LogWriter {
                 fs::rename(&self.path, rotated(&self.path, 1))
             }
         })();
-        self.file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&self.path)?;
+        self.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
         self.written_bytes = 0;
         result
     }
@@ -148,10 +140,8 @@ fn entry(out: &mut Vec<u8>, time: &str, stream: Stream, tag: u8, line: &[u8]) {
 }
 
 fn civil(seconds: u64) -> String {
-    jiff::Timestamp::from_second(seconds as i64).map_or_else(
-        |_| String::new(),
-        |t| t.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
-    )
+    jiff::Timestamp::from_second(seconds as i64)
+        .map_or_else(|_| String::new(), |t| t.strftime("%Y-%m-%dT%H:%M:%S").to_string())
 }
 
 /// The n-th older file: `0.log.1` is the newest of them.
@@ -228,10 +218,7 @@ mod tests {
             .map(|l| l.split_once("stdout ").expect("stream").1)
             .collect();
         assert_eq!(lines.len(), 2);
-        assert_eq!(
-            (lines[0].len(), &lines[0][..2]),
-            (LINE_LIMIT_BYTES + 2, "P ")
-        );
+        assert_eq!((lines[0].len(), &lines[0][..2]), (LINE_LIMIT_BYTES + 2, "P "));
         assert_eq!(lines[1], "F xxxxxend");
         let exact = written(&[(Stream::Stdout, &[&long[..LINE_LIMIT_BYTES], b"\n"].concat())]);
         assert_eq!(exact.lines().count(), 1);

@@ -147,8 +147,7 @@ fn signals() -> io::Result<OwnedFd> {
     set.thread_block()?;
     let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     // SAFETY: signalfd is leaked into the OwnedFd, which closes it.
-    let owned =
-        unsafe { OwnedFd::from_raw_fd(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3)) };
+    let owned = unsafe { OwnedFd::from_raw_fd(libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3)) };
     Ok(owned)
 }
 

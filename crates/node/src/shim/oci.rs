@@ -76,8 +76,7 @@ pub fn config(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
 fn namespaces(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
     let sandbox = &spec.sandbox;
     let mut list = vec![json!({ "type": "mount" }), json!({ "type": "cgroup" })];
-    let joined =
-        |kind: &str, name: &str| json!({ "type": kind, "path": pod.dir.join("ns").join(name) });
+    let joined = |kind: &str, name: &str| json!({ "type": kind, "path": pod.dir.join("ns").join(name) });
     if !sandbox.host_network {
         list.push(joined("network", "net"));
         list.push(joined("uts", "uts"));
@@ -117,18 +116,8 @@ fn mounts(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
                 "gid=5",
             ],
         ),
-        mount(
-            "mqueue",
-            "mqueue",
-            "/dev/mqueue",
-            &["nosuid", "noexec", "nodev"],
-        ),
-        mount(
-            "sysfs",
-            "sysfs",
-            "/sys",
-            &["nosuid", "noexec", "nodev", sys_mode],
-        ),
+        mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", sys_mode]),
         mount(
             "cgroup",
             "cgroup",
@@ -181,16 +170,10 @@ fn propagation(spec: &ContainerSpec) -> &'static str {
 fn resources(spec: &ContainerSpec) -> Value {
     let limits = &spec.resources;
     let mut devices = vec![json!({ "allow": spec.privileged, "access": "rwm" })];
-    devices.extend(
-        spec.devices
-            .iter()
-            .filter_map(device_node)
-            .map(|(_, rule)| rule),
-    );
+    devices.extend(spec.devices.iter().filter_map(device_node).map(|(_, rule)| rule));
     let mut value = json!({ "devices": devices });
     let mut cpu = serde_json::Map::new();
-    let mut put =
-        |name: &str, number: Option<Value>| number.map(|n| cpu.insert(name.to_owned(), n));
+    let mut put = |name: &str, number: Option<Value>| number.map(|n| cpu.insert(name.to_owned(), n));
     put("shares", limits.cpu_shares.map(Value::from));
     put("quota", limits.cpu_quota_us.map(Value::from));
     put("period", limits.cpu_period_us.map(Value::from));
@@ -247,8 +230,7 @@ fn device_node(device: &crate::runtime::spec::Device) -> Option<(Value, Value)> 
         "path": device.container_path, "type": kind, "major": major, "minor": minor,
         "fileMode": metadata.mode() & 0o777, "uid": metadata.uid(), "gid": metadata.gid(),
     });
-    let rule =
-        json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access });
+    let rule = json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access });
     Some((node, rule))
 }
 
@@ -268,11 +250,7 @@ fn host_devices() -> Vec<Value> {
     entries
         .filter_map(Result::ok)
         .filter(|entry| !USUAL.iter().any(|name| entry.file_name() == *name))
-        .filter(|entry| {
-            entry
-                .file_type()
-                .is_ok_and(|t| !t.is_dir() && !t.is_symlink())
-        })
+        .filter(|entry| entry.file_type().is_ok_and(|t| !t.is_dir() && !t.is_symlink()))
         .filter_map(|entry| {
             let path = entry.path();
             device_node(&crate::runtime::spec::Device {

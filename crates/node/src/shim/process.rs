@@ -8,9 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::Spec;
-use libcontainer::workload::{
-    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
-};
+use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 use serde::{Deserialize, Serialize};
 
 use super::caps::{self, CapabilitySet};
@@ -80,22 +78,21 @@ impl ProcessPlan {
     /// Everything up to execve; gives the absolute path of the command.
     pub fn prepare(&self) -> Result<PathBuf, ProcessError> {
         if let Some(size) = self.tty {
-            make_terminal(size, self.console)
-                .map_err(|e| ProcessError::step("open a terminal", &e))?;
+            make_terminal(size, self.console).map_err(|e| ProcessError::step("open a terminal", &e))?;
         }
         reset_signals().map_err(|e| ProcessError::step("reset signals", &e))?;
         let filter = self.seccomp.then(|| seccomp::program(self.capabilities));
         let install = || match &filter {
-            Some(program) => seccomp::install(program)
-                .map_err(|e| ProcessError::step("install the seccomp profile", &e)),
+            Some(program) => {
+                seccomp::install(program).map_err(|e| ProcessError::step("install the seccomp profile", &e))
+            }
             None => Ok(()),
         };
         // Without no_new_privs the filter needs SYS_ADMIN, so it comes before the capabilities go.
         if !self.no_new_privileges {
             install()?;
         }
-        caps::limit_to(self.capabilities)
-            .map_err(|e| ProcessError::step("drop capabilities", &e))?;
+        caps::limit_to(self.capabilities).map_err(|e| ProcessError::step("drop capabilities", &e))?;
         if self.no_new_privileges {
             // SAFETY: prctl with integer arguments only.
             if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
@@ -147,13 +144,7 @@ impl ProcessPlan {
         };
         let (argv_pointers, envp_pointers) = (pointers(&argv), pointers(&envp));
         // SAFETY: all strings and the null-ended arrays live until execve replaces the process or returns.
-        unsafe {
-            libc::execve(
-                path.as_ptr(),
-                argv_pointers.as_ptr(),
-                envp_pointers.as_ptr(),
-            )
-        };
+        unsafe { libc::execve(path.as_ptr(), argv_pointers.as_ptr(), envp_pointers.as_ptr()) };
         ProcessError::command(name, &errno_words(&io::Error::last_os_error()), 126)
     }
 
@@ -203,8 +194,8 @@ fn c_strings(list: impl Iterator<Item = String>) -> Result<Vec<CString>, std::ff
 fn home_of(uid: u32) -> String {
     use std::io::Read;
     let mut text = String::new();
-    let read = std::fs::File::open("/etc/passwd")
-        .and_then(|f| f.take(PASSWD_LIMIT_BYTES).read_to_string(&mut text));
+    let read =
+        std::fs::File::open("/etc/passwd").and_then(|f| f.take(PASSWD_LIMIT_BYTES).read_to_string(&mut text));
     if let Err(error) = read {
         tracing::debug!(%error, "no readable /etc/passwd, HOME is /");
     }
@@ -330,10 +321,7 @@ impl Executor for ProcessPlan {
         })
     }
 
-    fn setup_envs(
-        &self,
-        _: std::collections::HashMap<String, String>,
-    ) -> Result<(), ExecutorSetEnvsError> {
+    fn setup_envs(&self, _: std::collections::HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
         Ok(()) // execve gets its own, in order.
     }
 

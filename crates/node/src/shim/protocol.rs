@@ -198,11 +198,7 @@ mod tests {
         for byte in wire {
             buffer.push(byte);
             while let Some(frame) = take_frame(&mut buffer).expect("no limit reached") {
-                ids.push(
-                    serde_json::from_slice::<RequestHead>(&frame)
-                        .expect("head")
-                        .id,
-                );
+                ids.push(serde_json::from_slice::<RequestHead>(&frame).expect("head").id);
             }
         }
         assert_eq!(ids, [1, 2]);
@@ -211,15 +207,13 @@ mod tests {
 
     #[test]
     fn a_newer_sides_words_are_understood_or_refused_by_id() {
-        let head: RequestHead =
-            serde_json::from_str(r#"{"id":7,"op":"checkpoint","to":"x"}"#).expect("head");
+        let head: RequestHead = serde_json::from_str(r#"{"id":7,"op":"checkpoint","to":"x"}"#).expect("head");
         assert_eq!((head.id, head.op.as_str()), (7, "checkpoint"));
         assert!(serde_json::from_str::<RequestFrame>(r#"{"id":7,"op":"checkpoint"}"#).is_err());
         let hello: RequestFrame =
             serde_json::from_str(r#"{"id":1,"op":"hello","version":9,"new":true}"#).expect("hello");
         assert!(matches!(hello.request, Request::Hello { version: 9 }));
-        let unknown: Message =
-            serde_json::from_str(r#"{"type":"paused","x":1}"#).expect("unknown message");
+        let unknown: Message = serde_json::from_str(r#"{"type":"paused","x":1}"#).expect("unknown message");
         assert!(matches!(unknown, Message::Unknown));
     }
 

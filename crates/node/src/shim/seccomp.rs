@@ -75,16 +75,9 @@ const WITH_CAPABILITY: &[(&str, &[i64])] = &[
     ("SYS_PACCT", &[libc::SYS_acct]),
     (
         "SYS_PTRACE",
-        &[
-            libc::SYS_kcmp,
-            libc::SYS_pidfd_getfd,
-            libc::SYS_process_madvise,
-        ],
+        &[libc::SYS_kcmp, libc::SYS_pidfd_getfd, libc::SYS_process_madvise],
     ),
-    (
-        "SYS_TIME",
-        &[libc::SYS_settimeofday, libc::SYS_clock_settime],
-    ),
+    ("SYS_TIME", &[libc::SYS_settimeofday, libc::SYS_clock_settime]),
     ("SYS_TTY_CONFIG", &[libc::SYS_vhangup]),
     (
         "SYS_NICE",
@@ -203,10 +196,7 @@ pub fn program(capabilities: CapabilitySet) -> Vec<libc::sock_filter> {
         op(JUMP_EQ, 0, 8, libc::SYS_personality as u32),
         op(LOAD, 0, 0, ARGUMENT_0),
     ]);
-    for (index, value) in [0, 0x8, 0x2_0000, 0x2_0008, u32::MAX]
-        .into_iter()
-        .enumerate()
-    {
+    for (index, value) in [0, 0x8, 0x2_0000, 0x2_0008, u32::MAX].into_iter().enumerate() {
         code.push(op(JUMP_EQ, 5 - index as u8, 0, value)); // To the ALLOW after the EPERM.
     }
     code.extend([op(RETURN, 0, 0, EPERM), op(RETURN, 0, 0, ALLOW)]);
@@ -240,15 +230,11 @@ mod tests {
             let jump = |taken: bool| usize::from(if taken { step.jt } else { step.jf });
             match step.code {
                 LOAD => {
-                    value = [
-                        (NUMBER, number),
-                        (ARCHITECTURE, ARCH),
-                        (ARGUMENT_0, argument),
-                    ]
-                    .iter()
-                    .find(|(k, _)| *k == step.k)
-                    .expect("known offset")
-                    .1
+                    value = [(NUMBER, number), (ARCHITECTURE, ARCH), (ARGUMENT_0, argument)]
+                        .iter()
+                        .find(|(k, _)| *k == step.k)
+                        .expect("known offset")
+                        .1
                 }
                 JUMP_EQ => at += jump(value == step.k),
                 JUMP_GE => at += jump(value >= step.k),
@@ -314,10 +300,7 @@ mod tests {
     fn a_capability_opens_its_own_calls_only() {
         let code = program(caps::resolve(&["SYS_ADMIN".to_owned()], &[], false).expect("set"));
         assert_eq!(answer(&code, libc::SYS_mount as u32, 0), ALLOW);
-        assert_eq!(
-            answer(&code, libc::SYS_clone as u32, CLONE_NAMESPACES),
-            ALLOW
-        );
+        assert_eq!(answer(&code, libc::SYS_clone as u32, CLONE_NAMESPACES), ALLOW);
         assert_eq!(answer(&code, libc::SYS_reboot as u32, 0), EPERM);
     }
 }

@@ -290,9 +290,9 @@ fn mount_tmpfs(dir: &Path, source: &EmptyDirVolumeSource) -> Result<(), String> 
     }
     let size = match &source.size_limit {
         Some(limit) => {
-            let nanos = downward::nanos(&limit.0)
+            let size = meta::quantity::Quantity::parse(&limit.0)
                 .ok_or_else(|| format!("sizeLimit {:?} is not a quantity", limit.0))?;
-            format!(",size={}", nanos / 1_000_000_000)
+            format!(",size={}", size.value())
         }
         None => String::new(), // the kernel's default: half of the memory
     };

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod images;
+mod layers;
 mod pull;
 mod runtime;
 mod volumes;

@@ -305,7 +305,7 @@ fn empty_dirs_live_on_disk_or_in_memory() {
     let memory = with_volume(json!({"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}));
     let dir = source(&volumes, &memory);
     source(&volumes, &memory);
-    assert_eq!(scratch.mounts(), [dir.clone()], "mounted once");
+    assert_eq!(scratch.mounts(), std::slice::from_ref(&dir), "mounted once");
     assert!(
         fs::write(dir.join("big"), vec![0; 2 << 20]).is_err(),
         "the limit holds"

@@ -1,0 +1,80 @@
+//! `isopod down` and `isopod rm`: everything that runs is ended; `rm` then removes everything there is.
+
+use crate::place::{Place, home};
+use crate::{cli, kubeconfig, process};
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use std::time::Duration;
+
+/// The server finishes what it is at, which takes far less.
+const SERVER_LIMIT: Duration = Duration::from_secs(15);
+
+pub fn down(args: &cli::Named) -> Result<()> {
+    crate::need_root("down")?;
+    let place = Place::of(&args.name)?;
+    place.settings()?;
+    stop(&place)?;
+    println!(
+        "cluster {} is down; its data is in {}",
+        place.name,
+        place.dir.display()
+    );
+    Ok(())
+}
+
+/// Ends the server, then the pods, then takes the network away: as if the machine had been switched off.
+fn stop(place: &Place) -> Result<()> {
+    if let Some(running) = process::running(place) {
+        process::end(&running, SERVER_LIMIT)?;
+    }
+    crate::pods::end_all(place)?;
+    net::ClusterNet::remove(&place.dir).context("cannot remove the cluster's network")?;
+    remove_file(&place.pid_file())
+}
+
+pub fn rm(args: &cli::Named) -> Result<()> {
+    crate::need_root("rm")?;
+    let place = Place::of(&args.name)?;
+    let link = home().join(&args.name);
+    if !place.dir.exists() && std::fs::symlink_metadata(&link).is_err() {
+        bail!("there is no cluster {}; those there are: isopod ls", args.name);
+    }
+    // Settings that cannot be read do not keep a cluster from being removed.
+    let file = place
+        .settings()
+        .map(|s| s.kubeconfig)
+        .or_else(|_| kubeconfig::default_path())?;
+    stop(&place)?;
+    kubeconfig::remove(&file, &args.name)?;
+    remove_tree(&place.dir)?;
+    if let Some(link) = place.link() {
+        remove_file(&link)?;
+    }
+    // The folder of all clusters goes with the last of them.
+    if let Err(error) = std::fs::remove_dir(home()) {
+        tracing::debug!(%error, "other clusters are left");
+    }
+    println!("cluster {} is removed", args.name);
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).with_context(|| {
+            format!(
+                "cannot remove {}; is something mounted in it? see /proc/mounts",
+                path.display()
+            )
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,159 @@
+//! What every cluster has from its first moment: namespaces, the default storage class, the `kubernetes` Service and
+//! the CA for pods. Written through the API; what is there already stays as it is, unless it must follow the machine.
+
+use anyhow::{Result, anyhow};
+use kinds::configmap::CONFIGMAPS;
+use kinds::endpoints::ENDPOINTS;
+use kinds::endpointslice::ENDPOINTSLICES;
+use kinds::namespace::NAMESPACES;
+use kinds::service::SERVICES;
+use kinds::serviceaccount::{ROOT_CA_NAME, ROOT_CA_SOURCE};
+use kinds::storageclass::{FOLDER, PROVISIONER, STORAGECLASSES};
+use meta::{Call, Client, Res};
+use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+/// Where the API is, for pods.
+pub struct Addresses {
+    /// First address of the service range.
+    pub service: Ipv4Addr,
+    /// The API's listener inside the cluster's namespace.
+    pub endpoint: Ipv4Addr,
+    pub endpoint_port: u16,
+    pub dns: Ipv4Addr,
+}
+
+/// Puts everything in place. Objects without an order among them share an fsync.
+pub async fn run(client: &dyn Client, ca: &str, volumes: &Path, addresses: &Addresses) -> Result<()> {
+    let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"].map(namespace);
+    let class = storage_class(volumes);
+    let first = namespaces
+        .into_iter()
+        .map(|n| (NAMESPACES, "", n))
+        .chain([(STORAGECLASSES, "", class)]);
+    ensure_all(client, first).await?;
+    let rest = [
+        (CONFIGMAPS, ROOT_CA_SOURCE, root_ca(ca)),
+        (SERVICES, "default", kubernetes_service(addresses)),
+        (ENDPOINTS, "default", kubernetes_endpoints(addresses)),
+        (ENDPOINTSLICES, "default", kubernetes_slice(addresses)),
+        (SERVICES, "kube-system", dns_service(addresses)),
+        (ENDPOINTSLICES, "kube-system", dns_slice(addresses)),
+    ];
+    ensure_all(client, rest).await
+}
+
+async fn ensure_all<'a>(
+    client: &dyn Client,
+    objects: impl IntoIterator<Item = (Res, &'a str, Value)>,
+) -> Result<()> {
+    let writes = objects
+        .into_iter()
+        .map(|(res, namespace, object)| ensure(client, res, namespace, object));
+    futures::future::try_join_all(writes).await.map(|_| ())
+}
+
+/// Creates, or sets the fields that are ours to the values that they have now.
+async fn ensure(client: &dyn Client, res: Res, namespace: &str, object: Value) -> Result<()> {
+    let name = kinds::row::text(&object, "/metadata/name").to_string();
+    let call = match client.snapshot().get(res, namespace, &name) {
+        Some(_) if res == NAMESPACES || res == SERVICES => return Ok(()),
+        Some(_) => Call::merge_patch(res, namespace, &name, object),
+        None => Call::create(res, namespace, object),
+    };
+    let call = call.manager("isopod");
+    client
+        .call(call)
+        .await
+        .map(|_| ())
+        .map_err(|status| anyhow!("cannot write {} {name}: {status}", res.qualified()))
+}
+
+fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
+fn storage_class(volumes: &Path) -> Value {
+    json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": PROVISIONER,
+        "parameters": {FOLDER: volumes.to_string_lossy()},
+        "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate",
+    })
+}
+
+fn root_ca(ca: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "data": {"ca.crt": ca},
+        "metadata": {"name": ROOT_CA_NAME, "namespace": ROOT_CA_SOURCE},
+    })
+}
+
+fn kubernetes_labels() -> Value {
+    json!({"component": "apiserver", "provider": "kubernetes"})
+}
+
+fn kubernetes_service(at: &Addresses) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": kubernetes_labels()},
+        "spec": {
+            "clusterIP": at.service, "type": "ClusterIP",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": at.endpoint_port}],
+        },
+    })
+}
+
+fn kubernetes_endpoints(at: &Addresses) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {"name": "kubernetes", "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{
+            "addresses": [{"ip": at.endpoint}],
+            "ports": [{"name": "https", "port": at.endpoint_port, "protocol": "TCP"}],
+        }],
+    })
+}
+
+fn kubernetes_slice(at: &Addresses) -> Value {
+    slice(
+        "kubernetes",
+        "default",
+        at.endpoint,
+        json!([{"name": "https", "port": at.endpoint_port, "protocol": "TCP"}]),
+    )
+}
+
+fn slice(service: &str, namespace: &str, address: Ipv4Addr, ports: Value) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": service, "namespace": namespace, "labels": {"kubernetes.io/service-name": service}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+        "ports": ports,
+    })
+}
+
+fn dns_ports() -> Value {
+    json!([
+        {"name": "dns", "port": 53, "protocol": "UDP"},
+        {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
+    ])
+}
+
+/// The cluster's DNS answers on this address itself; the Service shows where, as users look for it.
+fn dns_service(at: &Addresses) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kube-dns", "namespace": "kube-system",
+            "labels": {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"}},
+        "spec": {"clusterIP": at.dns, "type": "ClusterIP", "ports": dns_ports()},
+    })
+}
+
+fn dns_slice(at: &Addresses) -> Value {
+    slice("kube-dns", "kube-system", at.dns, dns_ports())
+}

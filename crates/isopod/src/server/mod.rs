@@ -1,0 +1,275 @@
+//! The cluster's one process: store, API, controllers, scheduler, node agent, network and DNS, as tasks. It tells the
+//! one who started it (`isopod up`) how far it is, a line of JSON a step on standard output.
+
+mod bootstrap;
+mod env;
+mod proxy;
+mod tokens;
+
+use crate::pki::Pki;
+use crate::place::{Place, Settings, write_atomic};
+use anyhow::{Context, Result, bail};
+use apiserver::core::Caller;
+use apiserver::http::{Config, Server, Tls, tls};
+use apiserver::{Api, Parts};
+use control::shell::{Surroundings, run as run_controller};
+use futures::FutureExt;
+use meta::Env;
+use net::{ClusterNet, DnsServer, DnsTable, NetConfig, Publisher, Upstreams};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Port of the API inside the cluster's namespace, as upstream's.
+const INNER_PORT: u16 = 6443;
+/// How long controllers may take to finish what they are at when the server ends.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the server says of itself while it starts.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Progress {
+    /// The API answers.
+    Api {
+        port: u16,
+    },
+    /// A pod can run.
+    Node {
+        name: String,
+    },
+    Failed {
+        message: String,
+    },
+}
+
+/// What others find out about a running server.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Running {
+    pub pid: i32,
+    /// The process's start time from /proc, so that another process with the same number is not taken for it.
+    pub started_ticks: u64,
+    pub api_port: u16,
+    pub version: String,
+}
+
+fn say(progress: &Progress) {
+    use std::io::Write;
+    // Whoever started the server may have gone; then nobody reads this.
+    let line = serde_json::to_string(progress).unwrap_or_default();
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        tracing::debug!("nobody listens to the progress");
+    }
+}
+
+/// Runs the server until SIGTERM or SIGINT.
+pub fn run(place: &Place) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(serve(place));
+    if let Err(error) = &result {
+        say(&Progress::Failed {
+            message: format!("{error:#}"),
+        });
+    }
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// A thread a core, but no more than a small cluster can use.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).min(8)
+}
+
+async fn serve(place: &Place) -> Result<()> {
+    let settings = place.settings()?;
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let net_config = NetConfig::new(&place.name, &place.dir);
+    let addresses = addresses(&net_config);
+    let store = Store::open(
+        &place.store(),
+        store::Options::new(meta::env::uuid(&env::RealEnv)),
+    )
+    .with_context(|| format!("cannot open the store of cluster {}", place.name))?;
+    let pki = Pki::open(place, &[addresses.service, addresses.endpoint])?;
+    let env: Arc<dyn Env> = Arc::new(env::RealEnv);
+    let tokens = Arc::new(tokens::Tokens::new(&pki.token_key)?);
+    let api = Api::new(Parts {
+        signer: Some(tokens.clone()),
+        authenticator: Some(tokens),
+        ..Parts::new(store.clone(), env.clone())
+    });
+    let listener = listen(&settings, &place.name).await?;
+    let acceptor = tls(tls_parts(&pki)?)?;
+    let server = Server::new(api.clone(), Config::default());
+    let own = api.client(caller("system:apiserver", &["system:masters"]));
+    bootstrap::run(own.as_ref(), &pki.ca, &place.volumes(), &addresses).await?;
+    tasks.spawn(server.clone().serve(listener, acceptor.clone()));
+    write_running(place, &settings)?;
+    say(&Progress::Api {
+        port: settings.api_port,
+    });
+    start_controllers(&api, &env, &stop, &tasks);
+
+    let net = Arc::new(ClusterNet::open(net_config).await?);
+    let inner = net
+        .listen(SocketAddrV4::new(addresses.endpoint, INNER_PORT))
+        .await;
+    let inner = inner.context("cannot listen for pods inside the cluster's network")?;
+    tasks.spawn(server.clone().serve(inner, acceptor));
+    let _egress = net::Egress::start(&net)
+        .await
+        .context("cannot start the way out for pods")?;
+    start_proxy(&api, &env, &net, &stop, &tasks).await?;
+    say(&Progress::Node {
+        name: place.name.clone(),
+    });
+
+    wait_for_end().await?;
+    tracing::info!("stopping");
+    stop.cancel();
+    server.close().await;
+    tasks.close();
+    if tokio::time::timeout(STOP_LIMIT, tasks.wait()).await.is_err() {
+        tracing::warn!("some tasks did not end within {STOP_LIMIT:?}");
+    }
+    drop((api, server));
+    store.close().await;
+    std::fs::remove_file(place.pid_file()).or_else(ignore_missing)?;
+    Ok(())
+}
+
+fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
+/// SIGTERM: the server ends and pods live on, as they do when it is killed; `isopod down` ends the pods first.
+async fn wait_for_end() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn caller(name: &str, groups: &[&str]) -> Caller {
+    let groups = groups
+        .iter()
+        .copied()
+        .chain(["system:authenticated"])
+        .map(str::to_string)
+        .collect();
+    Caller {
+        name: name.to_string(),
+        uid: String::new(),
+        groups,
+        agent: String::new(),
+    }
+}
+
+fn addresses(config: &NetConfig) -> bootstrap::Addresses {
+    bootstrap::Addresses {
+        service: config.service_cidr.nth(1).unwrap_or(Ipv4Addr::LOCALHOST),
+        endpoint: config.node_ip,
+        endpoint_port: INNER_PORT,
+        dns: config.dns_ip,
+    }
+}
+
+async fn listen(settings: &Settings, name: &str) -> Result<TcpListener> {
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, settings.api_port);
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => bail!(
+            "port {} on 127.0.0.1 is taken; choose another for the API: isopod up --name {name} --api-port PORT",
+            settings.api_port
+        ),
+        Err(e) => Err(e).with_context(|| format!("cannot listen on {address}")),
+    }
+}
+
+fn tls_parts(pki: &Pki) -> Result<Tls> {
+    let certificate =
+        |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).context("a certificate is damaged");
+    Ok(Tls {
+        chain: vec![certificate(&pki.server.certificate)?, certificate(&pki.ca)?],
+        key: PrivateKeyDer::from_pem_slice(pki.server.key.as_bytes())
+            .context("pki/apiserver.key is damaged")?,
+        client_ca: vec![certificate(&pki.ca)?],
+    })
+}
+
+fn write_running(place: &Place, settings: &Settings) -> Result<()> {
+    let pid = std::process::id() as i32;
+    let started_ticks = crate::process::start_ticks(pid).context("cannot read /proc/self/stat")?;
+    let version = env!("CARGO_PKG_VERSION").to_string();
+    let running = Running {
+        pid,
+        started_ticks,
+        api_port: settings.api_port,
+        version,
+    };
+    write_atomic(&place.pid_file(), &serde_json::to_vec(&running)?, 0o644)
+}
+
+fn start_controllers(api: &Api, env: &Arc<dyn Env>, stop: &CancellationToken, tasks: &TaskTracker) {
+    for controller in kinds::controllers().into_iter().chain([sched::CONTROLLER]) {
+        let name = format!("system:serviceaccount:kube-system:{}", controller.name);
+        let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
+        let registry = api.clone();
+        let around = Surroundings {
+            client: api.client(caller(&name, &groups)),
+            env: env.clone(),
+            rows: Arc::new(move || (**registry.parts().registry.load()).clone()),
+        };
+        tasks.spawn(run_controller(
+            controller,
+            around,
+            stop.clone().cancelled_owned().boxed(),
+        ));
+    }
+}
+
+async fn start_proxy(
+    api: &Api,
+    env: &Arc<dyn Env>,
+    net: &Arc<ClusterNet>,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<()> {
+    let zone = net::dns::DnsZone::new("cluster.local", net.config());
+    let table = DnsTable::build(zone.clone(), &[]);
+    let dns = DnsServer::start(net, table, Upstreams::default()).await;
+    let proxy = proxy::Proxy {
+        client: api.client(caller("system:kube-proxy", &["system:masters"])),
+        env: env.clone(),
+        net: net.clone(),
+        dns: dns.context("cannot start DNS inside the cluster's network")?,
+        publisher: Publisher::new(net.sockets().clone()),
+        zone,
+    };
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = proxy.run() => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    Ok(())
+}
