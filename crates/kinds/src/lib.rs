@@ -63,8 +63,16 @@ pub fn rows() -> Vec<Row> {
 /// Every controller, in no particular order.
 pub fn controllers() -> Vec<Controller> {
     vec![
-        statefulset::CONTROLLER,
+        collector::CONTROLLER,
         deployment::CONTROLLER,
+        endpointslice::CONTROLLER,
+        namespace::CONTROLLER,
+        persistentvolume::PROTECTION,
+        persistentvolumeclaim::CONTROLLER,
+        persistentvolumeclaim::PROTECTION,
         replicaset::CONTROLLER,
+        serviceaccount::ACCOUNTS,
+        serviceaccount::ROOT_CA,
+        statefulset::CONTROLLER,
     ]
 }
