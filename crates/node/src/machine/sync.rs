@@ -284,8 +284,9 @@ impl<'a> Sync<'a> {
         if ending.cause == EndingCause::Deadline {
             return;
         }
-        let busy = self.seen.running.iter().any(|step| !matches!(step, Step::Probe { .. } | Step::PullImage { .. } | Step::PostStart { .. }));
-        if busy {
+        // What still makes something is waited for; hooks and probes of what has ended are not.
+        let makes = |step: &Step| matches!(step, Step::SetUpVolumes | Step::CreateSandbox | Step::StartContainer { .. });
+        if self.seen.running.iter().any(makes) {
             return;
         }
         if !self.ensure(&self.seen.torn_down, Step::TearDown) {
