@@ -41,7 +41,11 @@ pub enum Task {
     #[default]
     Todo,
     Done,
-    Failed { message: String, failures: u32, retry_at: Timestamp },
+    Failed {
+        message: String,
+        failures: u32,
+        retry_at: Timestamp,
+    },
 }
 
 #[derive(Clone, Debug, Default)]
@@ -72,8 +76,17 @@ pub struct Trouble {
 pub enum Image {
     #[default]
     Todo,
-    Present { name: String, id: String },
-    Failed { reason: &'static str, message: String, failures: u32, since: Timestamp, retry_at: Timestamp },
+    Present {
+        name: String,
+        id: String,
+    },
+    Failed {
+        reason: &'static str,
+        message: String,
+        failures: u32,
+        since: Timestamp,
+        retry_at: Timestamp,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +100,11 @@ pub struct Life {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum LifeState {
-    Running { at: Timestamp, hook: Hook, stopping: Option<Timestamp> },
+    Running {
+        at: Timestamp,
+        hook: Hook,
+        stopping: Option<Timestamp>,
+    },
     Ended(Ended),
 }
 
@@ -137,7 +154,11 @@ impl Ended {
             // Upstream leaves `signal` unset: the code says it.
             signal: 0,
             reason: exit.reason.as_str().to_owned(),
-            message: if message.is_empty() { exit.message.clone() } else { message },
+            message: if message.is_empty() {
+                exit.message.clone()
+            } else {
+                message
+            },
             started: time(exit.started_at_ns),
             finished: time(exit.finished_at_ns),
         }
@@ -155,7 +176,11 @@ impl Task {
             _ => 1,
         };
         let wait = Duration::from_secs(retry_seconds(failures, SET_UP.0, SET_UP.1));
-        *self = Self::Failed { message, failures, retry_at: now.plus(wait) };
+        *self = Self::Failed {
+            message,
+            failures,
+            retry_at: now.plus(wait),
+        };
     }
 
     /// Try again at once.
@@ -168,7 +193,13 @@ impl Task {
 
 impl Container {
     pub fn is_alive(&self) -> bool {
-        matches!(&self.life, Some(Life { state: LifeState::Running { .. }, .. }))
+        matches!(
+            &self.life,
+            Some(Life {
+                state: LifeState::Running { .. },
+                ..
+            })
+        )
     }
 
     /// The newest attempt's end, if it has ended.
@@ -183,9 +214,16 @@ impl Container {
     pub fn is_started(&self) -> bool {
         let hooked = matches!(
             &self.life,
-            Some(Life { state: LifeState::Running { hook: Hook::Done, .. }, .. })
+            Some(Life {
+                state: LifeState::Running { hook: Hook::Done, .. },
+                ..
+            })
         );
-        hooked && self.probes.get(&ProbeKind::Startup).is_none_or(|probe| probe.result == Some(true))
+        hooked
+            && self
+                .probes
+                .get(&ProbeKind::Startup)
+                .is_none_or(|probe| probe.result == Some(true))
     }
 
     pub fn is_ready(&self) -> bool {
@@ -219,20 +257,41 @@ impl Container {
             Image::Present { name, id } => (name.clone(), id.clone()),
             _ => (spec.image.clone(), String::new()),
         };
-        let hook = if spec.has_post_start { Hook::Todo } else { Hook::Done };
-        let state = LifeState::Running { at, hook, stopping: None };
-        self.life = Some(Life { attempt, state, image, stale: false });
+        let hook = if spec.has_post_start {
+            Hook::Todo
+        } else {
+            Hook::Done
+        };
+        let state = LifeState::Running {
+            at,
+            hook,
+            stopping: None,
+        };
+        self.life = Some(Life {
+            attempt,
+            state,
+            image,
+            stale: false,
+        });
         self.trouble = None;
         self.image = Image::Todo;
         self.next_attempt = attempt + 1;
-        self.probes = spec.probes.iter().map(|(kind, p)| (*kind, Probe::new(p, at, now))).collect();
+        self.probes = spec
+            .probes
+            .iter()
+            .map(|(kind, p)| (*kind, Probe::new(p, at, now)))
+            .collect();
         if let Some((_, ended)) = self.early_end.take_if(|(early, _)| *early == attempt) {
             self.end(ended);
         }
     }
 
     fn previous(&mut self) {
-        if let Some(Life { state: LifeState::Ended(ended), .. }) = self.life.take() {
+        if let Some(Life {
+            state: LifeState::Ended(ended),
+            ..
+        }) = self.life.take()
+        {
             self.last = Some(ended);
         }
     }
@@ -241,16 +300,35 @@ impl Container {
 impl Observed {
     /// A pod that this node has not seen before, or that an earlier server ran: `left` is what the runtime has of it.
     pub fn adopt(pod: &PodView, left: Option<&PodState>, now: Timestamp) -> Self {
-        let started = pod.stored.get("startTime").and_then(Value::as_str).and_then(Timestamp::parse);
-        let mut seen = Self { started_at: Some(started.unwrap_or(now.truncated())), ..Self::default() };
-        let stored_ips = pod.stored.get("podIPs").and_then(Value::as_array).into_iter().flatten();
-        seen.ips = stored_ips.filter_map(|ip| Some(ip.get("ip")?.as_str()?.to_owned())).collect();
+        let started = pod
+            .stored
+            .get("startTime")
+            .and_then(Value::as_str)
+            .and_then(Timestamp::parse);
+        let mut seen = Self {
+            started_at: Some(started.unwrap_or(now.truncated())),
+            ..Self::default()
+        };
+        let stored_ips = pod
+            .stored
+            .get("podIPs")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        seen.ips = stored_ips
+            .filter_map(|ip| Some(ip.get("ip")?.as_str()?.to_owned()))
+            .collect();
         for spec in &pod.containers {
             let mut container = Container::default();
             let stored = pod.stored_container(&spec.name);
-            let restarts = stored.and_then(|s| s.get("restartCount")).and_then(Value::as_u64).unwrap_or(0);
+            let restarts = stored
+                .and_then(|s| s.get("restartCount"))
+                .and_then(Value::as_u64)
+                .unwrap_or(0);
             let has_run = stored.is_some_and(|s| {
-                s.pointer("/state/running").or(s.pointer("/state/terminated")).is_some()
+                s.pointer("/state/running")
+                    .or(s.pointer("/state/terminated"))
+                    .is_some()
             });
             let known = u32::try_from(restarts).unwrap_or(u32::MAX - 1);
             container.next_attempt = known + u32::from(has_run);
@@ -269,8 +347,12 @@ impl Observed {
         let mut attempts: Vec<_> = left.containers.iter().collect();
         attempts.sort_by(|a, b| a.id.cmp(&b.id));
         for status in attempts {
-            let Some(spec) = pod.container(&status.id.name) else { continue };
-            let Some(container) = self.containers.get_mut(&status.id.name) else { continue };
+            let Some(spec) = pod.container(&status.id.name) else {
+                continue;
+            };
+            let Some(container) = self.containers.get_mut(&status.id.name) else {
+                continue;
+            };
             let stored = pod.stored_container(&spec.name);
             let text = |key: &str| {
                 let value = stored.and_then(|s| s.get(key)).and_then(Value::as_str);
@@ -287,12 +369,21 @@ impl Observed {
                     let at = jiff::Timestamp::from_nanosecond(i128::from(*started_at_ns));
                     let at = at.map_or(now, Timestamp::new);
                     container.probes = adopted_probes(spec, stored, attempt, at, now);
-                    LifeState::Running { at, hook: Hook::Done, stopping: None }
+                    LifeState::Running {
+                        at,
+                        hook: Hook::Done,
+                        stopping: None,
+                    }
                 }
                 ContainerState::Exited(exit) => LifeState::Ended(Ended::of(attempt, exit, String::new())),
             };
             let stale = !left.ready;
-            container.life = Some(Life { attempt, state, image, stale });
+            container.life = Some(Life {
+                attempt,
+                state,
+                image,
+                stale,
+            });
         }
     }
 
@@ -302,7 +393,9 @@ impl Observed {
 
     /// Something is done to this container now.
     pub(super) fn is_busy(&self, name: &str, what: fn(&Step) -> bool) -> bool {
-        self.running.iter().any(|step| step.container() == Some(name) && what(step))
+        self.running
+            .iter()
+            .any(|step| step.container() == Some(name) && what(step))
     }
 
     /// Takes notice of the pod's object: how it ends, if it does.
@@ -328,7 +421,13 @@ impl Observed {
                     ending.cause = EndingCause::Deleted;
                 }
             }
-            None => self.ending = Some(Ending { cause: wanted.0, since: now, deadline }),
+            None => {
+                self.ending = Some(Ending {
+                    cause: wanted.0,
+                    since: now,
+                    deadline,
+                })
+            }
         }
     }
 
@@ -384,9 +483,18 @@ impl Observed {
                 }
                 Vec::new()
             }
-            Step::StopContainer { container: name, deadline, reason, .. } => {
+            Step::StopContainer {
+                container: name,
+                deadline,
+                reason,
+                ..
+            } => {
                 let first = container.stopping().is_none();
-                if let Some(Life { state: LifeState::Running { stopping, .. }, .. }) = &mut container.life {
+                if let Some(Life {
+                    state: LifeState::Running { stopping, .. },
+                    ..
+                }) = &mut container.life
+                {
                     *stopping = Some(*deadline);
                 }
                 let message = match reason {
@@ -394,10 +502,15 @@ impl Observed {
                     StopReason::Liveness => {
                         format!("Container {name} failed liveness probe, will be restarted")
                     }
-                    StopReason::Startup => format!("Container {name} failed startup probe, will be restarted"),
+                    StopReason::Startup => {
+                        format!("Container {name} failed startup probe, will be restarted")
+                    }
                     StopReason::PostStartFailed => "FailedPostStartHook".to_owned(),
                 };
-                first.then(|| about(pod, name, false, "Killing", message)).into_iter().collect()
+                first
+                    .then(|| about(pod, name, false, "Killing", message))
+                    .into_iter()
+                    .collect()
             }
             _ => Vec::new(),
         }
@@ -450,7 +563,10 @@ impl Observed {
                     return Vec::new();
                 }
                 let events = seen.finish(spec, step, outcome, now);
-                events.into_iter().map(|(warning, reason, message)| about(pod, container, warning, reason, message)).collect()
+                events
+                    .into_iter()
+                    .map(|(warning, reason, message)| about(pod, container, warning, reason, message))
+                    .collect()
             }
         }
     }
@@ -483,7 +599,11 @@ impl Container {
             (Step::StopContainer { attempt, .. }, Outcome::Stopped(ended)) => {
                 if let Some(ended) = ended {
                     self.end(ended);
-                } else if let Some(Life { attempt: a, state: LifeState::Running { stopping, .. }, .. }) = &mut self.life
+                } else if let Some(Life {
+                    attempt: a,
+                    state: LifeState::Running { stopping, .. },
+                    ..
+                }) = &mut self.life
                     && a == attempt
                 {
                     // It could not be stopped; it is tried again.
@@ -507,18 +627,38 @@ impl Container {
             _ => 1,
         };
         let wait = Duration::from_secs(retry_seconds(failures, PULL.0, PULL.1));
-        let told = vec![(true, "Failed", message.clone()), (true, "Failed", format!("Error: {reason}"))];
-        self.image = Image::Failed { reason, message, failures, since: now, retry_at: now.plus(wait) };
+        let told = vec![
+            (true, "Failed", message.clone()),
+            (true, "Failed", format!("Error: {reason}")),
+        ];
+        self.image = Image::Failed {
+            reason,
+            message,
+            failures,
+            since: now,
+            retry_at: now.plus(wait),
+        };
         told
     }
 
-    fn not_started(&mut self, spec: &ContainerView, attempt: u32, failure: StartFailure, now: Timestamp) -> Vec<Told> {
+    fn not_started(
+        &mut self,
+        spec: &ContainerView,
+        attempt: u32,
+        failure: StartFailure,
+        now: Timestamp,
+    ) -> Vec<Told> {
         match failure {
             StartFailure::Create { reason, message } => {
                 let failures = self.trouble.as_ref().map_or(1, |trouble| trouble.failures + 1);
                 let wait = Duration::from_secs(retry_seconds(failures, CREATE.0, CREATE.1));
                 let told = vec![(true, "Failed", format!("Error: {message}"))];
-                self.trouble = Some(Trouble { reason, message, failures, retry_at: now.plus(wait) });
+                self.trouble = Some(Trouble {
+                    reason,
+                    message,
+                    failures,
+                    retry_at: now.plus(wait),
+                });
                 told
             }
             StartFailure::Run { message } => {
@@ -542,14 +682,23 @@ impl Container {
     }
 
     fn hooked(&mut self, of: u32, result: Result<(), String>) -> Vec<Told> {
-        let Some(Life { attempt, state: LifeState::Running { hook, .. }, .. }) = &mut self.life else {
+        let Some(Life {
+            attempt,
+            state: LifeState::Running { hook, .. },
+            ..
+        }) = &mut self.life
+        else {
             return Vec::new();
         };
         if *attempt != of {
             return Vec::new();
         }
         *hook = if result.is_ok() { Hook::Done } else { Hook::Failed };
-        result.err().map(|message| (true, "FailedPostStartHook", message)).into_iter().collect()
+        result
+            .err()
+            .map(|message| (true, "FailedPostStartHook", message))
+            .into_iter()
+            .collect()
     }
 
     fn probed(
@@ -583,7 +732,12 @@ fn settle(task: &mut Task, outcome: Outcome, reason: &'static str, now: Timestam
     match outcome {
         Outcome::Failed(message) => {
             task.failed(message.clone(), now);
-            vec![PodEvent { warning: true, reason, message, field_path: None }]
+            vec![PodEvent {
+                warning: true,
+                reason,
+                message,
+                field_path: None,
+            }]
         }
         _ => {
             *task = Task::Done;
@@ -593,8 +747,15 @@ fn settle(task: &mut Task, outcome: Outcome, reason: &'static str, now: Timestam
 }
 
 fn about(pod: &PodView, container: &str, warning: bool, reason: &'static str, message: String) -> PodEvent {
-    let field_path = pod.container(container).map(|container| container.field_path.clone());
-    PodEvent { warning, reason, message, field_path }
+    let field_path = pod
+        .container(container)
+        .map(|container| container.field_path.clone());
+    PodEvent {
+        warning,
+        reason,
+        message,
+        field_path,
+    }
 }
 
 /// Probes of a container that has run on without us: what held is taken to hold.
@@ -613,7 +774,14 @@ fn adopted_probes(
             ProbeKind::Readiness => was("ready"),
             ProbeKind::Liveness => false,
         };
-        (*kind, if holds { Probe::known(probe, now) } else { Probe::new(probe, at, now) })
+        (
+            *kind,
+            if holds {
+                Probe::known(probe, now)
+            } else {
+                Probe::new(probe, at, now)
+            },
+        )
     });
     probes.collect()
 }
@@ -621,7 +789,12 @@ fn adopted_probes(
 fn stored_end(stored: &Value, pointer: &str, attempt: u32) -> Option<Ended> {
     let ended = stored.pointer(pointer)?;
     let text = |key: &str| ended.get(key).and_then(Value::as_str).unwrap_or_default();
-    let number = |key: &str| ended.get(key).and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok());
+    let number = |key: &str| {
+        ended
+            .get(key)
+            .and_then(Value::as_i64)
+            .and_then(|n| i32::try_from(n).ok())
+    };
     Some(Ended {
         attempt,
         code: number("exitCode").unwrap_or(0),

@@ -43,8 +43,14 @@ fn view(spec: Value) -> PodView {
 fn well(step: &Step, now: Timestamp) -> (Duration, Outcome) {
     let outcome = match step {
         Step::SetUpVolumes => Outcome::Volumes { refresh_at: None },
-        Step::CreateSandbox => Outcome::Sandbox { ips: vec!["192.0.2.9".into()] },
-        Step::PullImage { .. } => Outcome::Image { name: "img".into(), id: "img@sha256:1".into(), message: "there".into() },
+        Step::CreateSandbox => Outcome::Sandbox {
+            ips: vec!["192.0.2.9".into()],
+        },
+        Step::PullImage { .. } => Outcome::Image {
+            name: "img".into(),
+            id: "img@sha256:1".into(),
+            message: "there".into(),
+        },
         Step::StartContainer { .. } => Outcome::Started { at: now },
         Step::PostStart { .. } => Outcome::Hook(Ok(())),
         Step::StopContainer { attempt, .. } => Outcome::Stopped(Some(ended(*attempt, 0, now))),
@@ -56,13 +62,25 @@ fn well(step: &Step, now: Timestamp) -> (Duration, Outcome) {
 
 fn ended(attempt: u32, code: i32, now: Timestamp) -> Ended {
     let reason = if code == 0 { "Completed" } else { "Error" };
-    Ended { attempt, code, reason: reason.into(), started: Some(now), finished: Some(now), ..Ended::default() }
+    Ended {
+        attempt,
+        code,
+        reason: reason.into(),
+        started: Some(now),
+        finished: Some(now),
+        ..Ended::default()
+    }
 }
 
 fn text(step: &Step) -> String {
     match step {
         Step::StartContainer { container, attempt } => format!("start {container}#{attempt}"),
-        Step::StopContainer { container, attempt, reason, .. } => format!("stop {container}#{attempt} {reason:?}"),
+        Step::StopContainer {
+            container,
+            attempt,
+            reason,
+            ..
+        } => format!("stop {container}#{attempt} {reason:?}"),
         Step::PullImage { container } => format!("pull {container}"),
         Step::PostStart { container, .. } => format!("postStart {container}"),
         Step::Probe { container, kind, .. } => format!("probe {container} {}", kind.name()),
@@ -75,8 +93,16 @@ impl<'a> Life<'a> {
         let pod = view(spec);
         let seen = Observed::adopt(&pod, None, at(0));
         Self {
-            now: at(0), pod, seen, script: Box::new(well), due: Vec::new(), ends: BTreeMap::new(),
-            exits: Vec::new(), log: Vec::new(), started: BTreeMap::new(), over: false,
+            now: at(0),
+            pod,
+            seen,
+            script: Box::new(well),
+            due: Vec::new(),
+            ends: BTreeMap::new(),
+            exits: Vec::new(),
+            log: Vec::new(),
+            started: BTreeMap::new(),
+            over: false,
         }
     }
 
@@ -96,7 +122,10 @@ impl<'a> Life<'a> {
     }
 
     fn tell(&mut self, events: Vec<PodEvent>) {
-        for event in events.into_iter().filter(|event| event.warning || event.reason == "Killing") {
+        for event in events
+            .into_iter()
+            .filter(|event| event.warning || event.reason == "Killing")
+        {
             self.note(&format!("{}: {}", event.reason, event.message));
         }
     }
@@ -117,16 +146,28 @@ impl<'a> Life<'a> {
             self.due.push((self.now.plus(takes), step, outcome));
         }
         let again = sync(self.now, &self.pod, &self.seen);
-        assert!(again.steps.is_empty(), "a begun step is not decided again: {:?}", again.steps);
+        assert!(
+            again.steps.is_empty(),
+            "a begun step is not decided again: {:?}",
+            again.steps
+        );
         again.wake
     }
 
     /// Laws of every single decision.
     fn check(&mut self, step: &Step) {
-        let Step::StartContainer { container, attempt } = step else { return };
-        assert!(!self.seen.containers[container].is_alive(), "{container} is alive and started again");
+        let Step::StartContainer { container, attempt } = step else {
+            return;
+        };
+        assert!(
+            !self.seen.containers[container].is_alive(),
+            "{container} is alive and started again"
+        );
         let last = self.started.insert(container.clone(), *attempt);
-        assert!(last.is_none_or(|last| last <= *attempt), "attempts of {container} go down");
+        assert!(
+            last.is_none_or(|last| last <= *attempt),
+            "attempts of {container} go down"
+        );
         let kind = self.pod.container(container).expect("known").kind;
         if kind == ContainerKind::App {
             for init in self.pod.of_kind(ContainerKind::Init) {
@@ -155,16 +196,23 @@ impl<'a> Life<'a> {
     fn settle(&mut self) {
         if let Some(place) = self.exits.iter().position(|(at, ..)| *at <= self.now) {
             let (_, name, attempt, code) = self.exits.remove(place);
-            if self.seen.containers[&name].life.as_ref().is_some_and(|life| life.attempt == attempt) {
+            if self.seen.containers[&name]
+                .life
+                .as_ref()
+                .is_some_and(|life| life.attempt == attempt)
+            {
                 self.seen.exited(&name, ended(attempt, code, self.now));
             }
         }
-        let Some(place) = self.due.iter().position(|(at, ..)| *at <= self.now) else { return };
+        let Some(place) = self.due.iter().position(|(at, ..)| *at <= self.now) else {
+            return;
+        };
         let (_, step, outcome) = self.due.remove(place);
         if let (Step::StartContainer { container, attempt }, Outcome::Started { .. }) = (&step, &outcome)
             && let Some((after, code)) = self.ends.get(container)
         {
-            self.exits.push((self.now.plus(*after), container.clone(), *attempt, *code));
+            self.exits
+                .push((self.now.plus(*after), container.clone(), *attempt, *code));
         }
         let events = self.seen.finish(&self.pod, &step, outcome, self.now);
         self.tell(events);
@@ -193,9 +241,17 @@ fn container(name: &str) -> Value {
 fn conditions(status: &Value) -> String {
     let list = status["conditions"].as_array().expect("conditions");
     let text = |c: &Value| {
-        format!("{}={} {}", c["type"].as_str().unwrap_or(""), c["status"].as_str().unwrap_or(""), c["reason"].as_str().unwrap_or(""))
+        format!(
+            "{}={} {}",
+            c["type"].as_str().unwrap_or(""),
+            c["status"].as_str().unwrap_or(""),
+            c["reason"].as_str().unwrap_or("")
+        )
     };
-    list.iter().map(|c| text(c).trim().to_owned()).collect::<Vec<_>>().join(", ")
+    list.iter()
+        .map(|c| text(c).trim().to_owned())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[test]
@@ -206,9 +262,17 @@ fn init_containers_then_sidecar_then_apps_in_order_and_back() {
         "containers": [container("a"), container("b")]});
     let mut life = Life::new(spec).ends("init", Duration::from_secs(1), 0);
     let first = life.status();
-    assert_eq!(first["containerStatuses"][0]["state"]["waiting"]["reason"], "PodInitializing");
-    assert_eq!(first["initContainerStatuses"][0]["state"]["waiting"]["reason"], "PodInitializing");
-    assert_eq!(life.run(10).told(), "\
+    assert_eq!(
+        first["containerStatuses"][0]["state"]["waiting"]["reason"],
+        "PodInitializing"
+    );
+    assert_eq!(
+        first["initContainerStatuses"][0]["state"]["waiting"]["reason"],
+        "PodInitializing"
+    );
+    assert_eq!(
+        life.run(10).told(),
+        "\
 0.000 SetUpVolumes
 0.000 CreateSandbox
 0.000 pull init
@@ -218,7 +282,8 @@ fn init_containers_then_sidecar_then_apps_in_order_and_back() {
 1.004 pull a
 1.004 pull b
 1.005 start a#0
-1.006 start b#0");
+1.006 start b#0"
+    );
     let status = life.status();
     assert_eq!(status["phase"], "Running");
     assert_eq!(
@@ -226,7 +291,9 @@ fn init_containers_then_sidecar_then_apps_in_order_and_back() {
         "PodReadyToStartContainers=True, Initialized=True, Ready=True, ContainersReady=True, PodScheduled=True"
     );
     life.delete(30);
-    assert_eq!(life.run(20).told(), "\
+    assert_eq!(
+        life.run(20).told(),
+        "\
 1.007 stop a#0 PodEnds
 1.007 Killing: Stopping container a
 1.007 stop b#0 PodEnds
@@ -234,15 +301,21 @@ fn init_containers_then_sidecar_then_apps_in_order_and_back() {
 1.008 stop side#0 PodEnds
 1.008 Killing: Stopping container side
 1.009 TearDown
-1.010 DeletePod");
+1.010 DeletePod"
+    );
     assert!(life.over);
 }
 
 #[test]
 fn a_crash_restarts_at_once_and_then_backs_off() {
-    let mut life = Life::new(json!({"restartPolicy": "Always", "containers": [container("c")]}))
-        .ends("c", Duration::from_secs(1), 1);
-    assert_eq!(life.run(100).told(), "\
+    let mut life = Life::new(json!({"restartPolicy": "Always", "containers": [container("c")]})).ends(
+        "c",
+        Duration::from_secs(1),
+        1,
+    );
+    assert_eq!(
+        life.run(100).told(),
+        "\
 0.000 SetUpVolumes
 0.000 CreateSandbox
 0.000 pull c
@@ -254,7 +327,8 @@ fn a_crash_restarts_at_once_and_then_backs_off() {
 33.006 pull c
 33.007 start c#3
 74.008 pull c
-74.009 start c#4");
+74.009 start c#4"
+    );
     life.run(76);
     let status = life.status();
     let container = &status["containerStatuses"][0];
@@ -262,20 +336,36 @@ fn a_crash_restarts_at_once_and_then_backs_off() {
         container["state"]["waiting"],
         json!({"reason": "CrashLoopBackOff", "message": "back-off 1m20s restarting failed container=c pod=web-0_ns(u1)"})
     );
-    assert_eq!((&container["restartCount"], &container["lastState"]["terminated"]["exitCode"]), (&json!(4), &json!(1)));
+    assert_eq!(
+        (
+            &container["restartCount"],
+            &container["lastState"]["terminated"]["exitCode"]
+        ),
+        (&json!(4), &json!(1))
+    );
     assert_eq!(status["phase"], "Running");
     assert!(conditions(&status).contains("Ready=False ContainersNotReady"));
 }
 
 #[test]
 fn pods_end_by_their_restart_policy() {
-    for (policy, code, phase, starts) in
-        [("Never", 0, "Succeeded", 1), ("Never", 3, "Failed", 1), ("OnFailure", 0, "Succeeded", 1), ("OnFailure", 3, "Running", 4)]
-    {
-        let mut life = Life::new(json!({"restartPolicy": policy, "containers": [container("c")]}))
-            .ends("c", Duration::from_secs(1), code);
+    for (policy, code, phase, starts) in [
+        ("Never", 0, "Succeeded", 1),
+        ("Never", 3, "Failed", 1),
+        ("OnFailure", 0, "Succeeded", 1),
+        ("OnFailure", 3, "Running", 4),
+    ] {
+        let mut life = Life::new(json!({"restartPolicy": policy, "containers": [container("c")]})).ends(
+            "c",
+            Duration::from_secs(1),
+            code,
+        );
         let told = life.run(60).told();
-        assert_eq!(told.matches("start c#").count(), starts, "{policy} {code}: {told}");
+        assert_eq!(
+            told.matches("start c#").count(),
+            starts,
+            "{policy} {code}: {told}"
+        );
         let status = life.status();
         assert_eq!(status["phase"], phase, "{policy} {code}");
         if phase == "Succeeded" {
@@ -291,7 +381,10 @@ fn a_failed_init_container_fails_a_pod_that_never_restarts() {
     assert!(!life.run(60).told().contains("start c"));
     let status = life.status();
     assert_eq!(status["phase"], "Failed");
-    assert_eq!(status["initContainerStatuses"][0]["state"]["terminated"]["exitCode"], 2);
+    assert_eq!(
+        status["initContainerStatuses"][0]["state"]["terminated"]["exitCode"],
+        2
+    );
 }
 
 #[test]
@@ -304,7 +397,10 @@ fn readiness_is_tried_early_and_often_but_counts_by_its_period() {
         if let Step::Probe { .. } = step {
             probes.push(now.since(at(0)).as_millis());
             let fine = now >= ready_at && now < at(3);
-            return (Duration::ZERO, Outcome::Probed(if fine { Ok(()) } else { Err("no".into()) }));
+            return (
+                Duration::ZERO,
+                Outcome::Probed(if fine { Ok(()) } else { Err("no".into()) }),
+            );
         }
         well(step, now)
     });
@@ -315,7 +411,10 @@ fn readiness_is_tried_early_and_often_but_counts_by_its_period() {
     assert!(conditions(&life.status()).contains("Ready=False"));
     drop(life);
     assert_eq!(probes[..6], [2, 12, 32, 72, 152, 1002], "{probes:?}");
-    assert!(probes[6..].windows(2).all(|pair| pair[1] - pair[0] == 1000), "{probes:?}");
+    assert!(
+        probes[6..].windows(2).all(|pair| pair[1] - pair[0] == 1000),
+        "{probes:?}"
+    );
 }
 
 #[test]
@@ -333,12 +432,17 @@ fn a_liveness_failure_kills_and_restarts() {
         }
     });
     let told = life.run(5).told();
-    assert!(told.ends_with("\
+    assert!(
+        told.ends_with(
+            "\
 2.002 Unhealthy: Liveness probe failed: bad
 2.002 stop c#0 Liveness
 2.002 Killing: Container c failed liveness probe, will be restarted
 2.003 pull c
-2.004 start c#1"), "{told}");
+2.004 start c#1"
+        ),
+        "{told}"
+    );
     drop(life);
     assert_eq!(deadlines, [7]);
 }
@@ -349,13 +453,14 @@ fn a_startup_probe_holds_back_the_others() {
     c["startupProbe"] = json!({"exec": {"command": ["x"]}, "periodSeconds": 1, "failureThreshold": 2});
     c["livenessProbe"] = json!({"exec": {"command": ["x"]}});
     let mut kinds = Vec::new();
-    let mut life = Life::new(json!({"restartPolicy": "Never", "containers": [c]})).script(|step, now| match step {
-        Step::Probe { kind, .. } => {
-            kinds.push(*kind);
-            (Duration::ZERO, Outcome::Probed(Err("bad".into())))
-        }
-        _ => well(step, now),
-    });
+    let mut life =
+        Life::new(json!({"restartPolicy": "Never", "containers": [c]})).script(|step, now| match step {
+            Step::Probe { kind, .. } => {
+                kinds.push(*kind);
+                (Duration::ZERO, Outcome::Probed(Err("bad".into())))
+            }
+            _ => well(step, now),
+        });
     let told = life.run(5).told();
     assert!(told.contains("stop c#0 Startup"), "{told}");
     assert_eq!(life.status()["containerStatuses"][0]["started"], false);
@@ -366,19 +471,32 @@ fn a_startup_probe_holds_back_the_others() {
 #[test]
 fn images_that_do_not_come_back_off() {
     let mut pulls = 0;
-    let mut life = Life::new(json!({"restartPolicy": "Always", "containers": [container("c")]})).script(|step, now| {
-        if let Step::PullImage { .. } = step {
-            pulls += 1;
-            return (Duration::ZERO, Outcome::NoImage { reason: "ErrImagePull", message: "not found".into() });
-        }
-        well(step, now)
-    });
+    let mut life =
+        Life::new(json!({"restartPolicy": "Always", "containers": [container("c")]})).script(|step, now| {
+            if let Step::PullImage { .. } = step {
+                pulls += 1;
+                return (
+                    Duration::ZERO,
+                    Outcome::NoImage {
+                        reason: "ErrImagePull",
+                        message: "not found".into(),
+                    },
+                );
+            }
+            well(step, now)
+        });
     life.run(1);
-    assert_eq!(life.status()["containerStatuses"][0]["state"]["waiting"], json!({"reason": "ErrImagePull", "message": "not found"}));
+    assert_eq!(
+        life.status()["containerStatuses"][0]["state"]["waiting"],
+        json!({"reason": "ErrImagePull", "message": "not found"})
+    );
     life.run(8);
     let waiting = life.status()["containerStatuses"][0]["state"]["waiting"].clone();
     assert_eq!(waiting["reason"], "ImagePullBackOff");
-    assert_eq!(waiting["message"], "Back-off pulling image \"img\": ErrImagePull: not found");
+    assert_eq!(
+        waiting["message"],
+        "Back-off pulling image \"img\": ErrImagePull: not found"
+    );
     assert_eq!(life.status()["phase"], "Pending");
     life.run(75);
     drop(life);
@@ -405,7 +523,10 @@ fn missing_configuration_waits_and_goes_on_at_once_when_it_comes() {
     life.now = at(1);
     life.seen.sources_changed(life.now);
     let told = life.run(2).told();
-    assert!(told.contains("Failed: Error: configmap \"c\" not found"), "{told}");
+    assert!(
+        told.contains("Failed: Error: configmap \"c\" not found"),
+        "{told}"
+    );
     assert!(told.contains("1.000 start c#0"), "{told}");
     assert_eq!(life.status()["containerStatuses"][0]["restartCount"], 0);
     assert_eq!(life.status()["phase"], "Running");
@@ -413,11 +534,16 @@ fn missing_configuration_waits_and_goes_on_at_once_when_it_comes() {
 
 #[test]
 fn an_active_deadline_ends_the_pod_as_failed() {
-    let mut life = Life::new(json!({"restartPolicy": "Always", "activeDeadlineSeconds": 5, "containers": [container("c")]}));
+    let mut life = Life::new(
+        json!({"restartPolicy": "Always", "activeDeadlineSeconds": 5, "containers": [container("c")]}),
+    );
     let told = life.run(20).told();
     assert!(told.contains("5.000 stop c#0 PodEnds"), "{told}");
     let status = life.status();
-    assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("DeadlineExceeded")));
+    assert_eq!(
+        (&status["phase"], &status["reason"]),
+        (&json!("Failed"), &json!("DeadlineExceeded"))
+    );
 }
 
 #[test]
@@ -425,7 +551,13 @@ fn a_lost_sandbox_is_made_again_and_restarts_are_counted() {
     let spec = json!({"restartPolicy": "Always", "initContainers": [container("init")], "containers": [container("c")]});
     let mut life = Life::new(spec).ends("init", Duration::from_millis(1), 0);
     life.run(1).told();
-    life.seen.exited("c", Ended { reason: "ContainerStatusUnknown".into(), ..ended(0, 255, life.now) });
+    life.seen.exited(
+        "c",
+        Ended {
+            reason: "ContainerStatusUnknown".into(),
+            ..ended(0, 255, life.now)
+        },
+    );
     life.seen.sandbox_lost();
     let told = life.run(3).told();
     for what in ["CreateSandbox", "start init#1", "start c#1"] {
@@ -439,9 +571,12 @@ fn a_shorter_grace_period_is_heard() {
     let mut life = Life::new(json!({"restartPolicy": "Always", "containers": [container("c")]}));
     life.run(1).told();
     life.script = Box::new(|step, now| match step {
-        Step::StopContainer { attempt, deadline, .. } => {
-            (deadline.since(now), Outcome::Stopped(Some(ended(*attempt, 137, *deadline))))
-        }
+        Step::StopContainer {
+            attempt, deadline, ..
+        } => (
+            deadline.since(now),
+            Outcome::Stopped(Some(ended(*attempt, 137, *deadline))),
+        ),
         _ => well(step, now),
     });
     life.delete(30);
@@ -449,7 +584,10 @@ fn a_shorter_grace_period_is_heard() {
     life.now = at(3);
     life.pod.gone = true;
     let told = life.run(60).told();
-    assert!(told.contains("3.000 stop c#0 PodEnds") && told.contains("4.000 TearDown"), "{told}");
+    assert!(
+        told.contains("3.000 stop c#0 PodEnds") && told.contains("4.000 TearDown"),
+        "{told}"
+    );
 }
 
 fn random_spec(init: usize, sidecars: usize, apps: usize, policy: &str, probes: bool) -> Value {

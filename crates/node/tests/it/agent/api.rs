@@ -47,11 +47,22 @@ pub struct Api {
 
 impl Api {
     pub fn new(env: Arc<dyn Env>) -> Self {
-        Self { world: Arc::default(), revision: watch::Sender::new(0), env }
+        Self {
+            world: Arc::default(),
+            revision: watch::Sender::new(0),
+            env,
+        }
     }
 
     /// Resolves when the object's value fits, or fails after 20 s.
-    pub async fn wait(&self, res: Res, namespace: &str, name: &str, what: &str, fits: impl Fn(Option<&Value>) -> bool) -> Value {
+    pub async fn wait(
+        &self,
+        res: Res,
+        namespace: &str,
+        name: &str,
+        what: &str,
+        fits: impl Fn(Option<&Value>) -> bool,
+    ) -> Value {
         let mut revision = self.revision.subscribe();
         let found = async {
             loop {
@@ -64,18 +75,32 @@ impl Api {
         };
         match tokio::time::timeout(std::time::Duration::from_secs(20), found).await {
             Ok(value) => value,
-            Err(_) => panic!("{what}: {:#}", self.snapshot().get(res, namespace, name).map_or(Value::Null, Object::value)),
+            Err(_) => panic!(
+                "{what}: {:#}",
+                self.snapshot()
+                    .get(res, namespace, name)
+                    .map_or(Value::Null, Object::value)
+            ),
         }
     }
 
     /// `reason: message` of all events, in the order of their first writing.
     pub fn events(&self) -> Vec<String> {
         let world = self.world.lock().expect("lock");
-        let added = world.changes.iter().filter(|c| c.res == kinds::event::EVENTS && c.kind == ChangeKind::Added);
-        added.map(|change| {
-            let value = change.object.value();
-            format!("{}: {}", value["reason"].as_str().unwrap_or(""), value["message"].as_str().unwrap_or(""))
-        }).collect()
+        let added = world
+            .changes
+            .iter()
+            .filter(|c| c.res == kinds::event::EVENTS && c.kind == ChangeKind::Added);
+        added
+            .map(|change| {
+                let value = change.object.value();
+                format!(
+                    "{}: {}",
+                    value["reason"].as_str().unwrap_or(""),
+                    value["message"].as_str().unwrap_or("")
+                )
+            })
+            .collect()
     }
 
     fn commit(&self, world: &mut World, res: Res, kind: ChangeKind, value: Value) -> Object {
@@ -85,7 +110,13 @@ impl Api {
             ChangeKind::Deleted => world.snapshot.remove(res, &object.meta().key(), world.revision),
             _ => world.snapshot.put(res, object.clone()),
         };
-        world.changes.push(Change { res, kind, object: object.clone(), previous, revision: world.revision });
+        world.changes.push(Change {
+            res,
+            kind,
+            object: object.clone(),
+            previous,
+            revision: world.revision,
+        });
         self.revision.send_replace(world.revision);
         object
     }
@@ -93,14 +124,24 @@ impl Api {
     fn run(&self, call: Call) -> Result<Reply, Status> {
         let mut world = self.world.lock().expect("lock");
         let world = &mut *world;
-        let done = |object| Ok(Reply::Object { object, created: false });
+        let done = |object| {
+            Ok(Reply::Object {
+                object,
+                created: false,
+            })
+        };
         if call.verb == Verb::Create {
             return self.create(world, call);
         }
         let stored = world.snapshot.get(call.res, &call.namespace, &call.name).cloned();
         let stored = stored.ok_or_else(|| Status::not_found(call.res, &call.name))?;
         let other = call.options.uid.as_ref().is_some_and(|uid| uid != stored.uid());
-        if other || call.options.revision.is_some_and(|revision| revision != stored.revision()) {
+        if other
+            || call
+                .options
+                .revision
+                .is_some_and(|revision| revision != stored.revision())
+        {
             return Err(Status::stale(call.res, &call.name));
         }
         let mut value = stored.value();
@@ -110,11 +151,14 @@ impl Api {
                 done(self.commit(world, call.res, ChangeKind::Modified, value))
             }
             Verb::Delete => {
-                let grace = call.options.grace_seconds.or(value.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64));
+                let grace = call.options.grace_seconds.or(value
+                    .pointer("/spec/terminationGracePeriodSeconds")
+                    .and_then(Value::as_i64));
                 if call.res != kinds::pod::PODS || grace.unwrap_or(0) == 0 {
                     return done(self.commit(world, call.res, ChangeKind::Deleted, value));
                 }
-                value["metadata"]["deletionTimestamp"] = self.env.now().plus_seconds(grace.unwrap_or(0)).rfc3339().into();
+                value["metadata"]["deletionTimestamp"] =
+                    self.env.now().plus_seconds(grace.unwrap_or(0)).rfc3339().into();
                 value["metadata"]["deletionGracePeriodSeconds"] = grace.into();
                 done(self.commit(world, call.res, ChangeKind::Modified, value))
             }
@@ -140,12 +184,17 @@ impl Api {
             value["metadata"]["uid"] = meta::env::uuid(&*self.env).into();
         }
         value["metadata"]["generation"] = 1.into();
-        Ok(Reply::Object { object: self.commit(world, call.res, ChangeKind::Added, value), created: true })
+        Ok(Reply::Object {
+            object: self.commit(world, call.res, ChangeKind::Added, value),
+            created: true,
+        })
     }
 }
 
 fn merge(value: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else { return *value = patch.clone() };
+    let Value::Object(patch) = patch else {
+        return *value = patch.clone();
+    };
     if !value.is_object() {
         *value = json!({});
     }
@@ -173,7 +222,11 @@ impl Client for Api {
             loop {
                 let next = {
                     let world = world.lock().expect("lock");
-                    world.changes.iter().find(|change| change.revision > after).cloned()
+                    world
+                        .changes
+                        .iter()
+                        .find(|change| change.revision > after)
+                        .cloned()
                 };
                 if let Some(change) = next {
                     let after = change.revision;

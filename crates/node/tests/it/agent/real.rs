@@ -39,12 +39,15 @@ async fn start(dir: &std::path::Path, cluster: &str, api: &Api) -> (ShimRuntime,
     if images.get("busybox:1").expect("store").is_none() {
         build_image(&images, dir);
     }
-    let node = NodeIdentity { name: "n1".into(), ips: vec!["192.0.2.1".into()] };
+    let node = NodeIdentity {
+        name: "n1".into(),
+        ips: vec!["192.0.2.1".into()],
+    };
     let parts = Parts {
         config: AgentConfig::new(node, &data),
         client: Arc::new(api.clone()),
         env: Arc::new(RealEnv),
-        rows: Arc::new(|| kinds::Registry::builtin()),
+        rows: Arc::new(kinds::Registry::builtin),
         runtime: Arc::new(runtime.clone()),
         network: Arc::new(NoNetwork::default()),
         images: Some(images),
@@ -56,11 +59,21 @@ async fn start(dir: &std::path::Path, cluster: &str, api: &Api) -> (ShimRuntime,
 impl World {
     async fn new() -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let cluster = format!("agent-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let cluster = format!(
+            "agent-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let env: Arc<dyn Env> = Arc::new(RealEnv);
         let api = Api::new(env);
         let (runtime, agent) = start(dir.path(), &cluster, &api).await;
-        Self { dir, cluster, api, runtime, agent }
+        Self {
+            dir,
+            cluster,
+            api,
+            runtime,
+            agent,
+        }
     }
 
     async fn create(&self, name: &str, spec: Value) {
@@ -68,23 +81,39 @@ impl World {
         spec["nodeName"] = "n1".into();
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec,
             "status": {"phase": "Pending", "qosClass": "BestEffort"}});
-        self.api.call(Call::create(PODS, "ns", pod)).await.expect("created");
+        self.api
+            .call(Call::create(PODS, "ns", pod))
+            .await
+            .expect("created");
     }
 
     async fn wait(&self, name: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        self.api.wait(PODS, "ns", name, what, |pod| pod.is_some_and(&fits)).await
+        self.api
+            .wait(PODS, "ns", name, what, |pod| pod.is_some_and(&fits))
+            .await
     }
 
     async fn delete(&self, name: &str) {
-        self.api.call(Call::delete(PODS, "ns", name)).await.expect("deleted");
-        self.api.wait(PODS, "ns", name, "it goes", |pod| pod.is_none()).await;
+        self.api
+            .call(Call::delete(PODS, "ns", name))
+            .await
+            .expect("deleted");
+        self.api
+            .wait(PODS, "ns", name, "it goes", |pod| pod.is_none())
+            .await;
     }
 
     async fn log(&self, name: &str, previous: bool) -> String {
         use futures::StreamExt;
-        let log = self.agent.logs("ns", name, "", previous, LogOptions::default()).await;
+        let log = self
+            .agent
+            .logs("ns", name, "", previous, LogOptions::default())
+            .await;
         let pieces: Vec<_> = log.expect("log").collect().await;
-        pieces.into_iter().map(|piece| String::from_utf8(piece.expect("piece").to_vec()).expect("utf-8")).collect()
+        pieces
+            .into_iter()
+            .map(|piece| String::from_utf8(piece.expect("piece").to_vec()).expect("utf-8"))
+            .collect()
     }
 }
 
@@ -97,7 +126,9 @@ impl Drop for World {
                 agent.remove_pod(&pod.uid).await.expect("remove");
             }
         };
-        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(cleanup));
+        let handle = tokio::runtime::Handle::current();
+        let cleaned = std::thread::spawn(move || handle.block_on(cleanup)).join();
+        assert!(cleaned.is_ok() || std::thread::panicking(), "pods are left");
     }
 }
 
@@ -128,7 +159,9 @@ async fn a_pod_becomes_ready_and_is_deleted_without_a_trace() {
     world.delete("web-0").await;
     eprintln!("delete to gone: {:?}", begun.elapsed());
     assert!(world.runtime.list().await.expect("list").is_empty());
-    let left: Vec<_> = std::fs::read_dir(world.dir.path().join("data/pods")).expect("pods").collect();
+    let left: Vec<_> = std::fs::read_dir(world.dir.path().join("data/pods"))
+        .expect("pods")
+        .collect();
     assert!(left.is_empty(), "{left:?}");
     let events = world.api.events().join("\n");
     for reason in ["Pulled", "Created", "Started", "Killing"] {
@@ -142,7 +175,11 @@ async fn a_failing_container_restarts_and_then_backs_off() {
     world.create("crash", json!({"restartPolicy": "Always", "containers": [{
         "name": "main", "image": "busybox:1", "command": ["sh", "-c", "echo once; echo why > /dev/termination-log; exit 3"],
     }]})).await;
-    let pod = world.wait("crash", "back-off", |pod| state(pod, "waiting")["reason"] == "CrashLoopBackOff").await;
+    let pod = world
+        .wait("crash", "back-off", |pod| {
+            state(pod, "waiting")["reason"] == "CrashLoopBackOff"
+        })
+        .await;
     let status = &pod["status"]["containerStatuses"][0];
     assert_eq!(status["restartCount"], 1, "{pod:#}");
     assert_eq!(status["lastState"]["terminated"]["exitCode"], 3);
@@ -158,9 +195,14 @@ async fn a_failing_container_restarts_and_then_backs_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_agent_finds_the_pod_again_and_leaves_it_alone() {
     let mut world = World::new().await;
-    world.create("stay", json!({"restartPolicy": "Always", "terminationGracePeriodSeconds": 1, "containers": [{
-        "name": "main", "image": "busybox:1", "command": ["sleep", "1000"],
-    }]})).await;
+    world
+        .create(
+            "stay",
+            json!({"restartPolicy": "Always", "terminationGracePeriodSeconds": 1, "containers": [{
+                "name": "main", "image": "busybox:1", "command": ["sleep", "1000"],
+            }]}),
+        )
+        .await;
     let before = world.wait("stay", "ready", is_ready).await;
     world.agent.stop().await;
     let (runtime, agent) = start(world.dir.path(), &world.cluster, &world.api).await;
@@ -168,6 +210,9 @@ async fn a_new_agent_finds_the_pod_again_and_leaves_it_alone() {
     world.api.events();
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let after = world.wait("stay", "ready", is_ready).await;
-    assert_eq!(after["status"]["containerStatuses"], before["status"]["containerStatuses"]);
+    assert_eq!(
+        after["status"]["containerStatuses"],
+        before["status"]["containerStatuses"]
+    );
     world.delete("stay").await;
 }
