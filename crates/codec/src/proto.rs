@@ -375,3 +375,99 @@ fn raw_json(bytes: &[u8]) -> Result<Option<Value>, Malformed> {
         _ => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meta::schema::{Field as SchemaField, Node, ObjectNode};
+    use std::sync::Arc;
+
+    fn object(fields: &[(&str, u32)]) -> Node {
+        let mut fields: Vec<SchemaField> = fields
+            .iter()
+            .map(|(name, node)| SchemaField {
+                name: (*name).into(),
+                node: *node,
+                required: false,
+            })
+            .collect();
+        fields.sort_by(|a, b| a.name.cmp(&b.name));
+        Node {
+            kind: SchemaKind::Object(ObjectNode {
+                fields,
+                ..ObjectNode::default()
+            }),
+            ..Node::default()
+        }
+    }
+
+    fn arena() -> Arc<Arena> {
+        let mut arena = Arena::default();
+        let of = |kind| Node {
+            kind,
+            ..Node::default()
+        };
+        let text = arena.push(of(SchemaKind::String(StringForm::Plain)));
+        let texts = arena.push(of(SchemaKind::Map {
+            values: text,
+            atomic: false,
+        }));
+        let time = arena.push(of(SchemaKind::String(StringForm::Time)));
+        let flag = arena.push(of(SchemaKind::Bool));
+        let meta = arena.declare("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+        arena.set(
+            meta,
+            object(&[
+                ("name", text),
+                ("namespace", text),
+                ("creationTimestamp", time),
+                ("labels", texts),
+            ]),
+        );
+        let map = arena.declare("io.k8s.api.core.v1.ConfigMap");
+        arena.set(
+            map,
+            object(&[("metadata", meta), ("data", texts), ("immutable", flag)]),
+        );
+        Arc::new(arena)
+    }
+
+    /// One length-delimited field.
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, bytes.len() as u8], bytes].concat()
+    }
+
+    fn configmap() -> Vec<u8> {
+        let entry = [field(1, b"k"), field(2, b"v")].concat();
+        let metadata = [field(1, b"a"), field(3, b""), field(8, b""), field(11, &entry)].concat();
+        let object = [field(1, &metadata), field(2, &entry), vec![4 << 3, 1]].concat();
+        let kind = [field(1, b"v1"), field(2, b"ConfigMap")].concat();
+        [MAGIC.to_vec(), field(1, &kind), field(2, &object)].concat()
+    }
+
+    #[test]
+    fn a_configmap_is_read_by_its_numbers() {
+        let decoded = from_proto(&configmap(), &arena())
+            .expect("a known kind")
+            .expect("well formed");
+        let expected = json!({"apiVersion": "v1", "kind": "ConfigMap", "immutable": true, "data": {"k": "v"},
+            "metadata": {"name": "a", "labels": {"k": "v"}}});
+        assert_eq!(decoded.value, expected);
+    }
+
+    #[test]
+    fn what_is_cut_or_flipped_never_panics() {
+        let whole = configmap();
+        for end in 0..whole.len() {
+            let cut = from_proto(&whole[..end], &arena());
+            assert!(end >= MAGIC.len() || matches!(cut, Some(Err(_))));
+        }
+        for i in 0..whole.len() {
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[i] ^= 1 << bit;
+                drop(from_proto(&flipped, &arena()));
+            }
+        }
+    }
+}
