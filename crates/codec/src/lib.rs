@@ -1,12 +1,11 @@
 //! Bodies in: JSON, YAML and protobuf with limits on depth, size and aliases, telling of duplicate keys.
 //! Values out: YAML as kubectl shows it.
 
+pub mod protobuf;
 mod json;
-mod proto;
 mod yaml;
 
 pub use json::from_json;
-pub use proto::from_proto;
 pub use yaml::{from_yaml, to_yaml};
 
 use serde_json::Value;
