@@ -29,6 +29,7 @@ pub mod service;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod storageclass;
+pub mod wire;
 mod volumes;
 pub mod workload;
 
