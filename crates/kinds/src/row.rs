@@ -128,6 +128,11 @@ pub trait Rules: Send + Sync {
         Ok(())
     }
 
+    /// `admit` hands out what only one object may have: writes of this kind are decided one after the other.
+    fn allocates(&self) -> bool {
+        false
+    }
+
     /// Whether this object may be deleted now at all.
     fn admit_delete(&self, _object: &Value, _seen: &Snapshot) -> Result<(), Status> {
         Ok(())
@@ -154,6 +159,11 @@ pub trait Rules: Send + Sync {
     /// A delete that leaves nothing behind answers with the object instead of a `Status`.
     fn returns_deleted(&self) -> bool {
         false
+    }
+
+    /// Whether DELETE of the collection is served.
+    fn deletes_collections(&self) -> bool {
+        true
     }
 
     /// PUT (and any other update) of an object that does not exist creates it.
