@@ -17,7 +17,8 @@ const WRITE_PAUSE: Duration = Duration::from_millis(500);
 
 enum Done {
     Step(Step, Outcome),
-    Written(Result<Object, Status>),
+    /// What was meant to be stored, and what is.
+    Written(Value, Result<Object, Status>),
 }
 
 struct Worker {
@@ -28,6 +29,9 @@ struct Worker {
     writing: bool,
     /// No status is written before.
     write_after: Option<Timestamp>,
+    /// The status of the last write and the revision it gave. What the API stores may read otherwise than what was
+    /// sent (defaults, canonical forms); the same is not sent again for that.
+    settled: Option<(Value, u64)>,
     host_ips: Vec<String>,
 }
 
@@ -59,6 +63,7 @@ async fn adopt(shell: &Arc<Shell>, object: &Object) -> Result<Worker, String> {
         work: FuturesUnordered::new(),
         writing: false,
         write_after: None,
+        settled: None,
         host_ips,
     })
 }
@@ -135,10 +140,13 @@ impl Worker {
                 let events = self.seen.finish(&self.pod, &step, outcome, now);
                 self.tell(events);
             }
-            Done::Written(result) => {
+            Done::Written(wanted, result) => {
                 self.writing = false;
                 match result {
-                    Ok(object) => self.look_at(&object),
+                    Ok(object) => {
+                        self.settled = Some((wanted, object.revision()));
+                        self.look_at(&object);
+                    }
                     Err(status) if status.code == 404 || self.pod.gone => {}
                     Err(status) => {
                         // A newer object is on its way here; for all else there is a pause.
@@ -197,7 +205,8 @@ impl Worker {
             return None;
         }
         let wanted = status(now, &self.pod, &self.seen, &self.host_ips);
-        if wanted == self.pod.stored {
+        let is_settled = |(sent, revision): &(Value, u64)| *revision == self.pod.revision && *sent == wanted;
+        if wanted == self.pod.stored || self.settled.as_ref().is_some_and(is_settled) {
             return None;
         }
         if let Some(after) = self.write_after.filter(|after| *after > now) {
@@ -205,14 +214,19 @@ impl Worker {
         }
         self.writing = true;
         let (shell, pod) = (self.shell.clone(), self.pod.clone());
-        self.work
-            .push(async move { Done::Written(write(&shell, &pod, wanted).await) }.boxed());
+        self.work.push(
+            async move {
+                let result = write(&shell, &pod, &wanted).await;
+                Done::Written(wanted, result)
+            }
+            .boxed(),
+        );
         None
     }
 }
 
 /// What is in the stored status and not in ours is taken away (null in a merge patch).
-async fn write(shell: &Shell, pod: &PodView, wanted: Value) -> Result<Object, Status> {
+async fn write(shell: &Shell, pod: &PodView, wanted: &Value) -> Result<Object, Status> {
     let mut patch = serde_json::Map::new();
     let (old, new) = (pod.stored.as_object(), wanted.as_object());
     for (key, value) in new.into_iter().flatten() {
