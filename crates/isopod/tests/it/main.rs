@@ -166,6 +166,7 @@ fn a_folder_of_another_layout_is_refused_and_kept() {
     );
 }
 
+// LONG: one story; each step stands on the one before.
 #[test]
 fn a_clusters_short_life() {
     let world = World::new();
