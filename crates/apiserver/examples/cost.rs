@@ -14,6 +14,7 @@ use std::time::Instant;
 
 const CALLS: usize = 5_000;
 const LISTS: usize = 50;
+const JSON: &str = "application/json";
 const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// Time stands still and randomness counts: neither is measured here.
@@ -94,78 +95,53 @@ async fn main() {
         server: Server::new(api, Config::default()),
         peer,
     };
-    let json = "application/json";
-    bench
-        .ask(
-            "POST",
-            "/api/v1/namespaces",
-            json,
-            r#"{"metadata":{"name":"default"}}"#.into(),
-        )
-        .await;
-    let filler = "x".repeat(700);
-    let body = |i: usize, n: usize| {
-        format!(
-            r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"c{i}","labels":{{"app":"a{}"}}}},"data":{{"k":"{n}","f":"{filler}"}}}}"#,
-            i % 10
-        )
-    };
-    bench
-        .measure("create 1 kB", CALLS, async |i| {
-            bench.ask("POST", CONFIGMAPS, json, body(i, 0)).await
-        })
-        .await;
-    bench
-        .measure("get", CALLS, async |i| {
-            bench
-                .ask("GET", &format!("{CONFIGMAPS}/c{i}"), json, String::new())
-                .await
-        })
-        .await;
-    bench
-        .measure("update", CALLS, async |i| {
-            bench
-                .ask("PUT", &format!("{CONFIGMAPS}/c{i}"), json, body(i, 1))
-                .await
-        })
-        .await;
-    let patch = "application/merge-patch+json";
-    bench
-        .measure("merge patch", CALLS, async |i| {
-            bench
-                .ask(
-                    "PATCH",
-                    &format!("{CONFIGMAPS}/c{i}"),
-                    patch,
-                    r#"{"data":{"k":"2"}}"#.into(),
-                )
-                .await
-        })
-        .await;
-    bench
-        .measure("list 2,200", LISTS, async |_| {
-            bench
-                .ask("GET", &format!("{CONFIGMAPS}?limit=2200"), json, String::new())
-                .await
-        })
-        .await;
-    bench
-        .measure("list by label (1 in 10)", LISTS, async |_| {
-            bench
-                .ask(
-                    "GET",
-                    &format!("{CONFIGMAPS}?labelSelector=app%3Da1"),
-                    json,
-                    String::new(),
-                )
-                .await
-        })
-        .await;
-    bench
-        .measure("delete", CALLS, async |i| {
-            bench
-                .ask("DELETE", &format!("{CONFIGMAPS}/c{i}"), json, String::new())
-                .await
-        })
-        .await;
+    let name = r#"{"metadata":{"name":"default"}}"#;
+    bench.ask("POST", "/api/v1/namespaces", JSON, name.into()).await;
+    bench.one_by_one().await;
+    bench.many().await;
+    let delete = async |i: usize| bench.ask("DELETE", &path(i), JSON, String::new()).await;
+    bench.measure("delete", CALLS, delete).await;
+}
+
+fn path(i: usize) -> String {
+    format!("{CONFIGMAPS}/c{i}")
+}
+
+fn body(i: usize, n: usize) -> String {
+    let (label, filler) = (i % 10, "x".repeat(700));
+    format!(
+        r#"{{"metadata":{{"name":"c{i}","labels":{{"app":"a{label}"}}}},"data":{{"k":"{n}","f":"{filler}"}}}}"#
+    )
+}
+
+impl Bench {
+    async fn one_by_one(&self) {
+        let create = async |i: usize| self.ask("POST", CONFIGMAPS, JSON, body(i, 0)).await;
+        self.measure("create 1 kB", CALLS, create).await;
+        let get = async |i: usize| self.ask("GET", &path(i), JSON, String::new()).await;
+        self.measure("get", CALLS, get).await;
+        let update = async |i: usize| self.ask("PUT", &path(i), JSON, body(i, 1)).await;
+        self.measure("update", CALLS, update).await;
+        let patch = async |i: usize| {
+            self.ask(
+                "PATCH",
+                &path(i),
+                "application/merge-patch+json",
+                r#"{"data":{"k":"2"}}"#.into(),
+            )
+            .await
+        };
+        self.measure("merge patch", CALLS, patch).await;
+    }
+
+    async fn many(&self) {
+        for (what, query) in [
+            ("list 2,200", "limit=2200"),
+            ("list by label (1 in 10)", "labelSelector=app%3Da1"),
+        ] {
+            let path = format!("{CONFIGMAPS}?{query}");
+            let list = async |_: usize| self.ask("GET", &path, JSON, String::new()).await;
+            self.measure(what, LISTS, list).await;
+        }
+    }
 }

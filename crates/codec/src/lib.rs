@@ -2,12 +2,11 @@
 //! Strict decoding by schema. Values out: YAML as kubectl shows it.
 
 mod json;
-mod proto;
+pub mod protobuf;
 pub mod strict;
 mod yaml;
 
 pub use json::from_json;
-pub use proto::from_proto;
 pub use yaml::{from_yaml, to_yaml};
 
 use serde_json::Value;
