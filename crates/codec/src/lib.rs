@@ -1,8 +1,8 @@
 //! Bodies in: JSON, YAML and protobuf with limits on depth, size and aliases, telling of duplicate keys.
 //! Strict decoding by schema. Values out: YAML as kubectl shows it.
 
-pub mod protobuf;
 mod json;
+pub mod protobuf;
 pub mod strict;
 mod yaml;
 

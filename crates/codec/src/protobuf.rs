@@ -73,7 +73,10 @@ impl Table {
         let mut messages = HashMap::new();
         for line in text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
             let (name, fields) = line.split_once(": ")?;
-            let fields = fields.split("; ").map(parse_field).collect::<Option<HashMap<_, _>>>()?;
+            let fields = fields
+                .split("; ")
+                .map(parse_field)
+                .collect::<Option<HashMap<_, _>>>()?;
             messages.insert(name.to_string(), fields);
         }
         Some(Self { messages })
@@ -104,7 +107,8 @@ impl Table {
                 _ => {}
             }
         }
-        let name = type_of(&api_version, &kind).ok_or_else(|| ProtobufError::UnknownType(format!("{api_version}, Kind={kind}")))?;
+        let name = type_of(&api_version, &kind)
+            .ok_or_else(|| ProtobufError::UnknownType(format!("{api_version}, Kind={kind}")))?;
         let mut value = self.message(&name, raw, 0)?;
         if let Some(map) = value.as_object_mut() {
             map.insert("apiVersion".into(), api_version.into());
@@ -141,7 +145,9 @@ impl Table {
         for item in Items::new(bytes) {
             let (number, item) = item?;
             // Fields that we do not know come from a newer client; typed decoding drops them.
-            let Some(field) = fields.and_then(|f| f.get(&number)) else { continue };
+            let Some(field) = fields.and_then(|f| f.get(&number)) else {
+                continue;
+            };
             if field.inline {
                 if let (Kind::Message(inner), Item::Bytes(bytes)) = (&field.kind, &item) {
                     self.fill(inner, bytes, depth + 1, out)?;
@@ -163,7 +169,9 @@ impl Table {
     }
 
     fn element(&self, field: &Field, item: Item, depth: usize, out: &mut Map<String, Value>) -> Result<()> {
-        let list = out.entry(field.name.to_string()).or_insert_with(|| Value::Array(Vec::new()));
+        let list = out
+            .entry(field.name.to_string())
+            .or_insert_with(|| Value::Array(Vec::new()));
         let Value::Array(list) = list else { return Ok(()) };
         match (&field.kind, item) {
             // Numbers may come packed.
@@ -180,7 +188,9 @@ impl Table {
     }
 
     fn entry(&self, field: &Field, item: Item, depth: usize, out: &mut Map<String, Value>) -> Result<()> {
-        let Item::Bytes(bytes) = item else { return Err(wrong(field)) };
+        let Item::Bytes(bytes) = item else {
+            return Err(wrong(field));
+        };
         let mut key = String::new();
         let mut value = match &field.kind {
             Kind::Message(name) => self.message(name, &[], depth + 1)?,
@@ -195,7 +205,9 @@ impl Table {
                 _ => {}
             }
         }
-        let map = out.entry(field.name.to_string()).or_insert_with(|| Value::Object(Map::new()));
+        let map = out
+            .entry(field.name.to_string())
+            .or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(map) = map {
             map.insert(key, value);
         }
@@ -218,7 +230,10 @@ impl Table {
 }
 
 fn wrong(field: &Field) -> ProtobufError {
-    ProtobufError::BadValue { field: field.name.to_string(), problem: "wrong wire type".into() }
+    ProtobufError::BadValue {
+        field: field.name.to_string(),
+        problem: "wrong wire type".into(),
+    }
 }
 
 /// What Go's `omitempty` leaves out.
@@ -254,7 +269,16 @@ fn parse_field(text: &str) -> Option<(u32, Field)> {
         other => Kind::Message(other.strip_prefix("m ")?.into()),
     };
     let keeps_zero = pointer || (always && kind != Kind::Bytes);
-    Some((number.parse().ok()?, Field { name: name.into(), kind, shape, inline, keeps_zero }))
+    Some((
+        number.parse().ok()?,
+        Field {
+            name: name.into(),
+            kind,
+            shape,
+            inline,
+            keeps_zero,
+        },
+    ))
 }
 
 fn strip_start(text: &mut &str, mark: &str) -> bool {
@@ -267,7 +291,10 @@ fn strip_end(text: &mut &str, mark: &str) -> bool {
 
 /// Types whose JSON is not an object.
 fn special(name: &str, bytes: &[u8]) -> Result<Option<Value>> {
-    let bad = |problem: &str| ProtobufError::BadValue { field: name.to_string(), problem: problem.to_string() };
+    let bad = |problem: &str| ProtobufError::BadValue {
+        field: name.to_string(),
+        problem: problem.to_string(),
+    };
     Ok(Some(match name {
         "resource.Quantity" => match first_bytes(bytes)? {
             Some(b) => text(b, name)?.into(),
@@ -303,7 +330,11 @@ fn special(name: &str, bytes: &[u8]) -> Result<Option<Value>> {
             }
             let at = Timestamp::from_unix(seconds).ok_or_else(|| bad("not a point in time"))?;
             let at = at.plus(std::time::Duration::from_nanos(u64::from(nanos)));
-            if name.ends_with("MicroTime") { at.rfc3339_micros().into() } else { at.rfc3339().into() }
+            if name.ends_with("MicroTime") {
+                at.rfc3339_micros().into()
+            } else {
+                at.rfc3339().into()
+            }
         }
         "meta.v1.Duration" => return Err(bad("durations are not used by built-in kinds")),
         _ => return Ok(None),
@@ -320,7 +351,9 @@ fn first_bytes(bytes: &[u8]) -> Result<Option<&[u8]>> {
 }
 
 fn text(bytes: &[u8], field: &str) -> Result<String> {
-    std::str::from_utf8(bytes).map(str::to_string).map_err(|_| ProtobufError::NotText(field.to_string()))
+    std::str::from_utf8(bytes)
+        .map(str::to_string)
+        .map_err(|_| ProtobufError::NotText(field.to_string()))
 }
 
 /// One field of a message, not yet interpreted.
@@ -339,7 +372,11 @@ struct Items<'a> {
 
 impl<'a> Items<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, failed: false }
+        Self {
+            bytes,
+            at: 0,
+            failed: false,
+        }
     }
 
     fn take(&mut self, n: usize) -> Result<&'a [u8]> {
@@ -362,7 +399,8 @@ impl<'a> Items<'a> {
             }
             2 => {
                 let length = varint(self.bytes, &mut self.at)?;
-                let length = usize::try_from(length).map_err(|_| ProtobufError::Truncated(self.bytes.len()))?;
+                let length =
+                    usize::try_from(length).map_err(|_| ProtobufError::Truncated(self.bytes.len()))?;
                 Item::Bytes(self.take(length)?)
             }
             5 => {
@@ -433,8 +471,21 @@ mod tests {
         let labels = field(11, &[field(1, b"app"), field(2, b"x")].concat());
         let meta = field(1, &[field(1, b"web"), labels].concat());
         let source = field(1, &field(1, &field(1, b"s")));
-        let spec = field(2, &[source, vec![2 << 3, 0], vec![3 << 3, 0], field(4, b"p"), field(4, b"q"), field(6, &field(1, b"1Gi"))].concat());
-        let value = table().decode(&body(&[meta, spec].concat()), |_, _| Some("a.Pod".into())).expect("decodes");
+        let spec = field(
+            2,
+            &[
+                source,
+                vec![2 << 3, 0],
+                vec![3 << 3, 0],
+                field(4, b"p"),
+                field(4, b"q"),
+                field(6, &field(1, b"1Gi")),
+            ]
+            .concat(),
+        );
+        let value = table()
+            .decode(&body(&[meta, spec].concat()), |_, _| Some("a.Pod".into()))
+            .expect("decodes");
         assert_eq!(
             value,
             json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "labels": {"app": "x"}},
@@ -444,7 +495,14 @@ mod tests {
 
     #[test]
     fn every_cut_of_a_body_is_an_error_or_a_smaller_object() {
-        let meta = field(1, &[field(1, b"web"), field(11, &[field(1, b"app"), field(2, b"x")].concat())].concat());
+        let meta = field(
+            1,
+            &[
+                field(1, b"web"),
+                field(11, &[field(1, b"app"), field(2, b"x")].concat()),
+            ]
+            .concat(),
+        );
         let whole = body(&meta);
         for cut in 0..whole.len() {
             // No panic is what counts; most cuts are errors.

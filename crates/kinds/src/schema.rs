@@ -18,12 +18,12 @@ pub fn arena() -> &'static Arc<Arena> {
     ARENA.get_or_init(|| Arc::new(build()))
 }
 
-/// All definitions as JSON Schema with descriptions, for OpenAPI. Unpacked at each call (a few milliseconds): the
-/// caller keeps what it derives from them.
-pub fn documents() -> std::io::Result<Map<String, Value>> {
+/// All definitions as JSON Schema with descriptions, for OpenAPI: one JSON object, by type name. Unpacked at each call (a
+/// few milliseconds): the caller keeps what it derives from them.
+pub fn documents() -> std::io::Result<Vec<u8>> {
     let mut json = Vec::new();
     flate2::read::GzDecoder::new(DOCUMENTS).read_to_end(&mut json)?;
-    Ok(serde_json::from_slice(&json)?)
+    Ok(json)
 }
 
 /// The packed form of `documents`: different bytes, different documents.

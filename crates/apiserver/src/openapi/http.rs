@@ -1,6 +1,7 @@
 //! OpenAPI over HTTP: the index, documents by path and hash, `Accept`, ETags, and the cache of compressed documents.
 
-use super::{index, proto, v2, v3};
+use super::schemas::Documents;
+use super::{index, v2, v2_proto, v3};
 use crate::http::Body;
 use crate::options::Query;
 use ::http::header::{
@@ -17,7 +18,7 @@ use meta::Status;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::sync::Arc;
 
 const JSON: &str = "application/json";
@@ -287,12 +288,16 @@ impl Cache {
 
 /// Builds and compresses one document.
 fn build(registry: &Registry, document: &Document) -> std::io::Result<Bytes> {
-    let documents = kinds::schema::documents()?;
-    let mut zip = GzEncoder::new(Vec::new(), Compression::fast());
+    let text = kinds::schema::documents()?;
+    let documents: Documents = serde_json::from_slice(&text)?;
+    let mut zip = std::io::BufWriter::new(GzEncoder::new(Vec::new(), Compression::fast()));
     match document {
-        Document::V2 => serde_json::to_writer(&mut zip, &v2(registry, &documents))?,
-        Document::V2Proto => zip.write_all(&proto::document(&v2(registry, &documents)))?,
-        Document::V3(key) => serde_json::to_writer(&mut zip, &v3(registry, key, &documents))?,
+        Document::V2 => v2(registry, &documents, &mut zip)?,
+        Document::V2Proto => v2_proto(registry, &documents, &mut zip)?,
+        Document::V3(key) => v3(registry, key, &documents, &mut zip)?,
     }
-    Ok(zip.finish()?.into())
+    let zip = zip.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    let mut packed = zip.finish()?;
+    packed.shrink_to_fit();
+    Ok(packed.into())
 }

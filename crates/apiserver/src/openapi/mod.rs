@@ -11,9 +11,10 @@ pub use http::{Cache, answer};
 
 use crate::discovery::describe::{self, Group, Version};
 use kinds::Registry;
-use schemas::{Edition, Wanted};
+use schemas::{Documents, Edition, Wanted};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use std::io::Write;
 
 /// What makes the documents, so that a change of it changes their hashes.
 const SOURCES: [&str; 4] = [
@@ -34,26 +35,60 @@ fn key(group: &Group, version: &Version) -> String {
     }
 }
 
-/// The OpenAPI v3 document of one group version; `None` for one that is not served.
-fn v3(registry: &Registry, wanted_key: &str, documents: &Map<String, Value>) -> Option<Value> {
+/// Why a document could not be written.
+type Written = std::io::Result<()>;
+
+/// Writes the OpenAPI v3 document of one group version; nothing for one that is not served.
+fn v3(registry: &Registry, wanted_key: &str, documents: &Documents, out: &mut dyn Write) -> Written {
     let groups = describe::groups(registry);
     let mut all = groups.iter().flat_map(|g| g.versions.iter().map(move |v| (g, v)));
-    let (group, version) = all.find(|(g, v)| key(g, v) == wanted_key)?;
+    let Some((group, version)) = all.find(|(g, v)| key(g, v) == wanted_key) else {
+        return Ok(());
+    };
     let mut wanted = Wanted::default();
     let paths = paths::paths(Edition::V3, group, version, &mut wanted);
-    Some(json!({
-        "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": API_VERSION},
-        "paths": paths,
-        "components": {
-            "schemas": schemas::schemas(Edition::V3, &wanted, documents),
-            "securitySchemes": {"BearerToken": security()},
-        },
-    }))
+    write!(out, r#"{{"openapi":"3.0.0","info":{},"paths":"#, info())?;
+    serde_json::to_writer(&mut *out, &paths)?;
+    drop(paths);
+    out.write_all(br#","components":{"schemas":{"#)?;
+    definitions(Edition::V3, &wanted, documents, out)?;
+    write!(
+        out,
+        r#"}},"securitySchemes":{{"BearerToken":{}}}}}}}"#,
+        security()
+    )
 }
 
-/// The OpenAPI v2 document of everything.
-fn v2(registry: &Registry, documents: &Map<String, Value>) -> Value {
+/// Writes the OpenAPI v2 document of everything.
+fn v2(registry: &Registry, documents: &Documents, out: &mut dyn Write) -> Written {
+    let (paths, wanted) = all_paths(registry);
+    write!(out, r#"{{"swagger":"2.0","info":{},"paths":"#, info())?;
+    serde_json::to_writer(&mut *out, &paths)?;
+    drop(paths);
+    out.write_all(br#","definitions":{"#)?;
+    definitions(Edition::V2, &wanted, documents, out)?;
+    let security = security();
+    write!(
+        out,
+        r#"}},"securityDefinitions":{{"BearerToken":{security}}},"security":[{{"BearerToken":[]}}]}}"#
+    )
+}
+
+/// Writes the same document as protobuf.
+fn v2_proto(registry: &Registry, documents: &Documents, out: &mut dyn Write) -> Written {
+    let (paths, wanted) = all_paths(registry);
+    let head = json!({"swagger": "2.0", "info": info(), "paths": paths});
+    drop(paths);
+    out.write_all(&proto::head(&head))?;
+    let mut packed = proto::Definitions::default();
+    schemas::schemas(Edition::V2, &wanted, documents, &mut |name, value| {
+        packed.add(name, value);
+        Written::Ok(())
+    })?;
+    out.write_all(&packed.finish())
+}
+
+fn all_paths(registry: &Registry) -> (Map<String, Value>, Wanted) {
     let mut wanted = Wanted::default();
     let mut all = Map::new();
     for group in &describe::groups(registry) {
@@ -61,14 +96,23 @@ fn v2(registry: &Registry, documents: &Map<String, Value>) -> Value {
             all.extend(paths::paths(Edition::V2, group, version, &mut wanted));
         }
     }
-    json!({
-        "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": API_VERSION},
-        "paths": all,
-        "definitions": schemas::schemas(Edition::V2, &wanted, documents),
-        "securityDefinitions": {"BearerToken": security()},
-        "security": [{"BearerToken": []}],
+    (all, wanted)
+}
+
+/// The members of the object that holds all types.
+fn definitions(edition: Edition, wanted: &Wanted, documents: &Documents, out: &mut dyn Write) -> Written {
+    let mut first = true;
+    schemas::schemas(edition, wanted, documents, &mut |name, value| {
+        if !first {
+            out.write_all(b",")?;
+        }
+        first = false;
+        write!(out, "{}:{value}", Value::from(name))
     })
+}
+
+fn info() -> Value {
+    json!({"title": "Kubernetes", "version": API_VERSION})
 }
 
 fn security() -> Value {

@@ -76,8 +76,8 @@ fn named(name: &str, value: &Message) -> Message {
     entry
 }
 
-/// The whole document.
-pub fn document(document: &Value) -> Vec<u8> {
+/// The document without its definitions. More fields of the message may follow these bytes.
+pub fn head(document: &Value) -> Vec<u8> {
     let mut out = Message::default();
     out.text(1, document, "swagger");
     if let Some(info) = document.get("info") {
@@ -91,12 +91,24 @@ pub fn document(document: &Value) -> Vec<u8> {
         paths.message(2, &named(path, &path_item(item)));
     }
     out.message(8, &paths);
-    let mut definitions = Message::default();
-    for (name, value) in document.get("definitions").into_iter().flat_map(members) {
-        definitions.message(1, &named(name, &schema(value)));
-    }
-    out.message(9, &definitions);
     out.0
+}
+
+/// The definitions of a document, gathered one by one.
+#[derive(Default)]
+pub struct Definitions(Message);
+
+impl Definitions {
+    pub fn add(&mut self, name: &str, value: &Value) {
+        self.0.message(1, &named(name, &schema(value)));
+    }
+
+    /// The field of the document that holds them.
+    pub fn finish(self) -> Vec<u8> {
+        let mut out = Message::default();
+        out.message(9, &self.0);
+        out.0
+    }
 }
 
 fn path_item(item: &Value) -> Message {

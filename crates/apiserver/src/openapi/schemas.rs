@@ -4,8 +4,12 @@
 use kinds::facts::KEY_DEFAULTS;
 use kinds::schema::{FieldFacts, facts};
 use meta::schema::{ListType, PatchStrategy};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Definitions by type name, each read only when it is needed.
+pub type Documents<'a> = BTreeMap<&'a str, &'a RawValue>;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
@@ -79,28 +83,35 @@ pub fn reference(edition: Edition, type_name: &str) -> Value {
     json!({"$ref": format!("{root}{type_name}")})
 }
 
-/// The wanted types and all that they refer to.
-pub fn schemas(edition: Edition, wanted: &Wanted, documents: &Map<String, Value>) -> Map<String, Value> {
-    let mut made = Map::new();
-    let mut open: Vec<String> = wanted.types.keys().cloned().collect();
-    while let Some(name) = open.pop() {
-        if made.contains_key(&name) {
-            continue;
-        }
-        let mut value = match (wanted.lists.get(&name), documents.get(&name)) {
-            (Some(items), _) => list(edition, items, documents),
-            (None, Some(document)) => named(edition, &name, document),
+/// Gives the wanted types and all that they refer to, one after the other, so that they are never in memory together.
+pub fn schemas<E: From<serde_json::Error>>(
+    edition: Edition,
+    wanted: &Wanted,
+    documents: &Documents,
+    give: &mut dyn FnMut(&str, &Value) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut open: BTreeSet<String> = wanted.types.keys().cloned().collect();
+    let mut done: BTreeSet<String> = BTreeSet::new();
+    while let Some(name) = open.pop_first() {
+        let mut value = match (wanted.lists.get(&name), documents.get(&*name)) {
+            (Some(items), _) => list(edition, items),
+            (None, Some(document)) => named(edition, &name, &serde_json::from_str(document.get())?),
             (None, None) => own(edition, &name),
         };
-        references(&value, &mut |to| open.push(to.to_string()));
         let kinds = wanted.types.get(&name).filter(|kinds| !kinds.is_empty());
         if let Some(kinds) = kinds {
             let kinds: Vec<Value> = kinds.iter().map(Gvk::value).collect();
             value["x-kubernetes-group-version-kind"] = kinds.into();
         }
-        made.insert(name, value);
+        give(&name, &value)?;
+        done.insert(name);
+        references(&value, &mut |to| {
+            if !done.contains(to) {
+                open.insert(to.to_string());
+            }
+        });
     }
-    made
+    Ok(())
 }
 
 /// Calls `found` for each type that a document refers to.
@@ -181,9 +192,11 @@ fn required(type_name: &str, value: &mut Value) {
         "SecretProjection",
     ];
     let has_kind = value.pointer("/properties/kind").is_some();
-    let core = type_name.strip_prefix("io.k8s.api.core.v1.");
-    let drop = match core {
-        Some("Event") => return,
+    // The one kind of object that upstream's document wants metadata of.
+    if type_name == "io.k8s.api.core.v1.Event" {
+        return;
+    }
+    let drop = match type_name.strip_prefix("io.k8s.api.core.v1.") {
         Some(kind) if NAMELESS.contains(&kind) => "name",
         _ if has_kind => "metadata",
         _ => return,
@@ -273,14 +286,8 @@ fn annotate(property: &mut Value, facts: &FieldFacts) {
 }
 
 /// The type of a list of objects.
-fn list(edition: Edition, items: &str, documents: &Map<String, Value>) -> Value {
+fn list(edition: Edition, items: &str) -> Value {
     let kind = items.rsplit('.').next().unwrap_or(items);
-    let property = |name: &str| {
-        let found = documents
-            .get(items)
-            .and_then(|d| d.pointer(&format!("/properties/{name}")));
-        found.cloned().unwrap_or_else(|| json!({"type": "string"}))
-    };
     let described = |text: String, to: &str| {
         let mut value = json!({"$ref": to, "description": text});
         value = shape(edition, &value);
@@ -291,8 +298,8 @@ fn list(edition: Edition, items: &str, documents: &Map<String, Value>) -> Value 
         "type": "object",
         "required": ["items"],
         "properties": {
-            "apiVersion": property("apiVersion"),
-            "kind": property("kind"),
+            "apiVersion": {"type": "string", "description": "The group and version that define this form of the object."},
+            "kind": {"type": "string", "description": "The kind of this list."},
             "metadata": described("Standard metadata of lists.".into(), &meta_type("ListMeta")),
             "items": {"type": "array", "items": reference(edition, items),
                 "description": format!("The {kind} objects of this list.")},

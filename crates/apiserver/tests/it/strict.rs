@@ -14,6 +14,7 @@ fn container(member: Value) -> Value {
     json!({"spec": {"containers": [member]}})
 }
 
+// LONG: one table of cases.
 #[test]
 fn wrong_types_are_told_in_the_words_of_gos_decoder() {
     let quantities = meta::quantity::FORMAT_ERROR;
