@@ -29,8 +29,8 @@ pub mod service;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod storageclass;
-pub mod wire;
 mod volumes;
+pub mod wire;
 pub mod workload;
 
 pub use plan::{Act, Controller, Key, Plan, Seen, Target};

@@ -33,9 +33,16 @@ mod tests {
     #[test]
     fn every_built_in_kind_has_a_protobuf_form() {
         for row in crate::rows() {
-            assert!(super::message_of(&row.api_version(), row.kind).is_some(), "{} has none", row.kind);
+            assert!(
+                super::message_of(&row.api_version(), row.kind).is_some(),
+                "{} has none",
+                row.kind
+            );
         }
-        assert_eq!(super::message_of("apps/v1", "DeleteOptions").as_deref(), Some("meta.v1.DeleteOptions"));
+        assert_eq!(
+            super::message_of("apps/v1", "DeleteOptions").as_deref(),
+            Some("meta.v1.DeleteOptions")
+        );
         assert_eq!(super::message_of("example.com/v1", "Widget"), None);
     }
 }

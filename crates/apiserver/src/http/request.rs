@@ -161,7 +161,10 @@ pub fn decode(
         }
         "application/vnd.kubernetes.protobuf" => {
             let value = kinds::wire::decode(bytes).map_err(|e| Status::bad_request(e.to_string()))?;
-            Decoded { value, duplicates: Vec::new() }
+            Decoded {
+                value,
+                duplicates: Vec::new(),
+            }
         }
         other if other.ends_with("-patch+json") => {
             codec::from_json(bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?
