@@ -128,17 +128,13 @@ fn by_type(object: &Value, errors: &mut Errors) {
         }
         "kubernetes.io/dockercfg" => docker(data, ".dockercfg", errors),
         "kubernetes.io/dockerconfigjson" => docker(data, ".dockerconfigjson", errors),
-        "kubernetes.io/basic-auth" => {
-            // One of both is enough.
-            if !has(data, "username") && !has(data, "password") {
-                errors.required(&path.key("username"), "");
-                errors.required(&path.key("password"), "");
-            }
+        // One of both is enough.
+        "kubernetes.io/basic-auth" if !has(data, "username") && !has(data, "password") => {
+            errors.required(&path.key("username"), "");
+            errors.required(&path.key("password"), "");
         }
-        "kubernetes.io/ssh-auth" => {
-            if string(data, "ssh-privatekey").is_empty() {
-                errors.required(&path.key("ssh-privatekey"), "");
-            }
+        "kubernetes.io/ssh-auth" if string(data, "ssh-privatekey").is_empty() => {
+            errors.required(&path.key("ssh-privatekey"), "");
         }
         "kubernetes.io/tls" => {
             for key in ["tls.crt", "tls.key"] {

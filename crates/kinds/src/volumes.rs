@@ -93,3 +93,9 @@ pub(crate) fn phase(object: &Value) -> &str {
         _ => "Terminating",
     }
 }
+
+/// Sizes are whole bytes.
+pub(crate) fn fraction_warning(field: &str, size: &str) -> Option<String> {
+    let fraction = Quantity::parse(size).is_some_and(|q| !q.is_whole());
+    fraction.then(|| format!("{field}: fractional byte value {size:?} is invalid, must be an integer"))
+}

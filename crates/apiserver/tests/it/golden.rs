@@ -232,3 +232,37 @@ async fn tokens_are_believed_while_their_account_lives() {
         422
     );
 }
+
+#[tokio::test]
+async fn a_namespace_goes_when_its_finalizers_are_gone() {
+    let text = conversation(
+        r#"
+        POST /api/v1/namespaces
+        {"metadata":{"name":"shop"}}
+        POST /api/v1/namespaces/shop/services
+        {"metadata":{"name":"web"},"spec":{"clusterIP":"10.96.0.7","ports":[{"port":80}]}}
+        POST /api/v1/namespaces/default/services
+        {"metadata":{"name":"web"},"spec":{"clusterIP":"10.96.0.7","ports":[{"port":80}]}}
+        POST /api/v1/namespaces/shop/persistentvolumeclaims
+        {"metadata":{"name":"data"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"256M"}}}}
+        DELETE /api/v1/namespaces/shop/persistentvolumeclaims/data
+        -
+        PATCH /api/v1/namespaces/shop/persistentvolumeclaims/data application/merge-patch+json
+        {"metadata":{"finalizers":null}}
+        DELETE /api/v1/namespaces/shop
+        -
+        DELETE /api/v1/namespaces/shop
+        -
+        POST /api/v1/namespaces/shop/configmaps
+        {"metadata":{"name":"late"}}
+        PUT /api/v1/namespaces/shop/finalize
+        {"metadata":{"name":"shop"},"spec":{}}
+        GET /api/v1/namespaces/shop
+        -
+        DELETE /api/v1/namespaces/default
+        -
+        "#,
+    )
+    .await;
+    insta::assert_snapshot!(text);
+}

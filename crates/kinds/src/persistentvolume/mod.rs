@@ -96,6 +96,17 @@ impl Rules for PersistentVolume {
         true
     }
 
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        let spec = get(object, "spec");
+        let mut out = Vec::new();
+        if string(spec, "persistentVolumeReclaimPolicy") == "Recycle" {
+            out.push("spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.".to_string());
+        }
+        let size = text(spec, "/capacity/storage");
+        out.extend(crate::volumes::fraction_warning("spec.capacity[storage]", size));
+        out
+    }
+
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let spec = get(object, "spec");
         let claim = match get(spec, "claimRef") {

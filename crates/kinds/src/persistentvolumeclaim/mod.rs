@@ -96,6 +96,14 @@ impl Rules for PersistentVolumeClaim {
         true
     }
 
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        let size = text(object, "/spec/resources/requests/storage");
+        let field = "spec.resources.requests[storage]";
+        crate::volumes::fraction_warning(field, size)
+            .into_iter()
+            .collect()
+    }
+
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let (spec, status) = (get(object, "spec"), get(object, "status"));
         let volume = string(spec, "volumeName");

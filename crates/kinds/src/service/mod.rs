@@ -96,6 +96,10 @@ impl Rules for Service {
         true
     }
 
+    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
+        warnings(&object["spec"])
+    }
+
     fn check_name(&self, text: &str) -> Vec<String> {
         name::check_dns1035_label(text)
     }
@@ -132,4 +136,27 @@ fn is_reached_from_outside(spec: &Value) -> bool {
 
 fn kind(spec: &Value) -> &str {
     crate::json::string(spec, "type")
+}
+
+/// What is allowed and has no effect.
+fn warnings(spec: &Value) -> Vec<String> {
+    let (is_alias, has) = (kind(spec) == "ExternalName", |field: &str| {
+        !crate::json::string(spec, field).is_empty()
+    });
+    let rules = [
+        (
+            is_alias && !list(spec, "externalIPs").is_empty(),
+            "spec.externalIPs is ignored when spec.type is \"ExternalName\"",
+        ),
+        (
+            !is_alias && has("externalName"),
+            "spec.externalName is ignored when spec.type is not \"ExternalName\"",
+        ),
+        (
+            is_headless(spec) && crate::json::string(spec, "sessionAffinity") == "ClientIP",
+            "spec.SessionAffinity is ignored for headless services",
+        ),
+    ];
+    let told = rules.iter().filter(|(holds, _)| *holds);
+    told.map(|(_, text)| text.to_string()).collect()
 }

@@ -46,7 +46,7 @@ fn rich(res: Res) -> Value {
         "template": {"metadata": {"labels": {"a": "b"}, "annotations": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a", "volumeMounts": [{"name": "data", "mountPath": "/d"}]}]}}}})
 }
 
-/// The kinds that run nothing, with most of what they can have.
+/// The kinds that run nothing, with most of what they can have. One table, a line a kind: it stays in one piece.
 fn rich_others() -> Vec<(Res, Value)> {
     let meta = json!({"name": "x", "namespace": "shop", "uid": "u", "labels": {"a": "b"}, "annotations": {"kubernetes.io/service-account.name": "a"}, "creationTimestamp": "2026-11-21T09:00:00Z"});
     let object = |more: Value| {
