@@ -80,7 +80,11 @@ fn repair_pods(world: &mut World) -> bool {
     };
     let in_the_way = |pod: &Pod| {
         let named = set.ordinal(pod.name()).is_some_and(|n| set.wants(n));
-        let owned = pod.object.meta().controller().is_some_and(|o| &*o.uid == set.object.uid());
+        let owned = pod
+            .object
+            .meta()
+            .controller()
+            .is_some_and(|o| &*o.uid == set.object.uid());
         let broken = !pod.is_ready() && image(pod) != set.template_image();
         named && !pod.is_deleting() && (!owned || broken)
     };
@@ -89,8 +93,14 @@ fn repair_pods(world: &mut World) -> bool {
         .map(Pod::of)
         .filter(in_the_way)
         .collect();
-    let below = |pod: &Pod| set.ordinal(pod.name()).is_some_and(|n| n - set.start < set.partition);
-    if pods.iter().any(|pod| below(pod) && image(pod) != set.template_image()) {
+    let below = |pod: &Pod| {
+        set.ordinal(pod.name())
+            .is_some_and(|n| n - set.start < set.partition)
+    };
+    if pods
+        .iter()
+        .any(|pod| below(pod) && image(pod) != set.template_image())
+    {
         // What the partition keeps is broken itself.
         let strategy = json!({"rollingUpdate": {"partition": 0}});
         let patch = json!({"spec": {"updateStrategy": strategy}});

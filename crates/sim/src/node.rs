@@ -81,7 +81,10 @@ impl Node {
             match process.ends_at {
                 Some(at) if at <= now => deeds.push(Deed::Ended(uid.clone())),
                 // Its pod was deleted by force: nothing waits for it any longer, so it is killed.
-                None if gone => deeds.push(Deed::Stop(uid.clone(), now)),
+                None if gone => {
+                    let takes = Duration::from_millis(rng.below(2000));
+                    deeds.push(Deed::Stop(uid.clone(), now.plus(takes)));
+                }
                 _ => {}
             }
         }

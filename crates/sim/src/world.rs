@@ -345,7 +345,6 @@ impl World {
             call: &step.call,
             planned: &planned,
             planned_at,
-            before: &snapshot,
             done: &done,
             changes: &self.log[before..],
             result: &result,

@@ -3,6 +3,7 @@
 mod defaults;
 mod helpers;
 mod invalid;
+mod plans;
 mod printed;
 mod robust;
 mod updates;

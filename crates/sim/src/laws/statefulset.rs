@@ -109,8 +109,9 @@ pub fn hold_for(act: &Act) -> Result<(), Broken> {
                 .get(PODS, &act.call.namespace, &act.call.name)
                 .map(Pod::of);
             let Some(pod) = pod else { return Ok(()) };
-            let owner = pod.object.meta().controller().map(|o| o.name.to_string());
-            let Some(set) = set_named(act, &owner.unwrap_or_default()) else {
+            // By name, for a pod may be adopted and replaced by one plan.
+            let owner = pod.name().rsplit_once('-').map_or("", |(set, _)| set);
+            let Some(set) = set_named(act, owner) else {
                 return Err(Broken::new("only pods of a set are stopped", pod.name()));
             };
             check(!set.deleting, "a set on its way out stops no pods", || {
