@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds that found something once. They stay, whatever the numbers below them become.
-const FIXED: [u64; 6] = [18, 148, 213, 462, 583, 1045];
+const FIXED: [u64; 7] = [18, 148, 213, 462, 583, 1045, 1973];
 /// Failing seeds whose stories are told.
 const MAX_STORIES: usize = 3;
 
