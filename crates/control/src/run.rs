@@ -1,6 +1,6 @@
 //! One run of a plan: its acts as calls, in order, until they are done or one fails. Pure; the caller makes the calls.
 
-use kinds::plan::{Act, Plan, Target};
+use kinds::plan::{Act, EventAct, Plan, Target};
 use kinds::{Key, Seen};
 use meta::{Call, Reply, Status, Timestamp};
 use std::collections::VecDeque;
@@ -15,6 +15,10 @@ pub struct Run {
     pub why: Vec<String>,
     acts: VecDeque<Act>,
     wake: Option<Timestamp>,
+    /// What is told once the steps under way have succeeded: the number of the step, and its event.
+    news: Vec<(usize, EventAct)>,
+    /// Steps of the batch under way whose outcomes are known.
+    settled: usize,
     /// What went wrong first.
     pub failure: Option<Status>,
     /// The newest revision that this run wrote.
@@ -43,32 +47,50 @@ impl Run {
             why,
             acts: acts.into(),
             wake,
+            news: Vec::new(),
+            settled: 0,
             failure: None,
             last_revision: 0,
         }
     }
 
-    /// The next steps; they do not depend on each other. Empty when the run is over.
+    /// The next steps; they do not depend on each other. Empty when the run is over. An event that follows an act tells
+    /// of it, so it comes after that act has succeeded, and not at all when it has failed.
     pub fn next_steps(&mut self, seen: &Seen) -> Vec<Step> {
-        if self.failure.is_some() {
-            return Vec::new();
+        self.settled = 0;
+        let news = std::mem::take(&mut self.news).into_iter();
+        let mut steps: Vec<Step> = news
+            .map(|(_, event)| step(self.controller, Act::Event(event), seen))
+            .collect();
+        if self.failure.is_some() || !steps.is_empty() {
+            return steps;
         }
-        let mut steps = Vec::new();
-        while steps.len() < MAX_BATCH
-            && let Some(act) = self.acts.front()
-            && (steps.is_empty() || is_independent(act))
-        {
-            let alone = !is_independent(act);
-            steps.extend(self.acts.pop_front().map(|act| step(self.controller, act, seen)));
-            if alone {
-                break;
+        let mut closed = false;
+        while let Some(act) = self.acts.pop_front() {
+            let alone = !is_independent(&act);
+            match (act, steps.len().checked_sub(1)) {
+                (Act::Event(event), Some(last)) => self.news.push((last, event)),
+                (act, Some(_)) if alone || closed || steps.len() == MAX_BATCH => {
+                    self.acts.push_front(act);
+                    break;
+                }
+                (act, _) => {
+                    steps.push(step(self.controller, act, seen));
+                    closed = alone;
+                }
             }
         }
         steps
     }
 
     /// The outcome of one step. The first failure ends the run after the steps that are under way.
+    /// Outcomes come in the order of the steps.
     pub fn settle(&mut self, optional: bool, result: Result<Reply, Status>) {
+        let number = self.settled;
+        self.settled += 1;
+        if result.is_err() {
+            self.news.retain(|(of, _)| *of != number);
+        }
         match result {
             Ok(Reply::Object { object, .. }) => {
                 self.last_revision = self.last_revision.max(object.revision())

@@ -91,8 +91,10 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
     match choose(seen, pod, &value) {
         Ok(node) => bind(pod, &node, &mut plan),
         Err(why) => {
-            set_condition(pod, &value, "Unschedulable", &why, &mut plan);
-            plan.acts.push(event(pod, true, "FailedScheduling", why.clone()));
+            // Said once: a new look at the same obstacle, also after a restart, is no news.
+            if set_condition(pod, &value, "Unschedulable", &why, &mut plan) {
+                plan.acts.push(event(pod, true, "FailedScheduling", why.clone()));
+            }
             plan.why.push(why);
         }
     }
@@ -173,8 +175,8 @@ fn event(pod: &Object, warning: bool, reason: &'static str, message: String) -> 
     })
 }
 
-/// Says on the pod why it waits, once: an equal condition is not written again.
-fn set_condition(pod: &Object, value: &Value, reason: &str, message: &str, plan: &mut Plan) {
+/// Says on the pod why it waits, once: an equal condition is not written again. True when it is new.
+fn set_condition(pod: &Object, value: &Value, reason: &str, message: &str, plan: &mut Plan) -> bool {
     let stored = value
         .pointer("/status/conditions")
         .and_then(Value::as_array)
@@ -184,7 +186,7 @@ fn set_condition(pod: &Object, value: &Value, reason: &str, message: &str, plan:
         text(c, "/type") == "PodScheduled" && text(c, "/reason") == reason && text(c, "/message") == message
     };
     if stored.iter().any(same) {
-        return;
+        return false;
     }
     let mut conditions: Vec<Value> = stored
         .into_iter()
@@ -197,4 +199,5 @@ fn set_condition(pod: &Object, value: &Value, reason: &str, message: &str, plan:
         subresource: "status",
         patch,
     });
+    true
 }

@@ -18,6 +18,9 @@ const MAX_STEPS: usize = 6000;
 /// Times that the user looks for broken pods to delete ("Forced rollback" in the documentation of StatefulSets).
 const MAX_REPAIRS: usize = 8;
 
+/// A controller that cannot create a pod because its name is taken tries for ever, so the user looks this often.
+const REPAIR_STEPS: usize = 500;
+
 /// Comes to rest, is what it should be, and stays silent.
 pub fn converge(world: &mut World) -> Result<(), Broken> {
     repair_specs(world);
@@ -37,9 +40,12 @@ pub fn converge(world: &mut World) -> Result<(), Broken> {
 
 /// Runs until nobody has anything to do, now or later.
 fn rest(world: &mut World) -> Result<(), Broken> {
-    for _ in 0..MAX_STEPS {
+    for step in 1..=MAX_STEPS {
         if !world.advance()? {
             return Ok(());
+        }
+        if step % REPAIR_STEPS == 0 {
+            repair_pods(world);
         }
     }
     Err(Broken::new(
@@ -74,7 +80,11 @@ fn repair_pods(world: &mut World) -> bool {
     };
     let in_the_way = |pod: &Pod| {
         let named = set.ordinal(pod.name()).is_some_and(|n| set.wants(n));
-        let owned = pod.object.meta().controller().is_some_and(|o| *o.uid == *set.uid);
+        let owned = pod
+            .object
+            .meta()
+            .controller()
+            .is_some_and(|o| &*o.uid == set.object.uid());
         let broken = !pod.is_ready() && image(pod) != set.template_image();
         named && !pod.is_deleting() && (!owned || broken)
     };
@@ -83,6 +93,19 @@ fn repair_pods(world: &mut World) -> bool {
         .map(Pod::of)
         .filter(in_the_way)
         .collect();
+    let below = |pod: &Pod| {
+        set.ordinal(pod.name())
+            .is_some_and(|n| n - set.start < set.partition)
+    };
+    if pods
+        .iter()
+        .any(|pod| below(pod) && image(pod) != set.template_image())
+    {
+        // What the partition keeps is broken itself.
+        let strategy = json!({"rollingUpdate": {"partition": 0}});
+        let patch = json!({"spec": {"updateStrategy": strategy}});
+        user::send(world, Call::merge_patch(STATEFULSETS, NAMESPACE, SET, patch));
+    }
     for pod in &pods {
         user::send(world, Call::delete(PODS, NAMESPACE, pod.name()));
     }
@@ -123,7 +146,7 @@ fn the_set_is_as_specified(world: &World) -> Result<(), Broken> {
         return Ok(());
     };
     let set = SetView::of(object);
-    let pods = pods_of(&set.uid, &seen);
+    let pods = pods_of(&set.object, &seen);
     check(!set.deleting, AS_SPECIFIED, || {
         format!("{SET} is still being deleted")
     })?;
@@ -184,7 +207,7 @@ fn the_deployment_is_as_specified(world: &World) -> Result<(), Broken> {
     agree(object, &wanted)?;
     let sets = seen.owned_by(object.uid());
     let pods: Vec<Pod> = sets
-        .flat_map(|(_, set)| pods_of(set.uid(), &seen))
+        .flat_map(|(_, set)| pods_of(set, &seen))
         .filter(|p| !p.is_finished())
         .collect();
     check(pods.len() as i64 == n, AS_SPECIFIED, || {
@@ -232,14 +255,14 @@ fn the_history_is_within_its_limit(world: &World) -> Result<(), Broken> {
     let Some(set) = seen.get(STATEFULSETS, NAMESPACE, SET).map(SetView::of) else {
         return Ok(());
     };
-    let pods = pods_of(&set.uid, &seen);
+    let pods = pods_of(&set.object, &seen);
     let live = |name: &str| {
         let status = ["/status/currentRevision", "/status/updateRevision"];
         status.iter().any(|at| text(&set.value, at) == name)
             || pods.iter().any(|p| p.label("controller-revision-hash") == name)
     };
     let owned = seen
-        .owned_by(&set.uid)
+        .owned_by(set.object.uid())
         .filter(|(res, _)| *res == CONTROLLERREVISIONS);
     let spare = owned.filter(|(_, o)| !live(o.name())).count() as i64;
     check(

@@ -29,7 +29,7 @@ pub struct Process {
 
 /// What the agent does next.
 pub enum Deed {
-    Call(Call, String),
+    Call(Box<Call>, String),
     Start(String, Process),
     /// Tells a process to end; it does so at that time.
     Stop(String, Timestamp),
@@ -81,7 +81,10 @@ impl Node {
             match process.ends_at {
                 Some(at) if at <= now => deeds.push(Deed::Ended(uid.clone())),
                 // Its pod was deleted by force: nothing waits for it any longer, so it is killed.
-                None if gone => deeds.push(Deed::Stop(uid.clone(), now)),
+                None if gone => {
+                    let takes = Duration::from_millis(rng.below(2000));
+                    deeds.push(Deed::Stop(uid.clone(), now.plus(takes)));
+                }
                 _ => {}
             }
         }
@@ -91,7 +94,7 @@ impl Node {
             if released && text(&value, "/spec/persistentVolumeReclaimPolicy") == "Delete" {
                 let call = Call::delete(PERSISTENTVOLUMES, "", volume.name()).if_uid(volume.uid());
                 deeds.push(Deed::Call(
-                    call,
+                    Box::new(call),
                     format!("removes the folder of {}", volume.name()),
                 ));
             }
@@ -113,7 +116,7 @@ impl Node {
                 }
                 Some(_) => None,
                 None => Some(Deed::Call(
-                    finalize(&pod.object),
+                    Box::new(finalize(&pod.object)),
                     format!("reports pod {} gone", pod.name()),
                 )),
             };
@@ -129,7 +132,7 @@ impl Node {
                 pod.name(),
                 json!({"status": status}),
             );
-            Deed::Call(call.subresource("status").if_uid(uid), told)
+            Deed::Call(Box::new(call.subresource("status").if_uid(uid)), told)
         };
         if process.is_none() && !self.finished.contains_key(uid) && image(pod) != BAD_IMAGE {
             return self.start(pod, now, rng);

@@ -230,7 +230,7 @@ impl World {
                 });
             }
             Deed::Call(call, told) => {
-                let result = self.call(&caller("kubelet", "system:nodes"), call);
+                let result = self.call(&caller("kubelet", "system:nodes"), *call);
                 self.tell("node", || format!("{told}{}", words::outcome(&result)));
                 laws::node_writes_are_valid(&told, &result)?;
             }
@@ -345,7 +345,6 @@ impl World {
             call: &step.call,
             planned: &planned,
             planned_at,
-            before: &snapshot,
             done: &done,
             changes: &self.log[before..],
             result: &result,

@@ -298,7 +298,9 @@ impl Step<'_> {
                 }
                 continue;
             }
-            if ordered && !self.is_healthy(pod) && first_unhealthy != Some(pod.name()) {
+            // One that has ended never becomes ready: waiting for it would last for ever.
+            let waits = !self.is_healthy(pod) && !pod.is_finished();
+            if ordered && waits && first_unhealthy != Some(pod.name()) {
                 self.wait_for(pod, plan);
                 return true;
             }
@@ -335,13 +337,22 @@ impl Step<'_> {
                 }
             }
             Some(limit) => {
-                let unavailable = pods.iter().filter(|pod| !self.is_healthy(pod)).count() as i64;
-                let budget = (limit - unavailable).max(0) as usize;
-                let due = pods.iter().rev().filter(|pod| is_old(pod) && !pod.is_deleting());
-                for pod in due.take(budget) {
+                // Pods below the partition count too: it is the set that must not lose more.
+                let all = self.slots.iter().filter_map(|slot| slot.pod.as_ref());
+                let unavailable = all.filter(|pod| !self.is_healthy(pod)).count() as i64;
+                let mut budget = limit - unavailable;
+                for pod in pods.iter().rev().filter(|pod| is_old(pod) && !pod.is_deleting()) {
+                    // What is unavailable already serves nobody, so that replacing it takes nothing away; waiting for
+                    // it could last for ever (upstream's issue 137409).
+                    if self.is_healthy(pod) {
+                        if budget <= 0 {
+                            continue;
+                        }
+                        budget -= 1;
+                    }
                     self.delete(pod, plan);
                 }
-                if budget == 0 {
+                if budget <= 0 {
                     for pod in pods.iter().filter(|pod| !self.is_healthy(pod)) {
                         self.wait_for(pod, plan);
                     }

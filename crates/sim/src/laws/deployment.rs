@@ -52,11 +52,13 @@ fn a_replicaset_keeps_to_its_size(act: &Act) -> Result<(), Broken> {
         return Err(Broken::new(LAW, format!("{} is nobody's", act.call.name)));
     };
     let wanted = int(&set.value(), "/spec/replicas").unwrap_or(1);
-    let pods = act.planned.owned_by(&uid).filter(|(res, _)| *res == PODS);
-    let pods = pods
-        .map(|(_, o)| Pod::of(o))
-        .filter(|p| !p.is_finished() && !p.is_deleting())
-        .count() as i64;
+    let selector = workload::selector(&set.value());
+    let counts = |object: &&Object| {
+        let (meta, pod) = (object.meta(), Pod::of(object));
+        let ours = meta.controller().is_none_or(|o| *o.uid == *uid) && selector.matches(&meta.labels);
+        ours && !pod.is_finished() && !pod.is_deleting()
+    };
+    let pods = act.planned.list(PODS, &act.call.namespace).filter(counts).count() as i64;
     let there = pods + count(act, Verb::Create, &uid) - count(act, Verb::Delete, &uid);
     let fine = if act.call.verb == Verb::Create {
         there < wanted
@@ -182,7 +184,9 @@ fn a_rollout_keeps_enough_available(act: &Act) -> Result<(), Broken> {
         return Ok(());
     }
     let available = |set: &Object| int(&set.value(), "/status/availableReplicas").unwrap_or(0);
-    let before: i64 = sets.iter().map(|s| available(s)).sum();
+    let size = |set: &Object| int(&set.value(), "/spec/replicas").unwrap_or(1);
+    // What an earlier plan has scaled down already counts as gone.
+    let before: i64 = sets.iter().map(|s| available(s).min(size(s))).sum();
     let after: i64 = sets.iter().map(|s| available(s).min(size_after(act, s))).sum();
     let floor = deployment.replicas - deployment.unavailable;
     check(

@@ -44,8 +44,6 @@ pub struct Act<'a> {
     /// The snapshot and the time of the plan.
     pub planned: &'a Snapshot,
     pub planned_at: Timestamp,
-    /// The cluster right before the call.
-    pub before: &'a Snapshot,
     /// What the same plan did earlier.
     pub done: &'a [Call],
     pub changes: &'a [Change],

@@ -51,7 +51,7 @@ fn may_own(act: &Act, owner: &OwnerRef, claim: &Object) -> bool {
     match &*owner.kind {
         "StatefulSet" => sets
             .into_iter()
-            .any(|set| *set.uid == *owner.uid && set.policy("whenDeleted") == "Delete"),
+            .any(|set| set.object.uid() == &*owner.uid && set.policy("whenDeleted") == "Delete"),
         "Pod" => sets.into_iter().any(|set| {
             let ordinal = set.ordinal(&owner.name);
             ordinal.is_some_and(|n| !set.wants(n)) && set.policy("whenScaled") == "Delete"
@@ -74,7 +74,7 @@ fn waits_for_dependents(owner: &Object) -> bool {
     meta.is_deleting() && meta.finalizers.iter().any(|f| &**f == "foregroundDeletion")
 }
 
-/// The garbage collector deletes nothing that has an owner left which is there to stay.
+/// The garbage collector deletes nothing that has an owner left which is there to stay, as far as its plan could know.
 pub fn what_has_an_owner_is_kept(act: &Act) -> Result<(), Broken> {
     if act.controller != "generic-garbage-collector" || act.call.verb != Verb::Delete {
         return Ok(());
@@ -85,7 +85,7 @@ pub fn what_has_an_owner_is_kept(act: &Act) -> Result<(), Broken> {
             .meta()
             .owners
             .iter()
-            .find(|o| owner_of(act.before, object, o).is_some_and(|owner| !waits_for_dependents(owner)));
+            .find(|o| owner_of(act.planned, object, o).is_some_and(|owner| !waits_for_dependents(owner)));
         check(
             solid.is_none(),
             "nothing is deleted that still has an owner",

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// A set's spec as the laws read it, on their own.
 pub struct SetView {
     pub name: String,
-    pub uid: String,
+    pub object: Object,
     pub value: Value,
     pub replicas: i64,
     pub start: i64,
@@ -34,7 +34,7 @@ impl SetView {
         let unavailable = value.pointer(&format!("{rolling}/maxUnavailable"));
         Self {
             name: object.name().into(),
-            uid: object.uid().into(),
+            object: object.clone(),
             replicas,
             start: int(&value, "/spec/ordinals/start").unwrap_or(0),
             ordered: text(&value, "/spec/podManagementPolicy") != "Parallel",
@@ -73,10 +73,12 @@ impl SetView {
     }
 }
 
-/// The pods that a set owns.
-pub fn pods_of(uid: &str, seen: &Snapshot) -> Vec<Pod> {
-    let owned = seen.owned_by(uid).filter(|(res, _)| *res == PODS);
-    owned.map(|(_, object)| Pod::of(object)).collect()
+/// The pods that a workload owns and still selects; one that it no longer selects is released.
+pub fn pods_of(owner: &Object, seen: &Snapshot) -> Vec<Pod> {
+    let selector = workload::selector(&owner.value());
+    let owned = seen.owned_by(owner.uid()).filter(|(res, _)| *res == PODS);
+    let selected = owned.filter(|(_, object)| selector.matches(&object.meta().labels));
+    selected.map(|(_, object)| Pod::of(object)).collect()
 }
 
 pub fn hold_for(act: &Act) -> Result<(), Broken> {
@@ -107,8 +109,9 @@ pub fn hold_for(act: &Act) -> Result<(), Broken> {
                 .get(PODS, &act.call.namespace, &act.call.name)
                 .map(Pod::of);
             let Some(pod) = pod else { return Ok(()) };
-            let owner = pod.object.meta().controller().map(|o| o.name.to_string());
-            let Some(set) = set_named(act, &owner.unwrap_or_default()) else {
+            // By name, for a pod may be adopted and replaced by one plan.
+            let owner = pod.name().rsplit_once('-').map_or("", |(set, _)| set);
+            let Some(set) = set_named(act, owner) else {
                 return Err(Broken::new("only pods of a set are stopped", pod.name()));
             };
             check(!set.deleting, "a set on its way out stops no pods", || {
@@ -135,7 +138,7 @@ fn set_named(act: &Act, name: &str) -> Option<SetView> {
 }
 
 fn in_range(act: &Act, set: &SetView) -> Vec<(i64, Pod)> {
-    let pods = pods_of(&set.uid, act.planned).into_iter();
+    let pods = pods_of(&set.object, act.planned).into_iter();
     let placed = pods.filter_map(|p| Some((set.ordinal(p.name())?, p)));
     placed.filter(|(n, _)| set.wants(*n)).collect()
 }
@@ -171,7 +174,7 @@ fn ordered_scale_down(act: &Act, set: &SetView, ordinal: i64) -> Result<(), Brok
     if !set.ordered {
         return Ok(());
     }
-    for pod in pods_of(&set.uid, act.planned) {
+    for pod in pods_of(&set.object, act.planned) {
         let Some(other) = set.ordinal(pod.name()) else {
             continue;
         };
@@ -276,7 +279,7 @@ fn revisions_in_use_are_kept(act: &Act) -> Result<(), Broken> {
     let Some(set) = set_named(act, &owner.unwrap_or_default()) else {
         return Ok(());
     };
-    let by_pod = pods_of(&set.uid, act.planned)
+    let by_pod = pods_of(&set.object, act.planned)
         .into_iter()
         .find(|p| p.label("controller-revision-hash") == name);
     check(by_pod.is_none(), "revisions in use are kept", || {

@@ -1,0 +1,4 @@
+//! The laws of the cluster over thousands of seeds, and proof that they bite.
+
+mod mutations;
+mod seeds;
