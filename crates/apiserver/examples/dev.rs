@@ -43,7 +43,17 @@ async fn main() -> Result<(), Failed> {
     let address = listener.local_addr()?;
     let certificates = certificates(Path::new(&folder), &address.to_string())?;
     let store = store::Store::memory(store::Options::new("dev"));
-    let api = Api::new(Parts::new(store, Arc::new(Machine)));
+    let mut parts = Parts::new(store, Arc::new(Machine));
+    let key = KeyPair::generate()?;
+    let tokens = Arc::new(apiserver::Tokens::new(
+        &key.serialize_der(),
+        key.public_key_raw(),
+        "https://kubernetes.default.svc",
+        vec!["https://kubernetes.default.svc".into()],
+    ));
+    parts.signer = Some(tokens.clone());
+    parts.authenticator = Some(tokens);
+    let api = Api::new(parts);
     let admin = apiserver::Caller {
         name: "dev".into(),
         groups: vec!["system:masters".into()],

@@ -1,123 +1,337 @@
-//! Discovery from the rows: which groups, versions and resources there are.
+//! Discovery from the rows: which groups, versions and resources there are, one document a path or all in one
+//! (`APIGroupDiscoveryList`). Made once a registry.
+
+pub mod describe;
 
 use crate::http::Body;
-use crate::http::respond_json as json_response;
-use crate::options::Query;
-use ::http::{HeaderMap, Response};
+use ::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use ::http::{HeaderMap, Response, StatusCode};
+use base64::Engine;
+use bytes::Bytes;
+use describe::{Group, Resource, Version};
 use kinds::{Registry, Row};
 use meta::Status;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is derived from a registry and kept with it.
 #[derive(Default)]
-pub struct Cache;
+pub struct Cache {
+    made: Mutex<Option<Made>>,
+}
+
+/// The documents of one registry, by path and form.
+struct Made {
+    of: Arc<Registry>,
+    documents: Arc<BTreeMap<(String, Form), Document>>,
+}
+
+#[derive(Clone)]
+struct Document {
+    body: Bytes,
+    /// Quoted, as the header has it.
+    etag: HeaderValue,
+}
+
+/// How a discovery document is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Form {
+    Plain,
+    /// All groups in one list, of this version of the format.
+    Aggregated(&'static str),
+}
+
+impl Form {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Plain => "application/json",
+            Self::Aggregated("v2") => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+            Self::Aggregated(_) => {
+                "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+            }
+        }
+    }
+}
 
 /// The answer to a discovery path; `None` for any other path.
 pub fn answer(
-    _cache: &Cache,
+    cache: &Cache,
     registry: &Arc<Registry>,
     path: &str,
-    _headers: &HeaderMap,
-    _query: &Query,
+    headers: &HeaderMap,
 ) -> Option<Result<Response<Body>, Status>> {
-    let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
-    let value = match segments.as_slice() {
-        ["api"] => json!({"kind": "APIVersions", "versions": ["v1"],
-            "serverAddressByClientCIDRs": []}),
-        ["apis"] => json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups(registry)}),
-        ["apis", group] => groups(registry)
-            .into_iter()
-            .find(|g| g["name"] == *group)
-            .map(|mut g| {
-                g["kind"] = "APIGroup".into();
-                g["apiVersion"] = "v1".into();
-                g
-            })?,
-        ["api", version] => resources(registry, "", version)?,
-        ["apis", group, version] => resources(registry, group, version)?,
-        _ => return None,
+    let path = path.trim_end_matches('/');
+    let documents = cache.documents(registry);
+    if !documents.contains_key(&(path.to_string(), Form::Plain)) {
+        return None;
+    }
+    let aggregates = matches!(path, "/api" | "/apis");
+    let Some(form) = negotiate(headers, aggregates) else {
+        return Some(Err(Status::not_acceptable("application/json")));
     };
-    Some(Ok(json_response(&value)))
+    let document = documents.get(&(path.to_string(), form))?;
+    Some(Ok(respond(document, form, headers)))
 }
 
-fn groups(registry: &Registry) -> Vec<Value> {
-    let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for row in registry.iter().filter(|r| !r.res.group.is_empty()) {
-        let list = versions.entry(row.res.group).or_default();
-        if !list.contains(&row.version) {
-            list.push(row.version);
+fn respond(document: &Document, form: Form, headers: &HeaderMap) -> Response<Body> {
+    let known = headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .any(|tag| matches!(tag.trim().trim_start_matches("W/"), tag if tag.as_bytes() == document.etag.as_bytes() || tag == "*"));
+    let body = if known {
+        Bytes::new()
+    } else {
+        document.body.clone()
+    };
+    let mut response = Response::new(Body::from(body));
+    let out = response.headers_mut();
+    out.insert(ETAG, document.etag.clone());
+    out.insert(VARY, HeaderValue::from_static("Accept"));
+    out.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        out.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    }
+    response
+}
+
+/// The first form in `Accept` that there is; no `Accept` is plain JSON.
+fn negotiate(headers: &HeaderMap, aggregates: bool) -> Option<Form> {
+    let mut given = false;
+    for value in headers.get_all(ACCEPT) {
+        let Ok(text) = value.to_str() else { continue };
+        for range in text.split(',').map(str::trim).filter(|r| !r.is_empty()) {
+            given = true;
+            if let Some(form) = one(range, aggregates) {
+                return Some(form);
+            }
         }
     }
-    let one = |(group, versions): (&str, Vec<&str>)| {
-        let list: Vec<Value> = versions
-            .iter()
-            .map(|v| json!({"groupVersion": format!("{group}/{v}"), "version": v}))
-            .collect();
-        json!({"name": group, "preferredVersion": list[0], "versions": list})
-    };
-    versions.into_iter().map(one).collect()
+    (!given).then_some(Form::Plain)
 }
 
-fn resources(registry: &Registry, group: &str, version: &str) -> Option<Value> {
-    let rows: Vec<&Arc<Row>> = registry
-        .iter()
-        .filter(|r| r.res.group == group && r.version == version)
-        .collect();
-    let first = rows.first()?;
-    let list: Vec<Value> = rows.iter().flat_map(|row| of_row(row)).collect();
-    Some(json!({"kind": "APIResourceList", "apiVersion": "v1",
-        "groupVersion": first.api_version(), "resources": list}))
-}
-
-fn of_row(row: &Row) -> Vec<Value> {
-    let verbs = [
-        "create",
-        "delete",
-        "deletecollection",
-        "get",
-        "list",
-        "patch",
-        "update",
-        "watch",
-    ];
-    let mut own = json!({"name": row.res.plural, "singularName": row.singular, "namespaced": row.namespaced,
-        "kind": row.kind, "verbs": verbs});
-    if !row.short_names.is_empty() {
-        own["shortNames"] = json!(row.short_names);
+fn one(range: &str, aggregates: bool) -> Option<Form> {
+    let mut parts = range.split(';').map(str::trim);
+    if !matches!(parts.next()?, "application/json" | "application/*" | "*/*") {
+        return None;
     }
-    if !row.categories.is_empty() {
-        own["categories"] = json!(row.categories);
+    let (mut group, mut version, mut target) = ("", "", "");
+    for part in parts {
+        match part.split_once('=') {
+            Some(("g", v)) => group = v,
+            Some(("v", v)) => version = v,
+            Some(("as", v)) => target = v,
+            Some(("q", "0" | "0.0" | "0.00" | "0.000")) => return None,
+            _ => {}
+        }
+    }
+    match (group, version, target) {
+        ("", "", "") => Some(Form::Plain),
+        ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList") if aggregates => Some(Form::Aggregated("v2")),
+        ("apidiscovery.k8s.io", "v2beta1", "APIGroupDiscoveryList") if aggregates => {
+            Some(Form::Aggregated("v2beta1"))
+        }
+        _ => None,
+    }
+}
+
+impl Cache {
+    fn documents(&self, registry: &Arc<Registry>) -> Arc<BTreeMap<(String, Form), Document>> {
+        // What is in there is whole at every moment, so a panic elsewhere does not spoil it.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*made {
+            Some(made) if Arc::ptr_eq(&made.of, registry) => made.documents.clone(),
+            _ => {
+                let documents = Arc::new(documents(registry));
+                *made = Some(Made {
+                    of: registry.clone(),
+                    documents: documents.clone(),
+                });
+                documents
+            }
+        }
+    }
+}
+
+/// Every discovery document of a registry.
+fn documents(registry: &Registry) -> BTreeMap<(String, Form), Document> {
+    let groups = describe::groups(registry);
+    let (core, named): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(|g| g.name.is_empty());
+    let mut documents = BTreeMap::new();
+    let mut put = |path: String, form: Form, value: Value| {
+        documents.insert((path, form), document(&value));
+    };
+    let versions: Vec<&str> = core.iter().flat_map(|g| &g.versions).map(|v| v.name).collect();
+    put(
+        "/api".into(),
+        Form::Plain,
+        json!({"kind": "APIVersions", "versions": versions, "serverAddressByClientCIDRs": []}),
+    );
+    let list: Vec<Value> = named.iter().map(|g| group(g)).collect();
+    put(
+        "/apis".into(),
+        Form::Plain,
+        json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": list}),
+    );
+    for version in ["v2", "v2beta1"] {
+        let form = Form::Aggregated(version);
+        put("/api".into(), form, aggregated(&core, version));
+        put("/apis".into(), form, aggregated(&named, version));
+    }
+    for one in &groups {
+        let root = match one.name {
+            "" => "/api".to_string(),
+            name => format!("/apis/{name}"),
+        };
+        if !one.name.is_empty() {
+            let mut value = group(one);
+            value["kind"] = "APIGroup".into();
+            value["apiVersion"] = "v1".into();
+            put(root.clone(), Form::Plain, value);
+        }
+        for version in &one.versions {
+            let path = format!("{root}/{}", version.name);
+            put(path, Form::Plain, resources(one, version));
+        }
+    }
+    documents
+}
+
+fn document(value: &Value) -> Document {
+    let mut text = value.to_string();
+    text.push('\n');
+    let hash: String = Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|b| format!("{b:02X}"))
+        .collect();
+    // Digits and letters in quotes are always a legal header.
+    let etag = HeaderValue::from_str(&format!("\"{hash}\"")).unwrap_or(HeaderValue::from_static("\"\""));
+    Document {
+        body: text.into(),
+        etag,
+    }
+}
+
+fn group_version(group: &str, version: &str) -> String {
+    match group {
+        "" => version.to_string(),
+        group => format!("{group}/{version}"),
+    }
+}
+
+fn group(group: &Group) -> Value {
+    let versions: Vec<Value> = group
+        .versions
+        .iter()
+        .map(|v| json!({"groupVersion": group_version(group.name, v.name), "version": v.name}))
+        .collect();
+    json!({"name": group.name, "preferredVersion": versions.first(), "versions": versions})
+}
+
+fn resources(group: &Group, version: &Version) -> Value {
+    let list: Vec<Value> = version
+        .resources
+        .iter()
+        .flat_map(|r| plain(group, version, r))
+        .collect();
+    json!({"kind": "APIResourceList", "apiVersion": "v1",
+        "groupVersion": group_version(group.name, version.name), "resources": list})
+}
+
+/// A resource and its subresources as entries of an `APIResourceList`.
+fn plain(group: &Group, version: &Version, resource: &Resource) -> Vec<Value> {
+    let mut own = json!({"name": resource.plural, "singularName": resource.singular,
+        "namespaced": resource.namespaced, "kind": resource.kind, "verbs": resource.verbs});
+    names(&mut own, resource.row.as_deref());
+    if resource.row.is_some() {
+        own["storageVersionHash"] = storage_hash(group.name, version.name, resource.kind).into();
     }
     let mut list = vec![own];
-    let mut add = |name: &str, kind: &str, group: &str, version: &str, verbs: &[&str]| {
-        let mut sub = json!({"name": format!("{}/{name}", row.res.plural), "singularName": "",
-            "namespaced": row.namespaced, "kind": kind, "verbs": verbs});
-        if !version.is_empty() {
-            sub["group"] = group.into();
-            sub["version"] = version.into();
+    for sub in &resource.subresources {
+        let mut entry = json!({"name": format!("{}/{}", resource.plural, sub.name), "singularName": "",
+            "namespaced": resource.namespaced, "kind": sub.kind, "verbs": sub.verbs});
+        if !sub.version.is_empty() {
+            entry["group"] = sub.group.into();
+            entry["version"] = sub.version.into();
         }
-        list.push(sub);
-    };
-    if row.status {
-        add("status", row.kind, "", "", &["get", "patch", "update"]);
-    }
-    if row.scale.is_some() {
-        add("scale", "Scale", "autoscaling", "v1", &["get", "patch", "update"]);
-    }
-    for name in row.rules.subresources() {
-        match *name {
-            "binding" => add(name, "Binding", "", "", &["create"]),
-            "eviction" => add(name, "Eviction", "policy", "v1", &["create"]),
-            "token" => add(name, "TokenRequest", "authentication.k8s.io", "v1", &["create"]),
-            "log" => add(name, row.kind, "", "", &["get"]),
-            "finalize" => add(name, row.kind, "", "", &["update"]),
-            "exec" => add(name, "PodExecOptions", "", "", &["create", "get"]),
-            "attach" => add(name, "PodAttachOptions", "", "", &["create", "get"]),
-            "portforward" => add(name, "PodPortForwardOptions", "", "", &["create", "get"]),
-            other => add(other, row.kind, "", "", &["get", "patch", "update"]),
-        }
+        list.push(entry);
     }
     list
+}
+
+fn names(entry: &mut Value, row: Option<&Row>) {
+    let Some(row) = row else { return };
+    if !row.short_names.is_empty() {
+        entry["shortNames"] = json!(row.short_names);
+    }
+    if !row.categories.is_empty() {
+        entry["categories"] = json!(row.categories);
+    }
+}
+
+/// A text that changes with the version in which objects are kept, as upstream makes it.
+fn storage_hash(group: &str, version: &str, kind: &str) -> String {
+    let digest = Sha256::digest(format!("{group}/{version}/{kind}"));
+    base64::engine::general_purpose::STANDARD.encode(&digest[..8])
+}
+
+fn aggregated(groups: &[&Group], format: &str) -> Value {
+    let items: Vec<Value> = groups
+        .iter()
+        .map(|group| {
+            let metadata = match group.name {
+                "" => json!({"creationTimestamp": null}),
+                name => json!({"name": name, "creationTimestamp": null}),
+            };
+            let versions: Vec<Value> = group
+                .versions
+                .iter()
+                .map(|version| {
+                    let list: Vec<Value> = version
+                        .resources
+                        .iter()
+                        .map(|r| nested(group, version, r))
+                        .collect();
+                    json!({"version": version.name, "resources": list, "freshness": "Current"})
+                })
+                .collect();
+            json!({"metadata": metadata, "versions": versions})
+        })
+        .collect();
+    json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{format}"),
+        "metadata": {}, "items": items})
+}
+
+/// A resource with its subresources inside, for the aggregated form.
+fn nested(group: &Group, version: &Version, resource: &Resource) -> Value {
+    let scope = if resource.namespaced {
+        "Namespaced"
+    } else {
+        "Cluster"
+    };
+    let mut own = json!({"resource": resource.plural,
+        "responseKind": {"group": group.name, "version": version.name, "kind": resource.kind},
+        "scope": scope, "singularResource": resource.singular, "verbs": resource.verbs});
+    names(&mut own, resource.row.as_deref());
+    let subresources: Vec<Value> = resource
+        .subresources
+        .iter()
+        .map(|sub| {
+            let (group, version) = match sub.version {
+                "" => (group.name, version.name),
+                other => (sub.group, other),
+            };
+            json!({"subresource": sub.name, "verbs": sub.verbs,
+                "responseKind": {"group": group, "version": version, "kind": sub.kind}})
+        })
+        .collect();
+    if !subresources.is_empty() {
+        own["subresources"] = subresources.into();
+    }
+    own
 }

@@ -5,9 +5,12 @@ pub mod core;
 pub mod discovery;
 pub mod http;
 pub mod node_ops;
+pub mod openapi;
 pub mod options;
+pub mod tokens;
 
 pub use api::{Api, Parts};
 pub use core::Caller;
 pub use core::access::{Authenticator, Authorizer, Groups, Signer};
 pub use node_ops::NodeOps;
+pub use tokens::Tokens;

@@ -1,6 +1,7 @@
-//! Bodies in: JSON and YAML with limits on depth, size and aliases, telling of duplicate keys.
+//! Bodies in: JSON, YAML and protobuf with limits on depth, size and aliases, telling of duplicate keys.
 //! Values out: YAML as kubectl shows it.
 
+pub mod protobuf;
 mod json;
 mod yaml;
 

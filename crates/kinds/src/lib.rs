@@ -29,6 +29,8 @@ pub mod service;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod storageclass;
+pub mod wire;
+mod volumes;
 pub mod workload;
 
 pub use plan::{Act, Controller, Key, Plan, Seen, Target};
@@ -62,8 +64,16 @@ pub fn rows() -> Vec<Row> {
 /// Every controller, in no particular order.
 pub fn controllers() -> Vec<Controller> {
     vec![
-        statefulset::CONTROLLER,
+        collector::CONTROLLER,
         deployment::CONTROLLER,
+        endpointslice::CONTROLLER,
+        namespace::CONTROLLER,
+        persistentvolume::PROTECTION,
+        persistentvolumeclaim::CONTROLLER,
+        persistentvolumeclaim::PROTECTION,
         replicaset::CONTROLLER,
+        serviceaccount::ACCOUNTS,
+        serviceaccount::ROOT_CA,
+        statefulset::CONTROLLER,
     ]
 }

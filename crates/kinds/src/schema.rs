@@ -26,6 +26,11 @@ pub fn documents() -> std::io::Result<Map<String, Value>> {
     Ok(serde_json::from_slice(&json)?)
 }
 
+/// The packed form of `documents`: different bytes, different documents.
+pub fn packed_documents() -> &'static [u8] {
+    DOCUMENTS
+}
+
 /// The facts about one field, as `facts` writes them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FieldFacts {

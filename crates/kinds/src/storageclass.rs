@@ -1,7 +1,11 @@
 //! StorageClass: how claims get their volumes. Source: storage.k8s.io/v1 API reference.
 
-use crate::{Column, Row, Rules};
-use meta::Res;
+use crate::check::{one_of, qualified_name};
+use crate::json::{flag, get, list, members, put_default, string, texts};
+use crate::row::{age, text};
+use crate::{Column, Row, Rules, Write};
+use meta::{Errors, Path, Res, Timestamp};
+use serde_json::Value;
 use std::sync::Arc;
 
 pub const STORAGECLASSES: Res = Res::new("storage.k8s.io", "storageclasses");
@@ -37,8 +41,116 @@ pub fn row() -> Row {
 struct StorageClass;
 
 impl Rules for StorageClass {
+    fn default(&self, object: &mut Value) {
+        put_default(object, "reclaimPolicy", "Delete");
+        put_default(object, "volumeBindingMode", "Immediate");
+    }
+
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        let root = Path::root();
+        provisioner(object, errors);
+        parameters(object, errors);
+        one_of(object, "reclaimPolicy", &POLICIES, true, &root, errors);
+        one_of(object, "volumeBindingMode", &MODES, true, &root, errors);
+        topologies(object, errors);
+    }
+
+    fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {
+        let same = |field: &str| get(object, field) == get(old, field);
+        if !same("parameters") {
+            errors.forbidden(&Path::new("parameters"), "updates to parameters are forbidden.");
+        }
+        if !same("provisioner") {
+            errors.forbidden(&Path::new("provisioner"), "updates to provisioner are forbidden.");
+        }
+        if !same("reclaimPolicy") {
+            let detail = "updates to reclaimPolicy are forbidden.";
+            errors.forbidden(&Path::new("reclaimPolicy"), detail);
+        }
+        let path = Path::new("volumeBindingMode");
+        crate::check::immutable(
+            get(object, "volumeBindingMode"),
+            get(old, "volumeBindingMode"),
+            &path,
+            errors,
+        );
+    }
+
     fn returns_deleted(&self) -> bool {
         true
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let name = text(object, "/metadata/name");
+        let marked = texts(get(object, "metadata"), "annotations")
+            .any(|(key, value)| DEFAULT_KEYS.contains(&key) && value == "true");
+        let name = if marked {
+            format!("{name} (default)")
+        } else {
+            name.to_string()
+        };
+        vec![
+            name.into(),
+            string(object, "provisioner").into(),
+            string(object, "reclaimPolicy").into(),
+            string(object, "volumeBindingMode").into(),
+            (flag(object, "allowVolumeExpansion") == Some(true)).into(),
+            age(object, now).into(),
+        ]
+    }
+}
+
+const POLICIES: [&str; 2] = ["Delete", "Retain"];
+const MODES: [&str; 2] = ["Immediate", "WaitForFirstConsumer"];
+/// Parameters at most, and their size in bytes.
+const PARAMETERS_MAX: usize = 512;
+const PARAMETERS_SIZE_MAX: usize = 256 * 1024;
+
+fn provisioner(object: &Value, errors: &mut Errors) {
+    let (given, path) = (string(object, "provisioner"), Path::new("provisioner"));
+    if given.is_empty() {
+        errors.required(&path, "");
+    } else {
+        qualified_name(&path, &given.to_lowercase(), errors);
+    }
+}
+
+fn parameters(object: &Value, errors: &mut Errors) {
+    let path = Path::new("parameters");
+    let count = members(object, "parameters").count();
+    if count > PARAMETERS_MAX {
+        errors.too_long(&path.child("Provisioner Parameters Length"), PARAMETERS_MAX);
+        return;
+    }
+    let mut size = 0;
+    for (key, value) in texts(object, "parameters") {
+        if key.is_empty() {
+            errors.invalid(&path, key, "field can not be empty.");
+        }
+        size += key.len() + value.len();
+    }
+    if size > PARAMETERS_SIZE_MAX {
+        errors.too_long(&path, PARAMETERS_SIZE_MAX);
+    }
+}
+
+/// Each term names every key once and at least one value for it.
+fn topologies(object: &Value, errors: &mut Errors) {
+    let path = Path::new("allowedTopologies");
+    for (i, term) in list(object, "allowedTopologies").iter().enumerate() {
+        let path = path.index(i).child("matchLabelExpressions");
+        let mut seen: Vec<&str> = Vec::new();
+        for (i, e) in list(term, "matchLabelExpressions").iter().enumerate() {
+            let (key, path) = (string(e, "key"), path.index(i));
+            if list(e, "values").is_empty() {
+                errors.required(&path.child("values"), "");
+            }
+            qualified_name(&path.child("key"), key, errors);
+            if seen.contains(&key) {
+                errors.duplicate(&path.child("key"), key);
+            }
+            seen.push(key);
+        }
     }
 }
 
@@ -47,6 +159,8 @@ pub const PROVISIONER: &str = "isopod.dev/folder";
 /// Parameter that names the folder under which claims get theirs.
 pub const FOLDER: &str = "folder";
 const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
+/// The mark and its older form; only `kubectl get` looks at the latter.
+const DEFAULT_KEYS: [&str; 2] = [DEFAULT, "storageclass.beta.kubernetes.io/is-default-class"];
 
 /// The class that claims without one get: the newest of those that are marked, as upstream.
 pub fn default_class(seen: &meta::Snapshot) -> Option<&meta::Object> {

@@ -18,7 +18,7 @@ pub mod update;
 
 use access::{Ask, Authorizer, Signer};
 use kinds::{Registry, Row};
-use meta::{Call, Object, Reply, Snapshot, Status, Timestamp, Verb};
+use meta::{Call, Draft, Object, Reply, Snapshot, Status, Timestamp, Verb};
 use serde_json::{Value, json};
 use store::{CommitError, Committed, Write};
 
@@ -64,6 +64,8 @@ pub enum Then {
     Object {
         created: bool,
     },
+    /// The update that let go of the last thing that held the object: the store deletes, the client sees its update.
+    Released(Box<Draft>),
     /// A `Status` or another object that was ready before the write.
     Done(Value),
     /// Created something that is not stored as such (`binding`).
@@ -184,6 +186,10 @@ pub fn finish(then: Then, committed: Committed) -> Result<Reply, Status> {
         Then::Object { created } => Reply::Object {
             object: lone(committed.objects)?,
             created,
+        },
+        Then::Released(draft) => Reply::Object {
+            object: draft.seal(committed.revision),
+            created: false,
         },
         Then::Done(value) => Reply::Done(value),
         Then::Created(value) => Reply::Value { value, created: true },

@@ -139,18 +139,21 @@ fn commit(
         };
         return Ok(Decision::Answer(reply, cx.warnings()));
     }
-    let write = if released {
-        Write::Delete {
-            res,
-            key: was.key(),
-            expect,
-        }
+    let (write, then) = if released {
+        (
+            Write::Delete {
+                res,
+                key: was.key(),
+                expect,
+            },
+            Then::Released(Box::new(draft)),
+        )
     } else {
-        Write::Put { res, draft, expect }
+        (Write::Put { res, draft, expect }, Then::Object { created: false })
     };
     Ok(Decision::Write(Pending {
         writes: vec![write],
-        then: Then::Object { created: false },
+        then,
         warnings: cx.warnings(),
         retry,
         lost: Status::stale(res, stored.name()),

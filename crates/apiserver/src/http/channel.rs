@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 pub type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
@@ -220,7 +221,11 @@ impl Wire {
         if !verdict.is_empty() {
             out.send(self.message(ERROR, verdict.as_bytes())).await?;
         }
-        out.send(Message::Close(None)).await?;
+        let normal = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "".into(),
+        };
+        out.send(Message::Close(Some(normal))).await?;
         out.flush().await
     }
 

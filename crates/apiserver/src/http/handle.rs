@@ -58,7 +58,7 @@ async fn answer(
     let registry = api.parts().registry.load_full();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     match route::route(&registry, &path)? {
-        Route::Path => other_path(server, &caller, &registry, &parts, &path, &query),
+        Route::Path => other_path(server, &caller, &registry, &parts, &path, &query).await,
         Route::Resource(place) if is_stream(place.subresource) => {
             super::pods::serve(server, &caller, &registry, place, &mut parts, &query).await
         }
@@ -71,7 +71,7 @@ fn is_stream(subresource: &str) -> bool {
 }
 
 /// Discovery, OpenAPI and metrics: paths that are no resource.
-fn other_path(
+async fn other_path(
     server: &Arc<Server>,
     caller: &Caller,
     registry: &Arc<Registry>,
@@ -96,11 +96,14 @@ fn other_path(
     if verb != "get" {
         return Err(Status::method_not_allowed());
     }
-    if let Some(response) = crate::discovery::answer(&server.discovery, registry, path, &parts.headers, query)
-    {
+    if let Some(response) = crate::discovery::answer(&server.discovery, registry, path, &parts.headers) {
         return response;
     }
-    Err(Status::no_such_path())
+    let openapi = crate::openapi::answer(&server.openapi, registry, path, &parts.headers, query);
+    match openapi.await {
+        Some(response) => response,
+        None => Err(Status::no_such_path()),
+    }
 }
 
 async fn resource(
@@ -153,10 +156,9 @@ async fn resource(
     Ok(respond::reply(&wanted, reply, &warnings))
 }
 
-/// Tables are for reads; a kind has no table of its subresources.
+/// A kind has no table of its subresources, and deletes answer with what they answer.
 fn shape_for(shape: Shape, verb: Verb, subresource: &str) -> Shape {
-    let tabular = matches!(verb, Verb::Get | Verb::List | Verb::Create | Verb::Update)
-        || !matches!(verb, Verb::Delete | Verb::DeleteCollection);
+    let tabular = !matches!(verb, Verb::Delete | Verb::DeleteCollection);
     if subresource.is_empty() && tabular {
         shape
     } else {
@@ -238,9 +240,11 @@ async fn start_watch(
 /// The verb of a method on a place; 405 where there is none.
 fn verb(method: &Method, place: &Place, media_type: &str) -> Result<Verb, Status> {
     let named = !place.name.is_empty();
+    let across = place.row.namespaced && place.namespace.is_empty();
     let verb = match *method {
         Method::GET | Method::HEAD if named => Verb::Get,
         Method::GET | Method::HEAD => Verb::List,
+        _ if across => return Err(Status::method_not_allowed()),
         Method::POST if !named || posts(place.subresource) => Verb::Create,
         Method::PUT if named => Verb::Update,
         Method::PATCH if named => request::patch_verb(media_type)?,
@@ -249,7 +253,7 @@ fn verb(method: &Method, place: &Place, media_type: &str) -> Result<Verb, Status
         _ => return Err(Status::method_not_allowed()),
     };
     let allowed = match place.subresource {
-        "" => named || !matches!(verb, Verb::Create) || place.row.namespaced != place.namespace.is_empty(),
+        "" => true,
         sub if posts(sub) => verb == Verb::Create,
         "finalize" => verb == Verb::Update,
         _ => !matches!(verb, Verb::Create | Verb::Delete),
@@ -285,6 +289,9 @@ fn compresses(server: &Server, peer: &Peer, parts: &Parts) -> bool {
 
 /// The response with its body compressed, if that is large.
 fn compressed(response: Response<Body>) -> Response<Body> {
+    if response.headers().contains_key(CONTENT_ENCODING) {
+        return response;
+    }
     let (mut parts, body) = response.into_parts();
     let bytes = match body {
         Body::Full(Some(bytes)) if bytes.len() as u64 >= COMPRESS_FROM_BYTES => bytes,

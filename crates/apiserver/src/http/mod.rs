@@ -18,7 +18,7 @@ mod watch;
 pub use body::Body;
 
 use crate::core::Caller;
-use crate::{Api, discovery};
+use crate::{Api, discovery, openapi};
 use futures::FutureExt;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -33,6 +33,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -131,6 +132,7 @@ pub struct Server {
     connections: Arc<Semaphore>,
     tasks: TaskTracker,
     discovery: discovery::Cache,
+    openapi: openapi::Cache,
 }
 
 /// Who is at the other end of a connection.
@@ -152,6 +154,7 @@ impl Server {
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             tasks: TaskTracker::new(),
             discovery: discovery::Cache::default(),
+            openapi: openapi::Cache::default(),
         })
     }
 
@@ -212,6 +215,14 @@ impl Server {
             caller: certificate.and_then(request::caller_of_certificate),
             loopback,
         };
+        self.serve_stream(stream, peer).await;
+    }
+
+    /// Serves one connection that is already decrypted, until either side ends it.
+    pub async fn serve_stream<S>(self: Arc<Self>, stream: S, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let peer = Arc::new(peer);
         let service = service_fn(|request| {
             let (server, peer) = (self.clone(), peer.clone());

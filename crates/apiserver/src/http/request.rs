@@ -159,12 +159,16 @@ pub fn decode(
         "application/yaml" | "application/apply-patch+yaml" => {
             codec::from_yaml(bytes).map_err(|e| Status::bad_request(e.to_string()))?
         }
+        "application/vnd.kubernetes.protobuf" => {
+            let value = kinds::wire::decode(bytes).map_err(|e| Status::bad_request(e.to_string()))?;
+            Decoded { value, duplicates: Vec::new() }
+        }
         other if other.ends_with("-patch+json") => {
             codec::from_json(bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?
         }
         _ => {
             return Err(Status::unsupported_media_type(
-                "application/json, application/yaml",
+                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
             ));
         }
     };

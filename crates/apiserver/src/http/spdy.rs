@@ -228,6 +228,8 @@ impl Tunnel {
         body.put_u16_le(block.len() as u16);
         body.put_u16_le(!(block.len() as u16));
         body.put_slice(&block);
+        // An empty block tells Go's reader to hand out what it has, as a flush does.
+        body.put_slice(&[0, 0, 0, 0xff, 0xff]);
         control(SYN_REPLY, 0, &body)
     }
 

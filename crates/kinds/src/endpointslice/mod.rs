@@ -3,7 +3,7 @@
 mod legacy;
 mod plan;
 
-pub use plan::CONTROLLER;
+pub use plan::{CONTROLLER, ServiceFacts};
 
 use crate::{Column, Row, Rules};
 use meta::Res;

@@ -40,6 +40,9 @@ pub struct ServiceSpecFacts {
     pub r#type: Option<String>,
     #[serde(rename = "clusterIP")]
     pub cluster_ip: Option<String>,
+    #[serde(rename = "clusterIPs")]
+    pub cluster_ips: Option<Vec<String>>,
+    pub health_check_node_port: Option<i64>,
     pub publish_not_ready_addresses: bool,
     pub ports: Vec<Value>,
 }

@@ -4,8 +4,12 @@ mod plan;
 
 pub use plan::CONTROLLER;
 
-use crate::{Column, Row, Rules};
-use meta::Res;
+use crate::check::{messages, qualified_name};
+use crate::json::{ensure_object, list, put, take};
+use crate::row::{age, text};
+use crate::{Column, Row, Rules, Write};
+use meta::{Errors, Path, Res, Snapshot, Status, Timestamp, name};
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub const NAMESPACES: Res = Res::new("", "namespaces");
@@ -29,6 +33,130 @@ pub fn row() -> Row {
     }
 }
 
+/// Our own finalizer in `spec.finalizers`: taken off when the namespace is empty.
+const FINALIZER: &str = "kubernetes";
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// These may not be deleted.
+const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+
 struct Namespace;
 
-impl Rules for Namespace {}
+impl Rules for Namespace {
+    fn default(&self, object: &mut Value) {
+        let name = text(object, "/metadata/name").to_string();
+        // Without a name it is yet to be generated; `prepare` sees it.
+        if !name.is_empty() {
+            label(object, name);
+        }
+    }
+
+    fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
+        let name = text(object, "/metadata/name").to_string();
+        label(object, name);
+        if write == Write::Other("finalize") {
+            return;
+        }
+        // Only the subresource `finalize` changes the finalizers of an existing namespace.
+        let finalizers = match old {
+            Some(old) => list(crate::json::get(old, "spec"), "finalizers").to_vec(),
+            None => with_own(list(crate::json::get(object, "spec"), "finalizers")),
+        };
+        if let Some(spec) = ensure_object(object, "spec") {
+            match finalizers.is_empty() {
+                true => {
+                    take(spec, "finalizers");
+                }
+                false => put(spec, "finalizers", finalizers),
+            }
+        }
+        if write == Write::Create {
+            put(object, "status", json!({"phase": "Active"}));
+        }
+    }
+
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        let path = Path::new("spec").child("finalizers");
+        for (i, finalizer) in list(crate::json::get(object, "spec"), "finalizers")
+            .iter()
+            .enumerate()
+        {
+            let (finalizer, path) = (finalizer.as_str().unwrap_or_default(), path.index(i));
+            qualified_name(&path, finalizer, errors);
+            if !finalizer.contains('/') && finalizer != FINALIZER {
+                let detail = "name is neither a standard finalizer name nor is it fully qualified";
+                messages(&path, finalizer, vec![detail.into()], errors);
+            }
+        }
+    }
+
+    fn validate_update(&self, write: Write, object: &Value, _old: &Value, errors: &mut Errors) {
+        if write != Write::Status {
+            return;
+        }
+        let (phase, path) = (text(object, "/status/phase"), Path::new("status").child("Phase"));
+        let deleting = !text(object, "/metadata/deletionTimestamp").is_empty();
+        if deleting && phase != "Terminating" {
+            let detail = "may only be 'Terminating' if `deletionTimestamp` is not empty";
+            errors.invalid(&path, phase, detail);
+        } else if !deleting && phase != "Active" {
+            errors.invalid(
+                &path,
+                phase,
+                "may only be 'Active' if `deletionTimestamp` is empty",
+            );
+        }
+    }
+
+    fn admit_delete(&self, object: &Value, _seen: &Snapshot) -> Result<(), Status> {
+        let name = text(object, "/metadata/name");
+        if IMMORTAL.contains(&name) {
+            return Err(Status::forbidden(
+                NAMESPACES,
+                name,
+                "this namespace may not be deleted",
+            ));
+        }
+        Ok(())
+    }
+
+    fn holds(&self, object: &Value) -> bool {
+        !list(crate::json::get(object, "spec"), "finalizers").is_empty()
+    }
+
+    fn mark_deleted(&self, object: &mut Value) {
+        if let Some(status) = ensure_object(object, "status") {
+            put(status, "phase", "Terminating");
+        }
+    }
+
+    fn subresources(&self) -> &'static [&'static str] {
+        &["finalize"]
+    }
+
+    fn check_name(&self, name: &str) -> Vec<String> {
+        name::check_dns1123_label(name)
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![
+            text(object, "/metadata/name").into(),
+            text(object, "/status/phase").into(),
+            age(object, now).into(),
+        ]
+    }
+}
+
+fn label(object: &mut Value, name: String) {
+    let labels = ensure_object(object, "metadata").and_then(|meta| ensure_object(meta, "labels"));
+    if let Some(labels) = labels {
+        put(labels, NAME_LABEL, name);
+    }
+}
+
+fn with_own(given: &[Value]) -> Vec<Value> {
+    let mut all = given.to_vec();
+    if !all.iter().any(|f| f == FINALIZER) {
+        all.push(FINALIZER.into());
+    }
+    all
+}

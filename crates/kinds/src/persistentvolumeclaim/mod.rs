@@ -1,11 +1,17 @@
 //! PersistentVolumeClaim: a request for storage. Source: core/v1 API reference.
 
 mod plan;
+mod validate;
 
 pub use plan::{CLAIM_FINALIZER, CONTROLLER, PROTECTION, PROVISIONED_BY};
+pub(crate) use validate::changed;
 
-use crate::{Column, Row, Rules};
-use meta::Res;
+use crate::json::{ensure_object, get, has, list, put, put_default, some, string};
+use crate::row::{age, text};
+use crate::volumes::{class_of, or_unset, phase, short_modes};
+use crate::{Column, Row, Rules, Write};
+use meta::{Errors, Quantity, Res, Snapshot, Status, Timestamp};
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub const PERSISTENTVOLUMECLAIMS: Res = Res::new("", "persistentvolumeclaims");
@@ -44,7 +50,124 @@ pub fn row() -> Row {
 struct PersistentVolumeClaim;
 
 impl Rules for PersistentVolumeClaim {
+    fn default(&self, object: &mut Value) {
+        if let Some(spec) = ensure_object(object, "spec") {
+            default_spec(spec);
+        }
+    }
+
+    fn prepare(&self, write: Write, object: &mut Value, _old: Option<&Value>, _now: Timestamp) {
+        if write == Write::Create {
+            put(object, "status", json!({"phase": "Pending"}));
+        }
+        if let Some(spec) = ensure_object(object, "spec") {
+            same_sources(spec);
+        }
+    }
+
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        validate::claim(object, errors);
+    }
+
+    fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {
+        validate::update(write, object, old, errors);
+    }
+
+    fn admit(
+        &self,
+        write: Write,
+        object: &mut Value,
+        old: Option<&Value>,
+        seen: &Snapshot,
+    ) -> Result<(), Status> {
+        match (write, old) {
+            (Write::Create, _) => set_default_class(object, seen),
+            (Write::Update, Some(old)) => return check_expansion(object, old, seen),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finalizers(&self) -> &'static [&'static str] {
+        &[CLAIM_FINALIZER]
+    }
+
     fn returns_deleted(&self) -> bool {
         true
     }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let (spec, status) = (get(object, "spec"), get(object, "status"));
+        let volume = string(spec, "volumeName");
+        let (mut capacity, mut modes) = (String::new(), String::new());
+        if !volume.is_empty() {
+            modes = short_modes(list(status, "accessModes"));
+            capacity = match text(status, "/capacity/storage") {
+                "" => "0".to_string(),
+                size => size.to_string(),
+            };
+        }
+        vec![
+            text(object, "/metadata/name").into(),
+            phase(object).into(),
+            volume.into(),
+            capacity.into(),
+            modes.into(),
+            class_of(object).unwrap_or_default().into(),
+            or_unset(spec, "volumeAttributesClassName").into(),
+            age(object, now).into(),
+            or_unset(spec, "volumeMode").into(),
+        ]
+    }
+}
+
+/// Defaults of the spec; also those of `volumeClaimTemplates` and ephemeral volumes.
+pub(crate) fn default_spec(spec: &mut Value) {
+    put_default(spec, "volumeMode", "Filesystem");
+}
+
+/// Where data comes from has an older and a newer field; the one that is left out follows the other.
+fn same_sources(spec: &mut Value) {
+    let (old, new) = (
+        some(spec, "dataSource").cloned(),
+        some(spec, "dataSourceRef").cloned(),
+    );
+    match (old, new) {
+        (Some(source), None) => put(spec, "dataSourceRef", source),
+        (None, Some(source)) if !has(&source, "namespace") => put(spec, "dataSource", source),
+        _ => {}
+    }
+}
+
+/// Upstream's admission plug-in DefaultStorageClass.
+fn set_default_class(object: &mut Value, seen: &Snapshot) {
+    if class_of(object).is_some() {
+        return;
+    }
+    if let (Some(class), Some(spec)) = (
+        crate::storageclass::default_class(seen),
+        ensure_object(object, "spec"),
+    ) {
+        put(spec, "storageClassName", class.name());
+    }
+}
+
+fn asked(claim: &Value) -> Quantity {
+    Quantity::parse(text(claim, "/spec/resources/requests/storage")).unwrap_or_default()
+}
+
+/// Upstream's admission plug-in PersistentVolumeClaimResize: only a class that says so lets its claims grow.
+fn check_expansion(object: &Value, old: &Value, seen: &Snapshot) -> Result<(), Status> {
+    if asked(object) <= asked(old) {
+        return Ok(());
+    }
+    let grows = class_of(object)
+        .and_then(|class| seen.get(crate::storageclass::STORAGECLASSES, "", &class))
+        .is_some_and(|class| get(&class.value(), "allowVolumeExpansion") == &Value::Bool(true));
+    if grows {
+        return Ok(());
+    }
+    let why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
+    let name = text(object, "/metadata/name");
+    Err(Status::forbidden(PERSISTENTVOLUMECLAIMS, name, why))
 }

@@ -104,6 +104,14 @@ impl Cgroup {
         layout().v2.as_ref().map(|mount| mount.join(&self.path))
     }
 
+    /// Its directory for each of these controllers that is on v1.
+    pub fn controllers(&self, names: &[&'static str]) -> Vec<(&'static str, PathBuf)> {
+        names
+            .iter()
+            .filter_map(|name| Some((*name, self.v1(name)?)))
+            .collect()
+    }
+
     /// Its directory in every hierarchy, whether there or not.
     fn directories(&self) -> Vec<PathBuf> {
         let mut mounts: Vec<&PathBuf> = layout()
@@ -128,12 +136,12 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Makes it in the hierarchies that only group (v2 and v1's `systemd`), and moves the calling process there:
-    /// out of the reach of whoever stops the server's own group.
-    pub fn create_grouping(&self) -> io::Result<()> {
+    /// Makes it in the hierarchies that only group (v2 and v1's `systemd`), and moves a process there: out of the
+    /// reach of whoever stops the server's own group. The kernel may take ten milliseconds for it.
+    pub fn group(&self, pid: u32) -> io::Result<()> {
         for directory in self.v2().into_iter().chain(self.v1("systemd")) {
             fs::create_dir_all(&directory)?;
-            fs::write(directory.join("cgroup.procs"), "0")?;
+            fs::write(directory.join("cgroup.procs"), pid.to_string())?;
         }
         Ok(())
     }
@@ -235,32 +243,9 @@ impl Cgroup {
             if handles.is_empty() {
                 return Ok(());
             }
+            handles.iter().for_each(kill_handle);
             for handle in &handles {
-                // SAFETY: integers and a null pointer, which stands for plain siginfo.
-                unsafe {
-                    libc::syscall(
-                        libc::SYS_pidfd_send_signal,
-                        handle.as_raw_fd(),
-                        libc::SIGKILL,
-                        std::ptr::null::<u8>(),
-                        0,
-                    )
-                };
-            }
-            for handle in &handles {
-                let left = until.saturating_duration_since(Instant::now());
-                let mut polled = libc::pollfd {
-                    fd: handle.as_raw_fd(),
-                    events: libc::POLLIN,
-                    revents: 0,
-                };
-                // SAFETY: one live pollfd.
-                if unsafe { libc::poll(&mut polled, 1, left.as_millis() as i32) } == 0 {
-                    return Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        "a killed process does not end",
-                    ));
-                }
+                wait_handle(handle, until.saturating_duration_since(Instant::now()))?;
             }
         }
         Err(io::Error::other("processes keep coming"))
@@ -291,6 +276,56 @@ impl Cgroup {
                 }
             }
         }
+    }
+}
+
+/// SIGKILL to a process that was started with `dir` among its arguments, and waits for its end. Another process that
+/// has the number by now is left alone.
+pub fn kill_process_and_wait(pid: i32, dir: &Path, limit: Duration) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let Some(handle) = pidfd(pid) else {
+        return Ok(());
+    };
+    let arguments = match fs::read(format!("/proc/{pid}/cmdline")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    if !arguments
+        .split(|b| *b == 0)
+        .any(|argument| argument == dir.as_os_str().as_bytes())
+    {
+        return Ok(());
+    }
+    kill_handle(&handle);
+    wait_handle(&handle, limit)
+}
+
+fn kill_handle(handle: &OwnedFd) {
+    // SAFETY: integers and a null pointer, which stands for plain siginfo. A process that is gone is fine.
+    unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            handle.as_raw_fd(),
+            libc::SIGKILL,
+            std::ptr::null::<u8>(),
+            0,
+        )
+    };
+}
+
+fn wait_handle(handle: &OwnedFd, limit: Duration) -> io::Result<()> {
+    let mut polled = libc::pollfd {
+        fd: handle.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one live pollfd.
+    match unsafe { libc::poll(&mut polled, 1, limit.as_millis() as i32) } {
+        0 => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "a killed process does not end",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::error::RuntimeError;
 use super::paths::SOCKET;
@@ -28,6 +28,7 @@ pub struct ShimClient {
     next: AtomicU64,
     /// `None` once the shim is gone.
     waiting: Waiting,
+    gone: watch::Receiver<bool>,
 }
 
 /// A path to the socket that fits however deep the data directory is: by a descriptor of the pod's directory.
@@ -54,14 +55,19 @@ impl ShimClient {
             RuntimeError::ShimGone(uid.to_owned())
         })?;
         let (reader, writer) = socket.into_split();
+        let gone = watch::Sender::new(false);
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let client = Arc::new(Self {
             uid: uid.to_owned(),
             writer: tokio::sync::Mutex::new(writer),
             next: AtomicU64::new(1),
             waiting: Arc::clone(&waiting),
+            gone: gone.subscribe(),
         });
-        tokio::spawn(read_messages(reader, waiting, on_message));
+        tokio::spawn(async move {
+            read_messages(reader, waiting, on_message).await;
+            gone.send_replace(true);
+        });
         let hello = client
             .call(Request::Hello {
                 version: protocol::PROTOCOL_VERSION,
@@ -91,6 +97,14 @@ impl ShimClient {
             .await
             .map_err(|_| gone())?;
         receiver.await.map_err(|_| gone())
+    }
+
+    /// Until the shim has closed its socket, which it does by ending.
+    pub async fn wait_gone(&self) {
+        // An error means that the reading task is gone, and with it the connection.
+        if self.gone.clone().wait_for(|gone| *gone).await.is_err() {
+            tracing::debug!(pod = self.uid, "the connection's task ended");
+        }
     }
 
     pub fn is_gone(&self) -> bool {

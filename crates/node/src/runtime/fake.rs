@@ -243,6 +243,17 @@ impl FakeRuntime {
     }
 }
 
+async fn wait_exit(state: &mut watch::Receiver<ContainerState>) -> Result<Exit, RuntimeError> {
+    let ended = state
+        .wait_for(|s| matches!(s, ContainerState::Exited(_)))
+        .await
+        .map(|s| s.clone());
+    match ended {
+        Ok(ContainerState::Exited(exit)) => Ok(exit),
+        _ => Err(RuntimeError::NotFound("the container was removed".to_owned())),
+    }
+}
+
 impl World {
     fn running(&self, uid: &str) -> Vec<ContainerId> {
         let runs = |life: &Life| matches!(*life.state.borrow(), ContainerState::Running { .. });
@@ -321,13 +332,7 @@ impl Runtime for FakeRuntime {
         let (state, error) = match &behaviour.start_error {
             Some(FakeError::Create(message)) => return Err(RuntimeError::Create(message.clone())),
             Some(FakeError::Start(message)) => {
-                let exit = Exit {
-                    code: 128,
-                    reason: ExitReason::StartError,
-                    finished_at_ns: now,
-                    message: message.clone(),
-                    ..Exit::default()
-                };
+                let exit = Exit::start_error(message, now);
                 (
                     ContainerState::Exited(exit),
                     Some(RuntimeError::Start {
@@ -435,14 +440,12 @@ impl Runtime for FakeRuntime {
                 }
             }
         }
-        let ended = state
-            .wait_for(|s| matches!(s, ContainerState::Exited(_)))
-            .await
-            .map(|s| s.clone());
-        match ended {
-            Ok(ContainerState::Exited(exit)) => Ok(exit),
-            _ => Err(RuntimeError::NotFound(format!("container {id} was removed"))),
-        }
+        wait_exit(&mut state).await
+    }
+
+    async fn wait_container(&self, id: &ContainerId) -> Result<Exit, RuntimeError> {
+        let mut state = self.world().life(id)?.state.subscribe();
+        wait_exit(&mut state).await
     }
 
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError> {
@@ -560,71 +563,4 @@ impl Runtime for FakeRuntime {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: i64 = 1_000_000_000;
-
-    async fn started(script: Behaviour) -> (FakeRuntime, ContainerId) {
-        let fake = FakeRuntime::new(0);
-        fake.set_script(move |_| script.clone());
-        fake.create_sandbox(&PodSandboxSpec {
-            uid: "u".into(),
-            ..PodSandboxSpec::default()
-        })
-        .await
-        .expect("sandbox");
-        let id = ContainerId::new("u", "main", 0);
-        let spec = ContainerSpec {
-            id: id.clone(),
-            ..ContainerSpec::default()
-        };
-        let start = fake.start_container(&spec);
-        let (result, ()) = tokio::join!(start, async { fake.advance(SECOND) });
-        result.expect("start");
-        (fake, id)
-    }
-
-    #[tokio::test]
-    async fn a_container_starts_is_ready_and_ends_by_the_clock() {
-        let (fake, id) = started(Behaviour {
-            start_after_ns: SECOND,
-            ready_after_ns: SECOND,
-            exit_after_ns: Some((3 * SECOND, 5)),
-            ..Behaviour::server()
-        })
-        .await;
-        let mut events = fake.subscribe();
-        assert!(!fake.is_ready(&id));
-        fake.advance(2 * SECOND);
-        assert!(fake.is_ready(&id));
-        assert_eq!(fake.next_wake_ns(), Some(4 * SECOND));
-        fake.advance(9 * SECOND);
-        let RuntimeEvent::Exited { exit, .. } = events.recv().await.expect("event") else {
-            panic!("not an exit")
-        };
-        assert_eq!(
-            (exit.code, exit.started_at_ns, exit.finished_at_ns),
-            (5, SECOND, 4 * SECOND)
-        );
-        assert_eq!(fake.next_wake_ns(), None);
-    }
-
-    #[tokio::test]
-    async fn one_that_ignores_the_signal_is_killed_when_the_grace_period_ends() {
-        let (fake, id) = started(Behaviour {
-            stop_after_ns: None,
-            ..Behaviour::default()
-        })
-        .await;
-        let stop = fake.stop_container(&id, 0, Duration::from_secs(30));
-        let (exit, ()) = tokio::join!(stop, async {
-            fake.advance(30 * SECOND);
-            assert!(fake.next_wake_ns().is_some());
-            fake.advance(31 * SECOND);
-        });
-        assert_eq!(exit.expect("stopped").code, 137);
-        fake.reboot();
-        assert!(!fake.pod("u").await.expect("pod").expect("known").ready);
-    }
-}
+mod tests;

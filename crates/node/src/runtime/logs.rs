@@ -285,6 +285,7 @@ impl LogReader {
         };
         tokio::select! {
             changed = watch.changed() => changed,
+            // ignored: an error is a sender that is gone, which ends the log as well.
             _ = self.ended.wait_for(|ended| *ended) => {
                 self.finishing = true;
                 Ok(())

@@ -7,7 +7,9 @@ mod error;
 pub mod fake;
 pub mod logs;
 pub mod paths;
+mod pods;
 mod sandbox;
+mod sessions;
 mod shim_runtime;
 pub mod spec;
 pub mod stream;
@@ -20,7 +22,7 @@ use async_trait::async_trait;
 pub use cgroup::Usage;
 pub use error::RuntimeError;
 pub use fake::FakeRuntime;
-pub use shim_runtime::{RuntimeConfig, ShimRuntime};
+pub use pods::{RuntimeConfig, ShimRuntime};
 pub use spec::{
     ContainerId, ContainerSpec, ContainerState, ContainerStatus, ExecSpec, Exit, ExitReason, LogRotation,
     Mount, PodSandboxSpec, PodState, Propagation, Resources, Seccomp, TerminalSize, User,
@@ -95,6 +97,9 @@ pub trait Runtime: Send + Sync {
         stop_signal: i32,
         grace: Duration,
     ) -> Result<Exit, RuntimeError>;
+
+    /// Waits for the container's end.
+    async fn wait_container(&self, id: &ContainerId) -> Result<Exit, RuntimeError>;
 
     /// Forgets an ended container; its log stays for `--previous` until `remove_log`.
     async fn remove_container(&self, id: &ContainerId) -> Result<(), RuntimeError>;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 pub const SOCKET: &str = "shim.sock";
 pub const SHIM_LOG: &str = "shim.log";
 /// The files and directories of a pod's directory that `remove_pod` removes.
-pub const OWNED: [&str; 9] = [
+pub const OWNED: [&str; 8] = [
     "ns",
     "shm",
     "containers",
@@ -13,7 +13,6 @@ pub const OWNED: [&str; 9] = [
     SOCKET,
     SHIM_LOG,
     "state.json",
-    "state.new",
     "sandbox.json",
 ];
 

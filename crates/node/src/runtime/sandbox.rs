@@ -13,13 +13,24 @@ use super::spec::PodSandboxSpec;
 
 const DEFAULT_SHM_BYTES: u64 = 64 << 20;
 /// The file system type of a mounted namespace (linux/magic.h).
-const NSFS_MAGIC: i64 = 0x6e73_6673;
+const NSFS_MAGIC: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x6e73_6673);
 
 /// Makes what is missing of the sandbox below `dir`. Blocks for about a millisecond; never call it on a thread
 /// that does anything else, the namespaces stay with it.
 fn make(dir: &Path, spec: &PodSandboxSpec) -> io::Result<()> {
     let ns = dir.join("ns");
     fs::create_dir_all(&ns)?;
+    // In memory, as all in it is gone after a reboot; libcontainer's files of running containers lie here too.
+    if !is_mount_point(&ns)? {
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(
+            Some("isopod"),
+            &ns,
+            Some("tmpfs"),
+            flags,
+            Some("mode=700,size=8m"),
+        )?;
+    }
     let mut wanted = Vec::new();
     if !spec.host_network {
         wanted.extend([
@@ -84,15 +95,13 @@ pub fn is_there(dir: &Path, spec: &PodSandboxSpec) -> bool {
 }
 
 fn is_namespace(path: &Path) -> bool {
-    nix::sys::statfs::statfs(path).is_ok_and(|stat| stat.filesystem_type().0 as i64 == NSFS_MAGIC)
+    nix::sys::statfs::statfs(path).is_ok_and(|stat| stat.filesystem_type() == NSFS_MAGIC)
 }
 
 /// The pod's own /dev/shm, which its containers share.
 fn mount_shm(path: &Path, spec: &PodSandboxSpec) -> io::Result<()> {
     fs::create_dir_all(path)?;
-    if nix::sys::statfs::statfs(path)?.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC
-        && is_mount_point(path)?
-    {
+    if is_mount_point(path)? {
         return Ok(());
     }
     let size = if spec.shm_size_bytes == 0 {
@@ -141,7 +150,13 @@ fn raise_loopback() -> io::Result<()> {
 /// Unmounts what `create` mounted; what is not there is fine.
 pub fn unmount(dir: &Path) -> io::Result<()> {
     let ns = dir.join("ns");
-    for target in [ns.join("net"), ns.join("uts"), ns.join("ipc"), dir.join("shm")] {
+    for target in [
+        ns.join("net"),
+        ns.join("uts"),
+        ns.join("ipc"),
+        ns,
+        dir.join("shm"),
+    ] {
         loop {
             match umount2(&target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
                 Ok(()) => {} // Perhaps it was mounted twice.

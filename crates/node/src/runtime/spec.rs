@@ -204,6 +204,19 @@ pub struct Exit {
     pub message: String,
 }
 
+impl Exit {
+    /// A container whose command never ran, as containerd counts it.
+    pub fn start_error(message: &str, now_ns: i64) -> Self {
+        Self {
+            code: 128,
+            reason: ExitReason::StartError,
+            finished_at_ns: now_ns,
+            message: message.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
 /// Kubernetes' `reason` of a terminated container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExitReason {

@@ -1,6 +1,5 @@
-//! What the shim does with containers: start, output, exec, attach, kill, end.
+//! What the shim does with containers: start, kill, end, remove; and with the children that it forks for it.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -9,27 +8,19 @@ use std::time::SystemTime;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
-use super::create::{Report, Stdio, container_dir};
+use super::create::{Report, Stdio, bundle_dir, container_dir};
 use super::event_loop::{ConnectionId, EARLY_EXITS_LIMIT, Shim};
 use super::log::{LogWriter, Stream};
 use super::protocol::{ErrorKind, Message, Reply, WireError};
-use super::{create, enter, fds, note, oci, trim_memory};
+use super::{create, fds, note, oci, trim_memory};
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::paths;
-use crate::runtime::spec::{
-    ContainerId, ContainerSpec, ContainerState, ExecSpec, Exit, ExitReason, TerminalSize,
-};
-
-/// How much an attacher may lag behind before it is cut off; the container never waits for it.
-const ATTACH_BACKLOG_BYTES: usize = 256 << 10;
-const READ_BYTES: usize = 16 << 10;
-/// Reads from one output in a row, so that one loud container does not starve the others.
-const READS_IN_A_ROW: usize = 16;
+use crate::runtime::spec::{ContainerId, ContainerSpec, ContainerState, Exit, ExitReason};
 
 /// One of a container's streams, as the shim reads it.
 pub struct Output {
     pub fd: OwnedFd,
-    stream: Stream,
+    pub stream: Stream,
 }
 
 pub struct Container {
@@ -37,8 +28,8 @@ pub struct Container {
     pub state: ContainerState,
     pub outputs: Vec<Output>,
     /// The write end of its stdin, or its terminal's master.
-    input: Option<OwnedFd>,
-    log: LogWriter,
+    pub input: Option<OwnedFd>,
+    pub log: LogWriter,
 }
 
 impl Container {
@@ -46,11 +37,33 @@ impl Container {
         !matches!(self.state, ContainerState::Exited(_))
     }
 
-    fn pid(&self) -> Option<i32> {
+    pub fn pid(&self) -> Option<i32> {
         match self.state {
             ContainerState::Running { pid, .. } => Some(pid),
             _ => None,
         }
+    }
+
+    /// Pipes for its stdio, the container's ends as the result. With a terminal there are none.
+    fn make_pipes(&mut self) -> io::Result<Stdio> {
+        let mut theirs = Stdio::default();
+        if self.spec.tty {
+            return Ok(theirs);
+        }
+        for (stream, slot) in [
+            (Stream::Stdout, &mut theirs.stdout),
+            (Stream::Stderr, &mut theirs.stderr),
+        ] {
+            let (reader, writer) = fds::pipe()?;
+            fds::set_nonblocking(reader.as_raw_fd(), true)?;
+            self.outputs.push(Output { fd: reader, stream });
+            *slot = Some(writer);
+        }
+        if self.spec.stdin {
+            let (reader, writer) = fds::pipe()?;
+            (theirs.stdin, self.input) = (Some(reader), Some(writer));
+        }
+        Ok(theirs)
     }
 
     fn shares_pids(&self) -> bool {
@@ -60,7 +73,7 @@ impl Container {
 
 /// A process that was started in a container, on behalf of one connection.
 pub struct Exec {
-    pid: i32,
+    pub pid: i32,
     pub connection: ConnectionId,
 }
 
@@ -74,56 +87,11 @@ impl Exec {
 pub struct Helper {
     pub pid: i32,
     pub report: OwnedFd,
-    console: OwnedFd,
-    connection: ConnectionId,
-    request: u64,
+    pub console: OwnedFd,
+    pub connection: ConnectionId,
+    pub request: u64,
     /// The container that it makes; `None`: it makes an exec's process.
     makes: Option<ContainerId>,
-}
-
-pub struct AttachOutput {
-    pub fd: OwnedFd,
-    stream: Stream,
-    pub backlog: VecDeque<u8>,
-}
-
-pub struct Attacher {
-    pub connection: ConnectionId,
-    container: ContainerId,
-    pub outputs: Vec<AttachOutput>,
-    /// How many outputs it came with.
-    outputs_given: usize,
-}
-
-impl Attacher {
-    fn write(&mut self, stream: Stream, bytes: &[u8]) {
-        for number in 0..self.outputs.len() {
-            if self.outputs[number].stream == stream {
-                self.outputs[number].backlog.extend(bytes);
-                self.flush(number);
-                break;
-            }
-        }
-    }
-
-    /// Writes what the attacher takes now; one that lags too far or is gone is cut off.
-    pub fn flush(&mut self, number: usize) {
-        let Some(output) = self.outputs.get_mut(number) else {
-            return;
-        };
-        while !output.backlog.is_empty() {
-            match nix::unistd::write(&output.fd, output.backlog.as_slices().0) {
-                Ok(count) => drop(output.backlog.drain(..count)),
-                Err(nix::Error::EINTR) => {}
-                Err(nix::Error::EAGAIN) if output.backlog.len() <= ATTACH_BACKLOG_BYTES => return,
-                Err(_) => {
-                    self.outputs.remove(number);
-                    return;
-                }
-            }
-        }
-        output.backlog = VecDeque::new();
-    }
 }
 
 pub fn kill_process(pid: i32, signal: i32) {
@@ -138,11 +106,28 @@ pub fn kill_process(pid: i32, signal: i32) {
 }
 
 /// An error on the way to a new process.
-fn internal(what: &str) -> impl Fn(io::Error) -> WireError + '_ {
+pub fn internal(what: &str) -> impl Fn(io::Error) -> WireError + '_ {
     move |error| WireError::new(ErrorKind::Internal, format!("{what}: {error}"))
 }
 
 impl Shim {
+    /// Moves to the shims' cgroup, by a child: the kernel takes its time for a move, and nobody here waits for it.
+    pub(super) fn join_group(&mut self) {
+        if self.cgroup.is_empty() {
+            return;
+        }
+        // SAFETY: this process has one thread, so the child may go on with everything.
+        match unsafe { libc::fork() } {
+            0 => {
+                join_group(&self.cgroup, std::os::unix::process::parent_id());
+                // SAFETY: ends the child at once; nothing of the shim's may run in it.
+                unsafe { libc::_exit(0) }
+            }
+            pid if pid > 0 => self.joining = Some(pid),
+            _ => note(&format!("fork: {}", io::Error::last_os_error())),
+        }
+    }
+
     pub(super) fn start(
         &mut self,
         connection: ConnectionId,
@@ -163,8 +148,6 @@ impl Shim {
         }
         let log_path = paths::log_path(&self.dir, &spec.id.name, spec.id.attempt);
         let log = LogWriter::open(&log_path, &spec.log).map_err(internal("open the log"))?;
-        let make_pipe = || fds::pipe().map_err(internal("make a pipe"));
-        let mut theirs = Stdio::default();
         let mut container = Container {
             state: ContainerState::Creating,
             outputs: Vec::new(),
@@ -172,26 +155,18 @@ impl Shim {
             log,
             spec,
         };
-        if !container.spec.tty {
-            for stream in [Stream::Stdout, Stream::Stderr] {
-                let (reader, writer) = make_pipe()?;
-                fds::set_nonblocking(reader.as_raw_fd(), true).map_err(internal("set up a pipe"))?;
-                container.outputs.push(Output { fd: reader, stream });
-                *(if stream == Stream::Stdout {
-                    &mut theirs.stdout
-                } else {
-                    &mut theirs.stderr
-                }) = Some(writer);
-            }
-            if container.spec.stdin {
-                let (reader, writer) = make_pipe()?;
-                (theirs.stdin, container.input) = (Some(reader), Some(writer));
-            }
-        }
+        let theirs = container
+            .make_pipes()
+            .map_err(internal("make the container's pipes"))?;
         let pid_namespace = self.pid_holder.map(|pid| format!("/proc/{pid}/ns/pid"));
         let spec = container.spec.clone();
         let dir = self.dir.clone();
+        // A container inherits the group, so one that is made before the shim has moved goes there itself.
+        let group = self.joining.map(|_| self.cgroup.clone());
         self.fork_helper(connection, request, Some(spec.id.clone()), move |console| {
+            if let Some(group) = group {
+                join_group(&group, std::process::id());
+            }
             create::create(
                 &spec,
                 &oci::PodPaths {
@@ -207,7 +182,7 @@ impl Shim {
     }
 
     /// Forks a child that does `work` and sends its report back; the loop sees it come.
-    fn fork_helper(
+    pub(super) fn fork_helper(
         &mut self,
         connection: ConnectionId,
         request: u64,
@@ -324,14 +299,7 @@ impl Shim {
                 let now = Self::now_ns();
                 let container = &mut self.containers[number];
                 container.outputs.clear();
-                container.state = ContainerState::Exited(Exit {
-                    code: 128,
-                    reason: ExitReason::StartError,
-                    started_at_ns: 0,
-                    finished_at_ns: now,
-                    message: error.message.clone(),
-                    ..Exit::default()
-                });
+                container.state = ContainerState::Exited(Exit::start_error(&error.message, now));
             } else {
                 self.containers.remove(number);
             }
@@ -340,30 +308,7 @@ impl Shim {
         self.refuse(helper.connection, helper.request, error.clone());
     }
 
-    fn exec_started(&mut self, helper: &Helper, pid: i32) {
-        let mut terminal = Vec::new();
-        fds::set_nonblocking(helper.console.as_raw_fd(), true)
-            .and_then(|()| fds::receive(helper.console.as_raw_fd(), &mut [0; 8], &mut terminal))
-            .map_or_else(
-                |error| debug_assert!(error.kind() == io::ErrorKind::WouldBlock),
-                drop,
-            );
-        self.execs.push(Exec {
-            pid,
-            connection: helper.connection,
-        });
-        let reply = Reply {
-            pid,
-            ..Reply::default()
-        };
-        self.reply(helper.connection, helper.request, reply, terminal.pop());
-        if !self.connections.contains_key(&helper.connection) {
-            kill_process(pid, libc::SIGKILL); // Its caller left while it was made.
-        }
-        self.take_early_exit(pid);
-    }
-
-    fn take_early_exit(&mut self, pid: i32) {
+    pub(super) fn take_early_exit(&mut self, pid: i32) {
         if let Some(number) = self.early_exits.iter().position(|(p, ..)| *p == pid)
             && let Some((pid, code, signal)) = self.early_exits.remove(number)
         {
@@ -377,6 +322,8 @@ impl Shim {
         } else if let Some(number) = self.execs.iter().position(|e| e.pid == pid) {
             let exec = self.execs.remove(number);
             self.send(exec.connection, &Message::ExecExited { code, signal }, None);
+        } else if self.joining == Some(pid) {
+            self.joining = None;
         } else if !self.helpers.is_empty() {
             // Perhaps the child of a helper whose report is still to be read.
             self.early_exits.push_back((pid, code, signal));
@@ -453,60 +400,6 @@ impl Shim {
         }
     }
 
-    /// Copies what a container wrote to its log and its attachers.
-    pub(super) fn read_output(&mut self, number: usize, output: usize) {
-        let Some(container) = self.containers.get_mut(number) else {
-            return;
-        };
-        let Some(entry) = container.outputs.get(output) else {
-            return;
-        };
-        let (mut buffer, mut ended, stream) = ([0; READ_BYTES], false, entry.stream);
-        let mut rounds = if container.pid().is_some() {
-            READS_IN_A_ROW
-        } else {
-            usize::MAX
-        };
-        while rounds > 0 && !ended {
-            rounds -= 1;
-            let count = match nix::unistd::read(&container.outputs[output].fd, &mut buffer) {
-                Ok(0) | Err(nix::Error::EIO) => 0, // EIO: a terminal that nobody holds any more.
-                Ok(count) => count,
-                Err(nix::Error::EAGAIN) => break,
-                Err(nix::Error::EINTR) => continue,
-                Err(error) => {
-                    note(&format!("read output of {}: {error}", container.spec.id));
-                    0
-                }
-            };
-            ended = count == 0;
-            if let Err(error) = container.log.write(stream, &buffer[..count], SystemTime::now()) {
-                note(&format!("write the log of {}: {error}", container.spec.id));
-            }
-            let attachers = self
-                .attachers
-                .iter_mut()
-                .filter(|a| a.container == container.spec.id);
-            attachers.for_each(|attacher| attacher.write(stream, &buffer[..count]));
-        }
-        if ended {
-            container.outputs.remove(output);
-        }
-    }
-
-    /// An attacher that was cut off has nothing more to come.
-    pub(super) fn drop_ended_outputs(&mut self) {
-        let ended: Vec<ConnectionId> = self
-            .attachers
-            .iter()
-            .filter(|a| a.outputs.is_empty() && a.outputs_given > 0)
-            .map(|a| a.connection)
-            .collect();
-        ended
-            .into_iter()
-            .for_each(|connection| self.drop_connection(connection, "an attacher was too slow or left"));
-    }
-
     pub(super) fn kill(&mut self, id: &ContainerId, signal: i32, all: bool) -> Result<(), WireError> {
         let number = self.find(id)?;
         let container = &self.containers[number];
@@ -528,11 +421,14 @@ impl Shim {
     }
 
     pub(super) fn kill_everything(&mut self) {
-        for container in &self.containers {
-            let Some(pid) = container.pid() else {
-                continue;
-            };
-            kill_process(pid, libc::SIGKILL);
+        for helper in &self.helpers {
+            kill_process(helper.pid, libc::SIGKILL);
+        }
+        for container in self.containers.iter().filter(|c| c.is_running()) {
+            if let Some(pid) = container.pid() {
+                kill_process(pid, libc::SIGKILL);
+            }
+            // Half-made ones too.
             if let Err(error) = Cgroup::new(&container.spec.cgroup_path).kill(Signal::SIGKILL) {
                 note(&format!("kill {}: {error}", container.spec.id));
             }
@@ -540,11 +436,20 @@ impl Shim {
         self.execs.iter().for_each(Exec::kill);
     }
 
+    fn remove_directories(&self, id: &ContainerId) -> Result<(), WireError> {
+        for path in [
+            container_dir(&self.dir, &id.name, id.attempt),
+            bundle_dir(&self.dir, &id.name, id.attempt),
+        ] {
+            remove_directory(&path).map_err(internal("remove the container's directory"))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, id: &ContainerId) -> Result<(), WireError> {
         if let Some(number) = self.past.iter().position(|past| past.id == *id) {
             self.past.remove(number);
-            remove_directory(&container_dir(&self.dir, &id.name, id.attempt))
-                .map_err(internal("remove the container's directory"))?;
+            self.remove_directories(id)?;
             self.save();
             return Ok(());
         }
@@ -556,108 +461,18 @@ impl Shim {
             ));
         }
         self.remove_cgroup(number);
-        remove_directory(&container_dir(&self.dir, &id.name, id.attempt))
-            .map_err(internal("remove the container's directory"))?;
+        self.remove_directories(id)?;
         self.containers.remove(number);
         self.save();
         Ok(())
     }
+}
 
-    pub(super) fn exec(
-        &mut self,
-        connection: ConnectionId,
-        request: u64,
-        id: &ContainerId,
-        spec: &ExecSpec,
-        given: Vec<OwnedFd>,
-    ) -> Result<(), WireError> {
-        let number = self.find(id)?;
-        let container = &self.containers[number];
-        let Some(pid) = container.pid() else {
-            return Err(WireError::new(
-                ErrorKind::Conflict,
-                format!("container {id} is not running"),
-            ));
-        };
-        let container = container.spec.clone();
-        let mut given = given.into_iter();
-        let mut theirs = Stdio::default();
-        if !spec.tty {
-            let missing = || WireError::new(ErrorKind::Other, "a stream's descriptor is missing");
-            for (wanted, slot) in [
-                (spec.stdin, &mut theirs.stdin),
-                (spec.stdout, &mut theirs.stdout),
-                (spec.stderr, &mut theirs.stderr),
-            ] {
-                if wanted {
-                    *slot = Some(given.next().ok_or_else(missing)?);
-                }
-            }
-        }
-        let spec = spec.clone();
-        self.fork_helper(connection, request, None, move |console| {
-            enter::enter(&container, pid, &spec, theirs, console)
-        })
-    }
-
-    pub(super) fn attach(
-        &mut self,
-        connection: ConnectionId,
-        request: u64,
-        id: &ContainerId,
-        wanted: [bool; 3],
-        given: Vec<OwnedFd>,
-    ) -> Result<(), WireError> {
-        let number = self.find(id)?;
-        let container = &mut self.containers[number];
-        if container.pid().is_none() {
-            return Err(WireError::new(
-                ErrorKind::Conflict,
-                format!("container {id} is not running"),
-            ));
-        }
-        let mut outputs = Vec::new();
-        let streams = [(wanted[1], Stream::Stdout), (wanted[2], Stream::Stderr)];
-        for ((_, stream), fd) in streams.into_iter().filter(|(wanted, _)| *wanted).zip(given) {
-            fds::set_nonblocking(fd.as_raw_fd(), true).map_err(internal("set up a stream"))?;
-            outputs.push(AttachOutput {
-                fd,
-                stream,
-                backlog: VecDeque::new(),
-            });
-        }
-        let mut input = None;
-        if wanted[0]
-            && let Some(ours) = &container.input
-        {
-            input = Some(ours.try_clone().map_err(internal("share stdin"))?);
-            if container.spec.stdin_once && !container.spec.tty {
-                container.input = None; // The attacher's end is the container's end of input.
-            }
-        }
-        let outputs_given = outputs.len();
-        self.attachers.push(Attacher {
-            connection,
-            container: id.clone(),
-            outputs,
-            outputs_given,
-        });
-        self.reply(connection, request, Reply::default(), input);
-        Ok(())
-    }
-
-    pub(super) fn resize(&mut self, id: &ContainerId, size: TerminalSize) -> Result<(), WireError> {
-        let number = self.find(id)?;
-        let container = &self.containers[number];
-        match &container.input {
-            Some(terminal) if container.spec.tty => {
-                fds::resize(terminal.as_raw_fd(), size).map_err(internal("resize the terminal"))
-            }
-            _ => Err(WireError::new(
-                ErrorKind::Conflict,
-                format!("container {id} has no terminal"),
-            )),
-        }
+fn join_group(path: &str, pid: u32) {
+    if let Err(error) = Cgroup::new(path).group(pid) {
+        note(&format!(
+            "move to cgroup {path}: {error}; whoever stops the server's group stops this pod"
+        ));
     }
 }
 

@@ -32,9 +32,14 @@ pub struct Stdio {
     pub stderr: Option<OwnedFd>,
 }
 
-/// Where the container's own directory is: bundle, libcontainer's state, termination message.
+/// Where the container's own directory is; it holds the termination message.
 pub fn container_dir(pod_dir: &Path, name: &str, attempt: u32) -> PathBuf {
     pod_dir.join("containers").join(format!("{name}.{attempt}"))
+}
+
+/// Where libcontainer's files of it are while it runs: on the sandbox's file system in memory.
+pub fn bundle_dir(pod_dir: &Path, name: &str, attempt: u32) -> PathBuf {
+    pod_dir.join("ns/bundles").join(format!("{name}.{attempt}"))
 }
 
 pub fn create(spec: &ContainerSpec, pod: &oci::PodPaths<'_>, stdio: Stdio, console: &OwnedFd) -> Report {
@@ -64,16 +69,16 @@ fn run(
         WireError::new(ErrorKind::Create, format!("{what}: {error}"))
     };
     check(spec)?;
-    let dir = container_dir(pod.dir, &spec.id.name, spec.id.attempt);
-    fs::create_dir_all(&dir).map_err(|e| refused("make the container's directory", &e))?;
-    let state_dir = dir.join("rt");
+    let state_dir = bundle_dir(pod.dir, &spec.id.name, spec.id.attempt);
     if state_dir.exists() {
         fs::remove_dir_all(&state_dir).map_err(|e| refused("remove what an earlier try left", &e))?;
     }
     make_cwd(spec).map_err(|e| refused(&format!("mkdir {} for the working directory", spec.cwd), &e))?;
     let config = serde_json::to_vec(&oci::config(spec, pod))
         .map_err(|e| refused("encode the OCI configuration", &e))?;
-    fs::write(dir.join("config.json"), config).map_err(|e| refused("write the OCI configuration", &e))?;
+    fs::create_dir_all(&state_dir).map_err(|e| refused("make the container's bundle", &e))?;
+    fs::write(state_dir.join("config.json"), config)
+        .map_err(|e| refused("write the OCI configuration", &e))?;
     if let Some(score) = spec.resources.oom_score_adj
         && let Err(error) = fs::write("/proc/self/oom_score_adj", score.to_string())
     {
@@ -85,7 +90,7 @@ fn run(
     let (reader, writer) = fds::pipe().map_err(|e| refused("make a pipe", &e))?;
     let plan = plan(spec, console, &writer)?;
     let details = Details::collect().map_err(|e| refused("collect errors", &e))?;
-    let outcome = build_and_start(spec, &dir, &state_dir, stdio, plan);
+    let outcome = build_and_start(spec, &state_dir, stdio, plan);
     drop(writer);
     // The end of this pipe means that execve worked (or that the process is dead).
     let failure = read_failure(reader).map_err(|e| refused("wait for the command", &e))?;
@@ -138,7 +143,8 @@ fn check(spec: &ContainerSpec) -> Result<(), WireError> {
     Ok(())
 }
 
-fn plan(spec: &ContainerSpec, console: &OwnedFd, errors: &OwnedFd) -> Result<ProcessPlan, WireError> {
+/// How a process of this container starts: by its own command, until the caller says otherwise.
+pub fn plan(spec: &ContainerSpec, console: &OwnedFd, errors: &OwnedFd) -> Result<ProcessPlan, WireError> {
     let capabilities = caps::resolve(&spec.capabilities_add, &spec.capabilities_drop, spec.privileged)
         .map_err(|name| WireError::new(ErrorKind::Create, format!("unknown capability {name:?}")))?;
     Ok(ProcessPlan {
@@ -155,18 +161,11 @@ fn plan(spec: &ContainerSpec, console: &OwnedFd, errors: &OwnedFd) -> Result<Pro
     })
 }
 
-fn build_and_start(
-    spec: &ContainerSpec,
-    dir: &Path,
-    state_dir: &Path,
-    stdio: Stdio,
-    plan: ProcessPlan,
-) -> Result<i32, String> {
-    fs::create_dir_all(state_dir).map_err(|e| format!("make {}: {e}", state_dir.display()))?;
+fn build_and_start(spec: &ContainerSpec, dir: &Path, stdio: Stdio, plan: ProcessPlan) -> Result<i32, String> {
     let words = |error: libcontainer::error::LibcontainerError| chain(&error);
     let mut builder = ContainerBuilder::new("c".to_owned(), SyscallType::default())
         .with_executor(plan)
-        .with_root_path(state_dir)
+        .with_root_path(dir)
         .map_err(words)?;
     builder.stdin = stdio.stdin;
     builder.stdout = stdio.stdout;

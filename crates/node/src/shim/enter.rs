@@ -6,12 +6,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::unistd::{Gid, Uid};
 
-use super::create::{Report, Stdio, read_failure};
+use super::create::{self, Report, Stdio, read_failure};
 use super::process::{ProcessError, ProcessPlan, errno_words};
 use super::protocol::{ErrorKind, WireError};
 use super::{caps, fds};
 use crate::runtime::cgroup::Cgroup;
-use crate::runtime::spec::{ContainerSpec, ExecSpec, Seccomp};
+use crate::runtime::spec::{ContainerSpec, ExecSpec};
 
 const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
@@ -59,27 +59,13 @@ fn run(
     nix::sys::prctl::set_dumpable(false).map_err(|e| failed("become undumpable", e.into()))?;
     let (reader, writer) = fds::pipe().map_err(|e| failed("make a pipe", e))?;
     let user = exec.user.clone().unwrap_or_else(|| container.user.clone());
-    let capabilities = caps::resolve(
-        &container.capabilities_add,
-        &container.capabilities_drop,
-        container.privileged,
-    )
-    .map_err(|name| WireError::new(ErrorKind::Internal, format!("unknown capability {name:?}")))?;
-    let mut env = container.env.clone();
-    env.extend(exec.env.iter().cloned());
-    let plan = ProcessPlan {
-        args: exec.args.clone(),
-        env,
-        uid: user.uid,
-        capabilities,
-        no_new_privileges: container.no_new_privileges,
-        seccomp: container.seccomp == Seccomp::RuntimeDefault && !container.privileged,
-        tty: exec.tty.then(|| exec.size.unwrap_or_default()),
-        console: console.as_raw_fd(),
-        errors: writer.as_raw_fd(),
-        // Not the shim's direct concern: these die with the container's first process.
-        die_with_shim: false,
-    };
+    let mut plan = create::plan(container, console, &writer)?;
+    plan.args.clone_from(&exec.args);
+    plan.env.extend(exec.env.iter().cloned());
+    plan.uid = user.uid;
+    plan.tty = exec.tty.then(|| exec.size.unwrap_or_default());
+    // These die with the container's first process.
+    plan.die_with_shim = false;
     join_namespaces(init_pid).map_err(|e| failed("join the container's namespaces", e))?;
     // SAFETY: this process has one thread; the child goes on as after fork(2). CLONE_PARENT makes it the shim's child.
     let pid = unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_PARENT | libc::SIGCHLD, 0, 0, 0, 0) };

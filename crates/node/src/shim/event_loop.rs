@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::connection::Connection;
-use super::containers::{Attacher, Container, Exec, Helper};
+use super::containers::{Container, Exec, Helper};
 use super::protocol::{
     ErrorKind, Message, PROTOCOL_VERSION, Reply, Request, RequestFrame, RequestHead, WireError,
 };
 use super::state::{STATE_FILE, ShimState, boot_id, read, write_atomically};
+use super::streams::Attacher;
 use super::{note, trim_memory};
 use crate::runtime::spec::{ContainerId, ContainerStatus};
 
@@ -40,6 +41,9 @@ pub struct Shim {
     /// Set by Shutdown: whom to answer when all have ended.
     pub(super) ending: Option<(ConnectionId, u64)>,
     boot_id: String,
+    /// The cgroup that the shims share, and the child that moves us there.
+    pub(super) cgroup: String,
+    pub(super) joining: Option<i32>,
     /// Containers of an earlier shim of this pod: results only.
     pub(super) past: Vec<ContainerStatus>,
 }
@@ -56,13 +60,15 @@ enum Source {
 }
 
 impl Shim {
-    pub fn new(dir: PathBuf, listener: UnixListener, signals: OwnedFd) -> io::Result<Self> {
+    pub fn new(dir: PathBuf, cgroup: String, listener: UnixListener, signals: OwnedFd) -> io::Result<Self> {
         // The server has settled what was still running when the earlier shim died.
         let earlier = read::<ShimState>(&dir.join(STATE_FILE)).unwrap_or_else(|error| {
             note(&format!("read {STATE_FILE}: {error}"));
             None
         });
-        let shim = Self {
+        let mut shim = Self {
+            cgroup,
+            joining: None,
             past: earlier.map(|state| state.containers).unwrap_or_default(),
             dir,
             listener,
@@ -79,6 +85,7 @@ impl Shim {
             boot_id: boot_id()?,
         };
         shim.save();
+        shim.join_group();
         Ok(shim)
     }
 

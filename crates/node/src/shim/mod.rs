@@ -16,6 +16,7 @@ mod process;
 pub mod protocol;
 mod seccomp;
 pub mod state;
+mod streams;
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -23,7 +24,6 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::runtime::cgroup::Cgroup;
 pub use create::container_dir;
 pub use log::rotated;
 
@@ -62,8 +62,8 @@ fn parse(args: &[String]) -> Result<Options, String> {
 /// The shim's whole life. `args` is what follows the word `shim`; descriptor 0 is the listening socket.
 pub fn main(args: &[String]) -> ExitCode {
     let outcome = parse(args).and_then(|options| {
-        let (listener, signals) = settle(&options).map_err(|e| format!("start the shim: {e}"))?;
-        event_loop::Shim::new(options.dir, listener, signals)
+        let (listener, signals) = settle().map_err(|e| format!("start the shim: {e}"))?;
+        event_loop::Shim::new(options.dir, options.cgroup, listener, signals)
             .and_then(|mut shim| shim.run())
             .map_err(|e| format!("run the shim: {e}"))
     });
@@ -82,7 +82,7 @@ fn note(text: &str) {
 }
 
 /// Leaves the server's session and group, and takes what a parent of containers needs.
-fn settle(options: &Options) -> io::Result<(UnixListener, OwnedFd)> {
+fn settle() -> io::Result<(UnixListener, OwnedFd)> {
     // SAFETY: the server passes the listening socket as descriptor 0; the duplicate is ours alone.
     let listener = unsafe { libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 3) };
     if listener < 0 {
@@ -117,14 +117,6 @@ fn settle(options: &Options) -> io::Result<(UnixListener, OwnedFd)> {
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::prctl::set_name(c"isopod-shim")?;
     keep_memory_small();
-    if !options.cgroup.is_empty()
-        && let Err(error) = Cgroup::new(&options.cgroup).create_grouping()
-    {
-        note(&format!(
-            "cannot move to cgroup {}: {error}; whoever stops the server's group stops this pod",
-            options.cgroup
-        ));
-    }
     Ok((listener, signals()?))
 }
 

@@ -3,12 +3,15 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
 
 use crate::runtime::spec::{ContainerStatus, PodSandboxSpec};
 
 pub const STATE_FILE: &str = "state.json";
+/// The extension of files that were not finished.
+pub const TEMPORARY: &str = "new";
 pub const SANDBOX_FILE: &str = "sandbox.json";
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -37,7 +40,10 @@ pub fn boot_id() -> io::Result<String> {
 
 /// Whole or not at all: a new file renamed over the old one.
 pub fn write_atomically(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    let temporary = path.with_extension("new");
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // A name of its own for each writer: two at once must not take each other's file away.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("{}-{number}.{TEMPORARY}", std::process::id()));
     fs::write(&temporary, serde_json::to_vec(value)?)?;
     fs::rename(&temporary, path)
 }

@@ -1,0 +1,234 @@
+//! Conversations: each request with its answer, as text.
+
+use crate::world::World;
+
+/// Lines of `METHOD PATH [content-type]`, each with a body on the next line (`-`: none).
+async fn conversation(script: &str) -> String {
+    let world = World::new().await;
+    let mut out = String::new();
+    let mut lines = script.lines().map(str::trim).filter(|l| !l.is_empty());
+    while let (Some(line), Some(body)) = (lines.next(), lines.next()) {
+        let mut words = line.split_whitespace();
+        let (method, path) = (words.next().expect("a method"), words.next().expect("a path"));
+        let mut headers = vec![("content-type", words.next().unwrap_or("application/json"))];
+        if let Some(accept) = words.next() {
+            headers.push(("accept", accept));
+        }
+        let body = if body == "-" { "" } else { body };
+        let (code, answer) = world.ask(method, path, &headers, body.as_bytes()).await;
+        out += &format!(
+            "> {line}\n> {body}\n{code} {}\n\n",
+            String::from_utf8_lossy(&answer).trim()
+        );
+    }
+    out
+}
+
+#[tokio::test]
+async fn a_configmap_lives_and_dies() {
+    let text = conversation(
+        r#"
+        POST /api/v1/namespaces/default/configmaps
+        {"metadata":{"name":"a"},"data":{"x":"1"}}
+        POST /api/v1/namespaces/default/configmaps
+        {"metadata":{"name":"a"}}
+        GET /api/v1/namespaces/default/configmaps/a
+        -
+        PUT /api/v1/namespaces/default/configmaps/a
+        {"metadata":{"name":"a","resourceVersion":"1"}}
+        PATCH /api/v1/namespaces/default/configmaps/a application/merge-patch+json
+        {"data":{"y":"2"}}
+        PATCH /api/v1/namespaces/default/configmaps/a application/merge-patch+json
+        {"data":{"y":"2"}}
+        GET /api/v1/configmaps?limit=1
+        -
+        GET /api/v1/namespaces/default/configmaps application/json application/json;as=Table;v=v1;g=meta.k8s.io
+        -
+        DELETE /api/v1/namespaces/default/configmaps/a
+        {"preconditions":{"uid":"another"}}
+        DELETE /api/v1/namespaces/default/configmaps/a
+        -
+        GET /api/v1/namespaces/default/configmaps/a
+        -
+        "#,
+    )
+    .await;
+    insta::assert_snapshot!(text);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_upstreams_words() {
+    let text = conversation(
+        r#"
+        POST /api/v1/namespaces/default/configmaps
+        {"metadata":{"name":"A_","labels":{"-":"x y"},"annotations":{"a b":"c"},"finalizers":["x"],"ownerReferences":[{"kind":"X"}]}}
+        POST /api/v1/namespaces/default/configmaps
+        {"metadata":{"name":"a","namespace":"other"}}
+        POST /api/v1/namespaces/missing/configmaps
+        {"metadata":{"name":"a"}}
+        POST /api/v1/namespaces/default/configmaps?fieldValidation=Strict
+        {"metadata":{"name":"a"},"dta":{},"data":{"a":"1","a":"2"}}
+        POST /api/v1/namespaces/default/configmaps?fieldValidation=Strict
+        {"metadata":{"name":"a","lbls":{}},"dta":{}}
+        POST /api/v1/namespaces/default/configmaps
+        {"metadata":{"name":"a"},"data":{"a":1}}
+        POST /api/v1/namespaces/default/configmaps
+        {"kind":"Pod","metadata":{"name":"a"}}
+        POST /api/v1/namespaces/default/configmaps
+        {"metadata":{"name":"a","resourceVersion":"5"}}
+        POST /api/v1/namespaces/default/configmaps
+        {"metadata":
+        POST /api/v1/namespaces/default/configmaps text/plain
+        x
+        PUT /api/v1/namespaces/default/configmaps/a
+        {"metadata":{"name":"b"}}
+        PUT /api/v1/namespaces/default/configmaps/a
+        {"metadata":{"name":"a"}}
+        PATCH /api/v1/namespaces/default/configmaps/a application/apply-patch+yaml
+        apiVersion: v1
+        GET /api/v1/configmaps?fieldSelector=spec.x%3D1
+        -
+        GET /api/v1/configmaps?labelSelector=a%20b
+        -
+        GET /api/v1/configmaps?resourceVersionMatch=Exact
+        -
+        GET /api/v1/configmaps?continue=xyz
+        -
+        GET /api/v1/configmaps application/json application/vnd.kubernetes.protobuf
+        -
+        GET /api/v1/nonsense
+        -
+        POST /api/v1/namespaces/default/configmaps/a
+        {}
+        "#,
+    )
+    .await;
+    insta::assert_snapshot!(text);
+}
+
+#[tokio::test]
+async fn finalizers_hold_and_release() {
+    let text = conversation(
+        r#"
+        POST /api/v1/namespaces/default/configmaps
+        {"metadata":{"name":"a","finalizers":["example.com/hold"]}}
+        DELETE /api/v1/namespaces/default/configmaps/a
+        {"propagationPolicy":"Foreground"}
+        DELETE /api/v1/namespaces/default/configmaps/a
+        -
+        PATCH /api/v1/namespaces/default/configmaps/a application/merge-patch+json
+        {"metadata":{"finalizers":["example.com/hold","example.com/more"]}}
+        PATCH /api/v1/namespaces/default/configmaps/a application/merge-patch+json
+        {"metadata":{"finalizers":null}}
+        GET /api/v1/namespaces/default/configmaps/a
+        -
+        "#,
+    )
+    .await;
+    insta::assert_snapshot!(text);
+}
+
+#[tokio::test]
+async fn scale_is_a_view_on_the_object() {
+    let text = conversation(
+        r#"
+        POST /apis/apps/v1/namespaces/default/deployments
+        {"metadata":{"name":"d"},"spec":{"replicas":2,"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}
+        GET /apis/apps/v1/namespaces/default/deployments/d/scale
+        -
+        PATCH /apis/apps/v1/namespaces/default/deployments/d/scale application/merge-patch+json
+        {"spec":{"replicas":7}}
+        PUT /apis/apps/v1/namespaces/default/deployments/d/scale
+        {"metadata":{"name":"d","resourceVersion":"1"},"spec":{"replicas":1}}
+        PUT /apis/apps/v1/namespaces/default/deployments/d/scale
+        {"metadata":{"name":"d"},"spec":{"replicas":-1}}
+        PATCH /apis/apps/v1/namespaces/default/deployments/d/status application/merge-patch+json
+        {"spec":{"replicas":99},"status":{"replicas":7}}
+        "#,
+    )
+    .await;
+    insta::assert_snapshot!(text);
+}
+
+#[tokio::test]
+async fn strangers_see_probes_only() {
+    let world = World::new().await;
+    let stranger = std::sync::Arc::new(apiserver::http::Peer::default());
+    for (path, wanted) in [
+        ("/healthz", 200),
+        ("/livez", 200),
+        ("/readyz?verbose", 200),
+        ("/version", 200),
+        ("/api", 401),
+        ("/apis", 401),
+        ("/metrics", 401),
+        ("/api/v1/pods", 401),
+    ] {
+        let request = http::Request::get(path)
+            .body(bytes::Bytes::new())
+            .expect("a request");
+        let response = world.server.clone().respond_to(stranger.clone(), request).await;
+        assert_eq!(response.status().as_u16(), wanted, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_believed_while_their_account_lives() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let audience = vec!["isopod".to_string()];
+    let tokens = apiserver::Tokens::new(&key.serialize_der(), key.public_key_raw(), "issuer", audience);
+    let world = World::with_tokens(std::sync::Arc::new(tokens)).await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    world
+        .json(
+            "POST",
+            accounts,
+            &serde_json::json!({"metadata": {"name": "robot"}}),
+        )
+        .await;
+    let request = serde_json::json!({"spec": {"expirationSeconds": 900}});
+    let (code, answer) = world
+        .json("POST", &format!("{accounts}/robot/token"), &request)
+        .await;
+    assert_eq!(code, 201, "{answer}");
+    let token = format!("Bearer {}", answer["status"]["token"].as_str().expect("a token"));
+    let ask = async |path: &str, token: &str| {
+        let request = http::Request::get(path)
+            .header("authorization", token)
+            .body(bytes::Bytes::new());
+        let stranger = std::sync::Arc::new(apiserver::http::Peer::default());
+        world
+            .server
+            .clone()
+            .respond_to(stranger, request.expect("a request"))
+            .await
+            .status()
+            .as_u16()
+    };
+    assert_eq!(ask("/api", &token).await, 200);
+    assert_eq!(
+        ask("/api/v1/pods", &token).await,
+        403,
+        "known, but without any role"
+    );
+    assert_eq!(ask("/api", &format!("{token}x")).await, 401);
+    world
+        .json("DELETE", &format!("{accounts}/robot"), &serde_json::Value::Null)
+        .await;
+    assert_eq!(ask("/api", &token).await, 401, "the account is gone");
+    let short = serde_json::json!({"spec": {"expirationSeconds": 9}});
+    world
+        .json(
+            "POST",
+            accounts,
+            &serde_json::json!({"metadata": {"name": "robot"}}),
+        )
+        .await;
+    assert_eq!(
+        world
+            .json("POST", &format!("{accounts}/robot/token"), &short)
+            .await
+            .0,
+        422
+    );
+}

@@ -1,0 +1,181 @@
+//! Exec, attach, logs and port-forward over real WebSockets, with a node that echoes.
+
+use crate::world::World;
+use apiserver::NodeOps;
+use apiserver::node_ops::{Duplex, ExecOptions, Exit, LogOptions, Output, Session};
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{SinkExt, StreamExt};
+use meta::Status;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+/// Echoes stdin to stdout, the command to stderr, and ends with the code that the command names.
+struct Echo;
+
+#[async_trait::async_trait]
+impl NodeOps for Echo {
+    async fn logs(
+        &self,
+        _: &str,
+        pod: &str,
+        options: LogOptions,
+    ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, Status> {
+        let text = format!("{pod} {:?}\n", options.tail_lines);
+        Ok(futures::stream::iter([Ok(Bytes::from(text))]).boxed())
+    }
+
+    async fn exec(&self, _: &str, _: &str, options: ExecOptions) -> Result<Session, Status> {
+        let (stdin, mut input) = mpsc::channel::<Bytes>(4);
+        let (sender, output) = mpsc::channel(4);
+        let (ended, exit) = oneshot::channel();
+        tokio::spawn(async move {
+            let words = options.command.join(" ");
+            sender.send(Output::Stderr(words.clone().into())).await.ok();
+            while let Some(bytes) = input.recv().await {
+                sender.send(Output::Stdout(bytes)).await.ok();
+            }
+            ended.send(Exit::Code(words.len() as i32)).ok();
+        });
+        Ok(Session {
+            stdin: Some(stdin),
+            output,
+            resize: None,
+            exit,
+        })
+    }
+
+    async fn attach(&self, namespace: &str, pod: &str, options: ExecOptions) -> Result<Session, Status> {
+        self.exec(namespace, pod, options).await
+    }
+
+    async fn dial(&self, _: &str, _: &str, port: u16) -> Result<Box<dyn Duplex>, Status> {
+        if port != 80 {
+            return Err(Status::bad_request("connection refused"));
+        }
+        let (ours, theirs) = tokio::io::duplex(1024);
+        tokio::spawn(async move {
+            let (mut read, mut write) = tokio::io::split(ours);
+            tokio::io::copy(&mut read, &mut write).await.ok();
+            write.shutdown().await.ok();
+        });
+        Ok(Box::new(theirs))
+    }
+}
+
+async fn world() -> World {
+    let world = World::new().await.with_node(Arc::new(Echo));
+    let account = json!({"metadata": {"name": "default"}});
+    world
+        .json("POST", "/api/v1/namespaces/default/serviceaccounts", &account)
+        .await;
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let (code, answer) = world.json("POST", "/api/v1/namespaces/default/pods", &pod).await;
+    assert_eq!(code, 201, "{answer}");
+    world
+}
+
+async fn connect(world: &World, path: &str, protocol: &str) -> WebSocketStream<tokio::io::DuplexStream> {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(world.server.clone().serve_stream(theirs, (*world.admin).clone()));
+    let uri = format!("ws://localhost/api/v1/namespaces/default/pods/p/{path}");
+    let mut request = uri.into_client_request().expect("a request");
+    request
+        .headers_mut()
+        .insert("sec-websocket-protocol", protocol.parse().expect("a header"));
+    let (socket, response) = tokio_tungstenite::client_async(request, ours)
+        .await
+        .expect("an upgrade");
+    assert_eq!(response.headers()["sec-websocket-protocol"], protocol);
+    socket
+}
+
+#[tokio::test]
+async fn exec_carries_streams_and_the_exit_code() {
+    let world = world().await;
+    let path = "exec?command=ls&command=x&stdin=true&stdout=true&stderr=true";
+    let mut socket = connect(&world, path, "v5.channel.k8s.io").await;
+    socket
+        .send(Message::binary(b"\x00hello".to_vec()))
+        .await
+        .expect("sent");
+    socket
+        .send(Message::binary(b"\xff\x00".to_vec()))
+        .await
+        .expect("sent");
+    let mut seen = Vec::new();
+    while let Some(Ok(Message::Binary(data))) = socket.next().await {
+        seen.push(data);
+    }
+    assert_eq!(seen[0], &b"\x02ls x"[..]);
+    assert_eq!(seen[1], &b"\x01hello"[..]);
+    assert_eq!(seen[2][0], 3);
+    let status: Value = serde_json::from_slice(&seen[2][1..]).expect("a status");
+    assert_eq!(status["reason"], "NonZeroExitCode");
+    assert_eq!(
+        status["details"]["causes"][0],
+        json!({"reason": "ExitCode", "message": "4"})
+    );
+}
+
+#[tokio::test]
+async fn logs_are_plain_text() {
+    let world = world().await;
+    let (code, text) = world
+        .ask(
+            "GET",
+            "/api/v1/namespaces/default/pods/p/log?tailLines=3",
+            &[],
+            b"",
+        )
+        .await;
+    assert_eq!((code, &text[..]), (200, &b"p Some(3)\n"[..]));
+    let (code, _) = world
+        .ask(
+            "GET",
+            "/api/v1/namespaces/default/pods/p/log?tailLines=-3",
+            &[],
+            b"",
+        )
+        .await;
+    assert_eq!(code, 422);
+}
+
+#[tokio::test]
+async fn ports_are_forwarded_by_channels() {
+    let world = world().await;
+    let mut socket = connect(&world, "portforward?ports=80", "v4.channel.k8s.io").await;
+    socket
+        .send(Message::binary(b"\x00ping".to_vec()))
+        .await
+        .expect("sent");
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(socket.next().await.expect("more").expect("no error").into_data());
+    }
+    assert_eq!(
+        seen,
+        [&b"\x00\x50\x00"[..], &b"\x01\x50\x00"[..], &b"\x00ping"[..]]
+    );
+}
+
+#[tokio::test]
+async fn a_tls_free_stream_can_be_read_to_its_end() {
+    let world = world().await;
+    let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(world.server.clone().serve_stream(theirs, (*world.admin).clone()));
+    ours.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await
+        .expect("sent");
+    let mut text = String::new();
+    ours.read_to_string(&mut text).await.expect("read");
+    assert!(
+        text.starts_with("HTTP/1.1 200 OK") && text.ends_with("ok"),
+        "{text}"
+    );
+}

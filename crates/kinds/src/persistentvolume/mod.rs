@@ -1,0 +1,123 @@
+//! PersistentVolume: a piece of storage. Source: core/v1 API reference.
+
+mod plan;
+mod validate;
+
+pub use plan::{PROTECTION, VOLUME_FINALIZER};
+
+use crate::json::{child_mut, ensure_object, get, list, put, put_default, string};
+use crate::row::{age, text};
+use crate::volumes::{class_of, or_unset, phase, short_modes};
+use crate::{Column, Row, Rules, Write};
+use meta::{Errors, Res, Timestamp};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub const PERSISTENTVOLUMES: Res = Res::new("", "persistentvolumes");
+
+pub fn row() -> Row {
+    Row {
+        res: PERSISTENTVOLUMES,
+        version: "v1",
+        kind: "PersistentVolume",
+        singular: "persistentvolume",
+        short_names: &["pv"],
+        categories: &[],
+        namespaced: false,
+        type_name: "io.k8s.api.core.v1.PersistentVolume",
+        generation: false,
+        status: true,
+        scale: None,
+        selectable: &[],
+        columns: const {
+            &[
+                Column::NAME,
+                Column::new("Capacity", "string"),
+                Column::new("Access Modes", "string"),
+                Column::new("Reclaim Policy", "string"),
+                Column::new("Status", "string"),
+                Column::new("Claim", "string"),
+                Column::new("StorageClass", "string"),
+                Column::new("VolumeAttributesClass", "string"),
+                Column::new("Reason", "string"),
+                Column::AGE,
+                Column::wide("VolumeMode", "string"),
+            ]
+        },
+        rules: Arc::new(PersistentVolume),
+    }
+}
+
+struct PersistentVolume;
+
+impl Rules for PersistentVolume {
+    fn default(&self, object: &mut Value) {
+        let Some(spec) = ensure_object(object, "spec") else {
+            return;
+        };
+        put_default(spec, "persistentVolumeReclaimPolicy", "Retain");
+        put_default(spec, "volumeMode", "Filesystem");
+        if let Some(path) = child_mut(spec, "hostPath") {
+            put_default(path, "type", "");
+        }
+    }
+
+    fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, now: Timestamp) {
+        let at = now.rfc3339();
+        if write == Write::Create {
+            let status = json!({"phase": "Pending", "lastPhaseTransitionTime": at});
+            put(object, "status", status);
+        }
+        let Some(old) = old.filter(|_| write == Write::Status) else {
+            return;
+        };
+        let same = |pointer: &str| text(object, pointer) == text(old, pointer);
+        let moved = !same("/status/phase") && same("/status/lastPhaseTransitionTime");
+        if let Some(status) = ensure_object(object, "status").filter(|_| moved) {
+            put(status, "lastPhaseTransitionTime", at);
+        }
+    }
+
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        validate::volume(object, errors);
+    }
+
+    fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {
+        if write != Write::Status {
+            validate::update(object, old, errors);
+        }
+    }
+
+    fn finalizers(&self) -> &'static [&'static str] {
+        &[VOLUME_FINALIZER]
+    }
+
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let spec = get(object, "spec");
+        let claim = match get(spec, "claimRef") {
+            Value::Object(_) => format!(
+                "{}/{}",
+                text(spec, "/claimRef/namespace"),
+                text(spec, "/claimRef/name")
+            ),
+            _ => String::new(),
+        };
+        vec![
+            text(object, "/metadata/name").into(),
+            text(spec, "/capacity/storage").into(),
+            short_modes(list(spec, "accessModes")).into(),
+            string(spec, "persistentVolumeReclaimPolicy").into(),
+            phase(object).into(),
+            claim.into(),
+            class_of(object).unwrap_or_default().into(),
+            or_unset(spec, "volumeAttributesClassName").into(),
+            text(object, "/status/reason").into(),
+            age(object, now).into(),
+            or_unset(spec, "volumeMode").into(),
+        ]
+    }
+}

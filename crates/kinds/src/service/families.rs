@@ -1,0 +1,198 @@
+//! Addresses and IP families of a Service: they fit each other, and do not change once set.
+//! A cluster has IPv4 addresses only; the rules are those of a single-stack cluster.
+
+use super::{NONE, is_headless, kind};
+use crate::json::{get, list, put, some, string};
+use meta::{Errors, Path};
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr};
+
+const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
+const POLICIES: [&str; 3] = ["PreferDualStack", "RequireDualStack", "SingleStack"];
+
+/// What is wrong with an address, in upstream's words.
+pub(crate) fn ip_message(text: &str) -> Option<&'static str> {
+    let bad = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+    text.parse::<IpAddr>().is_err().then_some(bad)
+}
+
+pub(super) fn validate(spec: &Value, errors: &mut Errors) {
+    if kind(spec) == "ExternalName" {
+        return;
+    }
+    let path = Path::new("spec");
+    if addresses(spec, errors) {
+        match_families(spec, errors);
+    }
+    let families = list(spec, "ipFamilies");
+    for (i, family) in families.iter().enumerate() {
+        let (text, path) = (
+            family.as_str().unwrap_or_default(),
+            path.child("ipFamilies").index(i),
+        );
+        if !FAMILIES.contains(&text) {
+            errors.not_supported(&path, text, &FAMILIES);
+        } else if families[..i].contains(family) {
+            errors.duplicate(&path, text);
+        }
+    }
+    if let Some(policy) = some(spec, "ipFamilyPolicy").and_then(Value::as_str)
+        && !POLICIES.contains(&policy)
+    {
+        errors.not_supported(&path.child("ipFamilyPolicy"), policy, &POLICIES);
+    }
+}
+
+/// The lists of addresses alone. True when every one is an address.
+fn addresses(spec: &Value, errors: &mut Errors) -> bool {
+    let path = Path::new("spec").child("clusterIPs");
+    let (ip, ips) = (string(spec, "clusterIP"), list(spec, "clusterIPs"));
+    let all = get(spec, "clusterIPs").clone();
+    match ips.first() {
+        Some(_) if ip.is_empty() => {
+            errors.invalid(
+                &path,
+                all.clone(),
+                "must be empty when `clusterIP` is not specified",
+            );
+        }
+        None if !ip.is_empty() => errors.required(&path, ""),
+        Some(first) if first != ip => {
+            errors.invalid(&path, all.clone(), "first value must match `clusterIP`");
+        }
+        _ => {}
+    }
+    let mut valid = true;
+    for (i, ip) in ips.iter().enumerate() {
+        let text = ip.as_str().unwrap_or_default();
+        if i == 0 && text == NONE {
+            if ips.len() > 1 {
+                valid = false;
+                errors.invalid(&path, all.clone(), "'None' must be the first and only value");
+            }
+        } else if let Some(message) = ip_message(text) {
+            valid = false;
+            errors.invalid(&path.index(i), text, message);
+        }
+    }
+    if ips.len() > 2 {
+        errors.invalid(&path, all.clone(), "may only hold up to 2 values");
+    }
+    let families: Vec<&str> = ips
+        .iter()
+        .map(|ip| family(ip.as_str().unwrap_or_default()))
+        .collect();
+    if valid && families.len() > 1 && (0..families.len()).any(|i| families[..i].contains(&families[i])) {
+        errors.invalid(&path, all, "may specify no more than one IP for each IP family");
+    }
+    valid
+}
+
+fn family(ip: &str) -> &'static str {
+    if ip.contains(':') { "IPv6" } else { "IPv4" }
+}
+
+fn match_families(spec: &Value, errors: &mut Errors) {
+    if is_headless(spec) {
+        return;
+    }
+    let path = Path::new("spec").child("clusterIPs");
+    let pairs = list(spec, "clusterIPs").iter().zip(list(spec, "ipFamilies"));
+    for (i, (ip, wanted)) in pairs.enumerate() {
+        let (ip, wanted) = (
+            ip.as_str().unwrap_or_default(),
+            wanted.as_str().unwrap_or_default(),
+        );
+        if FAMILIES.contains(&wanted) && family(ip) != wanted {
+            let detail = format!("expected an {wanted} value as indicated by `ipFamilies[{i}]`");
+            errors.invalid(&path.index(i), ip, &detail);
+        }
+    }
+}
+
+/// Neither addresses nor families change, but from and to `ExternalName`.
+pub(super) fn update(spec: &Value, before: &Value, errors: &mut Errors) {
+    if kind(spec) == "ExternalName" || kind(before) == "ExternalName" {
+        return;
+    }
+    for field in ["clusterIPs", "ipFamilies"] {
+        let (now, was) = (list(spec, field), list(before, field));
+        let path = Path::new("spec").child(field);
+        let word = if field == "clusterIPs" {
+            "clusterIP"
+        } else {
+            "ipFamily"
+        };
+        match (now.first(), was.first()) {
+            (None, Some(_)) => {
+                let detail = format!("primary {word} can not be unset");
+                errors.invalid(&path.index(0), get(spec, field).clone(), &detail);
+            }
+            (Some(now_first), Some(was_first)) if now_first != was_first => {
+                errors.invalid(
+                    &path.index(0),
+                    get(spec, field).clone(),
+                    "may not change once set",
+                );
+            }
+            _ => {}
+        }
+        if let (Some(now), Some(was)) = (now.get(1), was.get(1))
+            && now != was
+        {
+            errors.invalid(
+                &path.index(1),
+                get(spec, field).clone(),
+                "may not change once set",
+            );
+        }
+    }
+}
+
+/// Chooses families and policy; the errors of what this cluster does not have.
+pub(super) fn choose(spec: &mut Value, errors: &mut Errors) {
+    let path = Path::new("spec");
+    let selects = crate::json::members(spec, "selector").next().is_some();
+    if is_headless(spec) && !selects {
+        return choose_detached(spec);
+    }
+    let policy = string(spec, "ipFamilyPolicy").to_string();
+    if policy == "RequireDualStack" {
+        let detail = "this cluster is not configured for dual-stack services";
+        errors.invalid(&path.child("ipFamilyPolicy"), policy.as_str(), detail);
+    }
+    for (i, family) in list(spec, "ipFamilies").iter().enumerate() {
+        if family == "IPv6" && policy != "PreferDualStack" {
+            let detail = "not configured on this cluster";
+            errors.invalid(&path.child("ipFamilies").index(i), "IPv6", detail);
+        }
+    }
+    for (i, ip) in list(spec, "clusterIPs").iter().enumerate() {
+        let ip = ip.as_str().unwrap_or_default();
+        if ip != NONE && ip.parse::<Ipv4Addr>().is_err() {
+            let detail = "IPv6 is not configured on this cluster";
+            errors.invalid(&path.child("clusterIPs").index(i), ip, detail);
+        }
+    }
+    if policy.is_empty() {
+        put(spec, "ipFamilyPolicy", "SingleStack");
+    }
+    if list(spec, "ipFamilies").is_empty() {
+        put(spec, "ipFamilies", json!(["IPv4"]));
+    }
+}
+
+/// Headless and without a selector: someone else makes its endpoints, of whatever family.
+fn choose_detached(spec: &mut Value) {
+    crate::json::put_default(spec, "ipFamilyPolicy", "RequireDualStack");
+    let dual = string(spec, "ipFamilyPolicy") != "SingleStack";
+    let mut families = list(spec, "ipFamilies").to_vec();
+    if families.is_empty() {
+        families.push("IPv4".into());
+    }
+    if dual && families.len() == 1 {
+        let other = if families[0] == "IPv4" { "IPv6" } else { "IPv4" };
+        families.push(other.into());
+    }
+    put(spec, "ipFamilies", families);
+}

@@ -1,0 +1,129 @@
+//! Service: a stable address for pods. Source: core/v1 API reference.
+
+mod allocate;
+mod cells;
+mod defaults;
+mod families;
+mod validate;
+
+pub use allocate::{CLUSTER_IPS, NODE_PORTS};
+
+use crate::json::{list, put};
+use crate::{Column, Row, Rules, Write};
+use meta::{Errors, Res, Snapshot, Status, Timestamp, name};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub const SERVICES: Res = Res::new("", "services");
+
+pub fn row() -> Row {
+    Row {
+        res: SERVICES,
+        version: "v1",
+        kind: "Service",
+        singular: "service",
+        short_names: &["svc"],
+        categories: &["all"],
+        namespaced: true,
+        type_name: "io.k8s.api.core.v1.Service",
+        generation: false,
+        status: true,
+        scale: None,
+        selectable: &["spec.clusterIP", "spec.type"],
+        columns: const {
+            &[
+                Column::NAME,
+                Column::new("Type", "string"),
+                Column::new("Cluster-IP", "string"),
+                Column::new("External-IP", "string"),
+                Column::new("Port(s)", "string"),
+                Column::AGE,
+                Column::wide("Selector", "string"),
+            ]
+        },
+        rules: Arc::new(Service),
+    }
+}
+
+struct Service;
+
+impl Rules for Service {
+    fn default(&self, object: &mut Value) {
+        defaults::service(object);
+    }
+
+    fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
+        if write == Write::Create {
+            put(object, "status", json!({"loadBalancer": {}}));
+        }
+        if write != Write::Status {
+            defaults::carry_over(object, old);
+        }
+    }
+
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        validate::service(object, errors);
+    }
+
+    fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {
+        if write == Write::Status {
+            validate::status(object, errors);
+        } else {
+            validate::update(object, old, errors);
+        }
+    }
+
+    fn admit(
+        &self,
+        write: Write,
+        object: &mut Value,
+        old: Option<&Value>,
+        seen: &Snapshot,
+    ) -> Result<(), Status> {
+        match write {
+            Write::Status => Ok(()),
+            _ => allocate::allocate(object, old, seen),
+        }
+    }
+
+    fn returns_deleted(&self) -> bool {
+        true
+    }
+
+    fn check_name(&self, text: &str) -> Vec<String> {
+        name::check_dns1035_label(text)
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        cells::cells(object, now)
+    }
+}
+
+/// The value of `spec.clusterIP` of a service without an address of its own.
+pub(crate) const NONE: &str = "None";
+
+/// Headless: its name stands for the addresses of its pods.
+fn is_headless(spec: &Value) -> bool {
+    list(spec, "clusterIPs").first().is_some_and(|ip| ip == NONE) || spec["clusterIP"] == NONE
+}
+
+fn needs_cluster_ip(spec: &Value) -> bool {
+    matches!(kind(spec), "ClusterIP" | "NodePort" | "LoadBalancer")
+}
+
+fn needs_node_ports(spec: &Value) -> bool {
+    matches!(kind(spec), "NodePort" | "LoadBalancer")
+}
+
+/// Balancers that keep traffic on the node where it arrives ask a port whether it has pods.
+fn needs_health_check(spec: &Value) -> bool {
+    kind(spec) == "LoadBalancer" && crate::json::string(spec, "externalTrafficPolicy") == "Local"
+}
+
+fn is_reached_from_outside(spec: &Value) -> bool {
+    needs_node_ports(spec) || (kind(spec) == "ClusterIP" && !list(spec, "externalIPs").is_empty())
+}
+
+fn kind(spec: &Value) -> &str {
+    crate::json::string(spec, "type")
+}
