@@ -13,6 +13,7 @@ pub fn down(args: &cli::Named) -> Result<()> {
     crate::need_root("down")?;
     let place = Place::of(&args.name)?;
     place.settings()?;
+    let _lock = place.lock()?;
     stop(&place)?;
     println!(
         "cluster {} is down; its data is in {}",
@@ -39,13 +40,24 @@ pub fn rm(args: &cli::Named) -> Result<()> {
     if !place.dir.exists() && std::fs::symlink_metadata(&link).is_err() {
         bail!("there is no cluster {}; those there are: isopod ls", args.name);
     }
+    let _lock = place.dir.exists().then(|| place.lock()).transpose()?;
+    clear(&place)?;
+    println!("cluster {} is removed", args.name);
+    Ok(())
+}
+
+/// Removes everything there is of a cluster, from a half-made one too.
+pub fn clear(place: &Place) -> Result<()> {
     // Settings that cannot be read do not keep a cluster from being removed.
     let file = place
         .settings()
         .map(|s| s.kubeconfig)
         .or_else(|_| kubeconfig::default_path())?;
-    stop(&place)?;
-    kubeconfig::remove(&file, &args.name)?;
+    stop(place)?;
+    if let Err(error) = kubeconfig::remove(&file, &place.name) {
+        // Somebody broke the file since; the cluster goes all the same.
+        tracing::warn!("the context stays in the kubeconfig: {error:#}");
+    }
     remove_tree(&place.dir)?;
     if let Some(link) = place.link() {
         remove_file(&link)?;
@@ -54,7 +66,6 @@ pub fn rm(args: &cli::Named) -> Result<()> {
     if let Err(error) = std::fs::remove_dir(home()) {
         tracing::debug!(%error, "other clusters are left");
     }
-    println!("cluster {} is removed", args.name);
     Ok(())
 }
 

@@ -3,16 +3,20 @@
 
 mod cli;
 mod down;
+mod image;
+mod k;
 mod kubeconfig;
 mod pki;
 mod place;
 mod pods;
 mod process;
 mod server;
+mod status;
+mod table;
 mod up;
 
 use anyhow::{Result, bail};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use place::Place;
 use std::process::ExitCode;
 
@@ -25,9 +29,11 @@ fn main() -> ExitCode {
     if args.first().is_some_and(|word| word == "shim") {
         return node::shim::main(&args[1..]);
     }
-    start_log();
+    // The server tells its log what it does; a command tells its user only what is wrong.
+    let is_server = args.first().is_some_and(|word| word == "server");
+    start_log(if is_server { "info" } else { "warn" });
     match run(&cli::Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("isopod: {error:#}");
             ExitCode::FAILURE
@@ -35,19 +41,43 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &cli::Command) -> Result<()> {
+fn run(command: &cli::Command) -> Result<ExitCode> {
     match command {
-        cli::Command::Up(args) => up::up(args),
-        cli::Command::Down(args) => down::down(args),
-        cli::Command::Rm(args) => down::rm(args),
-        cli::Command::Server(args) => server::run(&Place::of(&args.name)?),
+        cli::Command::Up(args) => up::up(args)?,
+        cli::Command::Down(args) => down::down(args)?,
+        cli::Command::Rm(args) => down::rm(args)?,
+        cli::Command::Ls(args) => status::ls(args)?,
+        cli::Command::Status(args) => return status::status(args),
+        cli::Command::Image(args) => image::run(args)?,
+        cli::Command::K(_) => bail!("not yet"),
+        cli::Command::Kubeconfig(args) => print_kubeconfig(&args.name)?,
+        cli::Command::Version => println!(
+            "isopod {}\nKubernetes {}",
+            env!("CARGO_PKG_VERSION"),
+            apiserver::http::Config::default().git_version
+        ),
+        cli::Command::Completions { shell } => {
+            let mut command = cli::Cli::command();
+            clap_complete::generate(*shell, &mut command, "isopod", &mut std::io::stdout());
+        }
+        cli::Command::Server(args) => server::run(&Place::of(&args.name)?)?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_kubeconfig(name: &str) -> Result<()> {
+    let place = Place::of(name)?;
+    let settings = place.settings()?;
+    let (ca, admin) = pki::Pki::read_admin(&place)?;
+    let config = kubeconfig::config(name, settings.api_port, &ca, &admin);
+    print!("{}", kubeconfig::to_yaml(&config)?);
+    Ok(())
 }
 
 /// `ISOPOD_LOG` says what is logged, e.g. `debug` or `info,control=trace`.
-fn start_log() {
+fn start_log(default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ISOPOD_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -59,5 +89,5 @@ fn need_root(command: &str) -> Result<()> {
     if nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    bail!("isopod {command} makes namespaces and mounts, which takes root; try: sudo isopod {command}");
+    bail!("isopod {command} takes root, for the cluster's namespaces, mounts and data are root's; try: sudo isopod {command}");
 }

@@ -29,6 +29,19 @@ pub struct Identity {
 const VALID_DAYS: i64 = 3650;
 
 impl Pki {
+    /// The CA and the administrator's certificate, where they have been made.
+    pub fn read_admin(place: &Place) -> Result<(String, Identity)> {
+        let read = |name: &str| {
+            let path = place.pki().join(name);
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let identity = Identity {
+            certificate: read("admin.crt")?,
+            key: read("admin.key")?,
+        };
+        Ok((read("ca.crt")?, identity))
+    }
+
     /// Reads what is there, and makes what is not.
     pub fn open(place: &Place, server_ips: &[Ipv4Addr]) -> Result<Self> {
         let dir = place.pki();

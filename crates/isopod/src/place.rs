@@ -1,13 +1,23 @@
 //! Where a cluster lives on disk: one folder holds all of it, and nothing of it is anywhere else.
 
 use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// All clusters are found here: a folder each, or a link to the folder that `--data-dir` named.
 const HOME: &str = "/var/lib/isopod";
 /// Version of the folder's layout. A folder of another version is refused, never changed.
 pub const LAYOUT: u32 = 1;
+
+/// What a cluster's folder may hold before its settings are written.
+const OWN: [&str; 3] = ["cluster.", "pki", "server."];
+
+/// What was there before `create`.
+pub struct Made {
+    pub folder_was_there: bool,
+}
 
 /// The folder of one cluster.
 #[derive(Clone, Debug)]
@@ -49,30 +59,79 @@ impl Place {
     }
 
     /// Makes the folder, at `data_dir` where that is given.
-    pub fn create(name: &str, data_dir: Option<&Path>) -> Result<Self> {
+    pub fn create(name: &str, data_dir: Option<&Path>) -> Result<(Self, Made)> {
         let known = Self::of(name)?;
         let link = home().join(name);
-        std::fs::create_dir_all(home()).with_context(|| format!("cannot make {}", home().display()))?;
-        match data_dir {
-            None => std::fs::create_dir_all(&known.dir)
-                .with_context(|| format!("cannot make the data folder {}", known.dir.display()))?,
-            Some(dir) => {
-                std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-                let dir = std::fs::canonicalize(dir)?;
-                if link.exists() && known.dir != dir {
-                    bail!(
-                        "cluster {name} is in {}, not in {}; leave --data-dir out, or remove it first: isopod rm --name {name}",
-                        known.dir.display(),
-                        dir.display()
-                    );
-                }
-                if !link.exists() && dir != link {
-                    std::os::unix::fs::symlink(&dir, &link)
-                        .with_context(|| format!("cannot link {} to {}", link.display(), dir.display()))?;
-                }
-            }
+        let dir = match data_dir {
+            Some(dir) => std::path::absolute(dir)?,
+            None => known.dir.clone(),
+        };
+        let folder_was_there = dir.is_dir();
+        if folder_was_there {
+            known.check_folder(&dir)?;
         }
-        Self::of(name)
+        let new_link = std::fs::symlink_metadata(&link).is_err() && dir != link;
+        if !new_link && known.exists() && std::fs::canonicalize(&dir).ok().as_ref() != Some(&known.dir) {
+            bail!(
+                "cluster {name} is in {}, not in {}; leave --data-dir out, or remove it first: isopod rm --name {name}",
+                known.dir.display(),
+                dir.display()
+            );
+        }
+        std::fs::create_dir_all(home()).with_context(|| format!("cannot make {}", home().display()))?;
+        std::fs::create_dir_all(&dir)
+            .with_context(|| format!("cannot make the data folder {}", dir.display()))?;
+        if new_link {
+            let dir = std::fs::canonicalize(&dir)?;
+            std::os::unix::fs::symlink(&dir, &link)
+                .with_context(|| format!("cannot link {} to {}", link.display(), dir.display()))?;
+        }
+        Ok((Self::of(name)?, Made { folder_was_there }))
+    }
+
+    /// A folder that holds other things is no cluster's: `rm` would remove them.
+    fn check_folder(&self, dir: &Path) -> Result<()> {
+        let shown = dir.display();
+        let there = Self {
+            name: self.name.clone(),
+            dir: dir.to_path_buf(),
+        };
+        if there.exists() {
+            let settings = there.settings()?;
+            if settings.name != self.name {
+                bail!(
+                    "{shown} holds cluster {}; name another folder: --data-dir DIR, or use it: isopod up --name {0} --data-dir {shown}",
+                    settings.name
+                );
+            }
+            return Ok(());
+        }
+        let entries = std::fs::read_dir(dir).with_context(|| format!("cannot read {shown}"))?;
+        // What a first start left that was cut off in the middle is ours.
+        let foreign = entries.flatten().find(|e| {
+            let name = e.file_name();
+            !OWN.iter().any(|own| name.to_string_lossy().starts_with(own))
+        });
+        match foreign {
+            Some(entry) => bail!(
+                "{shown} holds other things ({}), and isopod rm would remove them; name a new or empty folder: --data-dir DIR",
+                entry.file_name().to_string_lossy()
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps other `up`, `down` and `rm` of this cluster out until it is dropped.
+    pub fn lock(&self) -> Result<Flock<File>> {
+        let folder = File::open(&self.dir).with_context(|| format!("cannot open {}", self.dir.display()))?;
+        match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(lock),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => bail!(
+                "another isopod up, down or rm is at work on cluster {}; wait for it, then say it again",
+                self.name
+            ),
+            Err((_, error)) => Err(error).with_context(|| format!("cannot lock {}", self.dir.display())),
+        }
     }
 
     /// All clusters there are.

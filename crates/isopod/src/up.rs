@@ -2,14 +2,17 @@
 
 use crate::kubeconfig;
 use crate::pki::Pki;
-use crate::place::{LAYOUT, Place, Settings};
+use crate::place::{LAYOUT, Made, Place, Settings};
 use crate::server::Progress;
-use crate::{cli, process};
-use anyhow::{Context, Result, bail};
+use crate::{cli, down, process};
+use anyhow::{Context, Result, anyhow, bail};
+use indicatif::ProgressBar;
+use serde::Deserialize;
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::num::NonZeroU16;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -17,46 +20,127 @@ use std::time::{Duration, Instant};
 /// Tried first, then the ones after it, then any.
 const FIRST_PORT: u16 = 6443;
 const PORTS_TRIED: u16 = 20;
+const DEFAULT_WAIT_S: u64 = 60;
+
+/// What one `up` was told, by options and by `--config`.
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Orders {
+    name: Option<String>,
+    data_dir: Option<PathBuf>,
+    kubeconfig: Option<PathBuf>,
+    api_port: Option<NonZeroU16>,
+    wait: Option<u64>,
+    simulated_nodes: Option<u32>,
+}
+
+impl Orders {
+    fn of(args: &cli::Up) -> Result<Self> {
+        let file = match &args.config {
+            Some(path) => Self::read(path)?,
+            None => Self::default(),
+        };
+        let port = args.api_port.and_then(NonZeroU16::new);
+        Ok(Self {
+            name: args.name.clone().or(file.name),
+            data_dir: args.data_dir.clone().or(file.data_dir),
+            kubeconfig: args.kubeconfig.clone().or(file.kubeconfig),
+            api_port: port.or(file.api_port),
+            wait: args.wait.or(file.wait),
+            simulated_nodes: args.simulated_nodes.or(file.simulated_nodes),
+        })
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the settings {shown}"))?;
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        Self::parse(&text).map_err(|(line, why)| match line {
+            Some(line) => anyhow!("{shown}, line {line}: {why}; see: isopod up --help"),
+            None => anyhow!("{shown}: {why}; see: isopod up --help"),
+        })
+    }
+
+    /// The error's line, and what is wrong there.
+    fn parse(text: &str) -> std::result::Result<Self, (Option<u64>, String)> {
+        serde_saphyr::from_str(text).map_err(|error| {
+            let line = error.location().map(|at| at.line());
+            // The parser draws the text below its first line.
+            let text = error.without_snippet().to_string();
+            (line, text.lines().next().unwrap_or_default().to_string())
+        })
+    }
+}
+
+/// The server is not ready in time, but goes on.
+#[derive(Debug, thiserror::Error)]
+#[error("the cluster is not ready after {wait} s; it goes on starting, see {log} and: isopod status --name {name}")]
+struct Late {
+    wait: u64,
+    log: String,
+    name: String,
+}
 
 pub fn up(args: &cli::Up) -> Result<()> {
     let start = Instant::now();
     crate::need_root("up")?;
-    let place = Place::create(&args.name, args.data_dir.as_deref())?;
+    let orders = Orders::of(args)?;
+    let name = orders.name.as_deref().unwrap_or("default");
+    let (place, made) = Place::create(name, orders.data_dir.as_deref())?;
+    let _lock = place.lock()?;
     if let Some(running) = process::running(&place) {
         bail!(
-            "cluster {} is up already (process {}, API on 127.0.0.1:{}); to restart it: isopod down --name {0} && isopod up --name {0}",
-            args.name,
+            "cluster {name} is up already (process {}, API on 127.0.0.1:{}); to restart it: isopod down --name {name} && isopod up --name {name}",
             running.pid,
             running.api_port
         );
     }
-    let settings = settle(&place, args)?;
-    let mut child = start_server(&place)?;
-    let name = follow(&mut child, &place, args.wait)?;
-    let pki = Pki::open(&place, &[])?;
-    let config = kubeconfig::config(&args.name, settings.api_port, &pki);
-    kubeconfig::add(&settings.kubeconfig, &args.name, &config)?;
+    let known = place.exists().then(|| place.settings()).transpose()?;
+    let done = bring_up(&place, &orders, known.as_ref(), start);
+    if let Err(error) = &done
+        && !error.is::<Late>()
+        && let Err(left) = undo(&place, known.as_ref(), &made)
+    {
+        tracing::warn!("not everything of the failed start could be taken back: {left:#}");
+    }
+    done
+}
+
+fn bring_up(place: &Place, orders: &Orders, known: Option<&Settings>, start: Instant) -> Result<()> {
+    let settings = settle(place, orders, known)?;
+    kubeconfig::check(&settings.kubeconfig)?;
+    let mut child = start_server(place)?;
+    let node = follow(&mut child, place, &settings, orders.wait.unwrap_or(DEFAULT_WAIT_S))?;
     println!(
-        "cluster {} is ready in {:.2} s (node {name})",
-        args.name,
+        "cluster {} is ready in {:.2} s (node {node})",
+        place.name,
         start.elapsed().as_secs_f64()
     );
     println!(
         "context {} is current in {}",
-        kubeconfig::context_name(&args.name),
+        kubeconfig::context_name(&place.name),
         settings.kubeconfig.display()
     );
     Ok(())
 }
 
+/// A first start that failed leaves nothing; a later one leaves what was there before.
+fn undo(place: &Place, known: Option<&Settings>, made: &Made) -> Result<()> {
+    if let Some(known) = known {
+        return place.write_settings(known);
+    }
+    down::clear(place)?;
+    if made.folder_was_there {
+        std::fs::create_dir_all(&place.dir)?;
+    }
+    Ok(())
+}
+
 /// The settings of the last `up`, with what this one says, written back.
-fn settle(place: &Place, args: &cli::Up) -> Result<Settings> {
-    let known = if place.exists() {
-        Some(place.settings()?)
-    } else {
-        None
-    };
-    let kubeconfig = match (&args.kubeconfig, &known) {
+fn settle(place: &Place, orders: &Orders, known: Option<&Settings>) -> Result<Settings> {
+    let kubeconfig = match (&orders.kubeconfig, known) {
         (Some(file), _) => std::path::absolute(file)?,
         (None, Some(known)) => known.kubeconfig.clone(),
         (None, None) => kubeconfig::default_path()?,
@@ -64,18 +148,18 @@ fn settle(place: &Place, args: &cli::Up) -> Result<Settings> {
     let settings = Settings {
         layout: LAYOUT,
         name: place.name.clone(),
-        api_port: match (args.api_port, &known) {
-            (Some(port), _) => port,
+        api_port: match (orders.api_port, known) {
+            (Some(port), _) => port.get(),
             (None, Some(known)) => known.api_port,
             (None, None) => free_port()?,
         },
         kubeconfig,
-        simulated_nodes: args
+        simulated_nodes: orders
             .simulated_nodes
-            .or(known.as_ref().map(|k| k.simulated_nodes))
+            .or(known.map(|k| k.simulated_nodes))
             .unwrap_or(0),
     };
-    if known.as_ref() != Some(&settings) {
+    if known != Some(&settings) {
         place.write_settings(&settings)?;
     }
     Ok(settings)
@@ -101,6 +185,7 @@ fn free_port() -> Result<u16> {
 
 /// Starts the server in a session of its own, so that it outlives this terminal.
 fn start_server(place: &Place) -> Result<Child> {
+    rotate(&place.log_file())?;
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -121,8 +206,19 @@ fn start_server(place: &Place) -> Result<Child> {
         .context("cannot start the server")
 }
 
-/// Shows how far the server is. Returns the node's name when a pod can run.
-fn follow(child: &mut Child, place: &Place, wait: u64) -> Result<String> {
+/// The log of the last start is kept, those before it go.
+fn rotate(log: &Path) -> Result<()> {
+    match std::fs::rename(log, log.with_extension("log.1")) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot rotate {}", log.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Shows how far the server is, and gives the user the context once the API answers. Returns the node's name when a
+/// pod can run.
+fn follow(child: &mut Child, place: &Place, settings: &Settings, wait: u64) -> Result<String> {
     let output = child.stdout.take().context("the server's output is not there")?;
     let (send, lines) = mpsc::channel();
     std::thread::spawn(move || {
@@ -134,14 +230,26 @@ fn follow(child: &mut Child, place: &Place, wait: u64) -> Result<String> {
         }
     });
     let until = Instant::now() + Duration::from_secs(wait);
+    let bar = ProgressBar::new_spinner().with_message("starting the API");
+    bar.enable_steady_tick(Duration::from_millis(100));
     let fancy = std::io::stderr().is_terminal();
     loop {
         let left = until.saturating_duration_since(Instant::now());
         match lines.recv_timeout(left) {
             Ok(line) => match serde_json::from_str(&line) {
-                Ok(Progress::Api { port }) if !fancy => eprintln!("API answers on 127.0.0.1:{port}"),
-                Ok(Progress::Api { .. }) => {}
-                Ok(Progress::Node { name }) => return Ok(name),
+                Ok(Progress::Api { port }) => {
+                    if !fancy {
+                        eprintln!("API answers on 127.0.0.1:{port}");
+                    }
+                    bar.set_message(format!("API answers on 127.0.0.1:{port}; waiting for the node"));
+                    let (ca, admin) = Pki::read_admin(place)?;
+                    let config = kubeconfig::config(&place.name, port, &ca, &admin);
+                    kubeconfig::add(&settings.kubeconfig, &place.name, &config)?;
+                }
+                Ok(Progress::Node { name }) => {
+                    bar.finish_and_clear();
+                    return Ok(name);
+                }
                 Ok(Progress::Failed { message }) => {
                     let ended = child.wait();
                     tracing::debug!(?ended, "the server ended");
@@ -149,11 +257,11 @@ fn follow(child: &mut Child, place: &Place, wait: u64) -> Result<String> {
                 }
                 Err(_) => tracing::debug!(line, "the server said"),
             },
-            Err(mpsc::RecvTimeoutError::Timeout) => bail!(
-                "the cluster is not ready after {wait} s; it goes on starting, see {} and: isopod status --name {}",
-                place.log_file().display(),
-                place.name
-            ),
+            Err(mpsc::RecvTimeoutError::Timeout) => bail!(Late {
+                wait,
+                log: place.log_file().display().to_string(),
+                name: place.name.clone(),
+            }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = child.wait().context("the server cannot be waited for")?;
                 bail!(
@@ -170,4 +278,22 @@ fn last_lines(file: PathBuf) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(5)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_strictly() {
+        let text = "name: ci\ndata-dir: /srv/ci\napi-port: 7443\nwait: 30\nsimulated-nodes: 2\n";
+        let orders = Orders::parse(text).expect("good settings");
+        assert_eq!(orders.name.as_deref(), Some("ci"));
+        assert_eq!(orders.api_port.map(NonZeroU16::get), Some(7443));
+        let (line, why) = Orders::parse("name: ci\nport: 1\n").expect_err("no such setting");
+        assert_eq!(line, Some(2), "{why}");
+        assert!(why.contains("port"), "{why}");
+        let (line, _) = Orders::parse("name: ci\n\napi-port: 70000\n").expect_err("no such port");
+        assert_eq!(line, Some(3));
+    }
 }

@@ -1,0 +1,4 @@
+//! What `isopod k` understands.
+
+#[derive(clap::Args, Debug)]
+pub struct Args {}
