@@ -20,7 +20,10 @@ const REVISION_WAIT: Duration = Duration::from_secs(3);
 
 /// Everything behind the API. Cheap to clone.
 #[derive(Clone)]
-pub struct Api(Arc<Parts>);
+pub struct Api(Arc<Parts>, Allocation);
+
+/// Held from decision to commit where a kind hands out what only one object may have.
+type Allocation = Arc<tokio::sync::Mutex<()>>;
 
 /// What an API is made of; `Parts::new` has the defaults.
 pub struct Parts {
@@ -54,7 +57,7 @@ pub type Outcome = Result<(Reply, Vec<String>), Status>;
 
 impl Api {
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(parts), Allocation::default())
     }
 
     pub fn parts(&self) -> &Parts {
@@ -105,6 +108,12 @@ impl Api {
                 Decision::Write(_) => Err(Status::internal("a list decided to write")),
             };
         }
+        let allocates = call.verb != Verb::Get && row.rules.allocates();
+        let _turn = if allocates {
+            Some(self.1.lock().await)
+        } else {
+            None
+        };
         let mut attempts = 0;
         loop {
             attempts += 1;

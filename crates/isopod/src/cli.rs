@@ -57,9 +57,7 @@ pub enum Command {
   isopod completions bash > /etc/bash_completion.d/isopod
   isopod completions zsh > \"${fpath[1]}/_isopod\"
   isopod completions fish > ~/.config/fish/completions/isopod.fish")]
-    Completions {
-        shell: clap_complete::Shell,
-    },
+    Completions { shell: clap_complete::Shell },
     /// The server process of a cluster, in the foreground (`up` starts it in the background)
     #[command(after_help = "Example:\n  ISOPOD_LOG=debug isopod server --name ci")]
     Server(Named),
@@ -83,12 +81,14 @@ pub struct Ls {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Exit codes: 0 the cluster is up, 3 it is down (or not ready yet), 4 there is no such cluster.
+#[command(
+    after_help = "Exit codes: 0 the cluster is up, 3 it is down (or not ready yet), 4 there is no such cluster.
 
 Examples:
   isopod status
   isopod status --name ci -o json
-  isopod status >/dev/null || isopod up")]
+  isopod status >/dev/null || isopod up"
+)]
 pub struct Status {
     #[command(flatten)]
     pub cluster: Named,
@@ -103,7 +103,8 @@ pub enum Json {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "What is said here is kept for the next `up`. FILE of --config is YAML of the same names; an option on the
+#[command(
+    after_help = "What is said here is kept for the next `up`. FILE of --config is YAML of the same names; an option on the
 command line wins:
   name: ci
   data-dir: /srv/ci
@@ -116,7 +117,8 @@ Examples:
   isopod up
   isopod up --name ci --kubeconfig ./kubeconfig --wait 30
   isopod up --config ci.yaml
-  isopod up --name planning --simulated-nodes 100")]
+  isopod up --name planning --simulated-nodes 100"
+)]
 pub struct Up {
     /// Which cluster [default: default]
     #[arg(long)]

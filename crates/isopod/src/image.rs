@@ -110,7 +110,12 @@ struct BuildArgs {
     #[arg(value_name = "REF")]
     image: String,
     /// A static program; it becomes /FILENAME and is what runs
-    #[arg(long, value_name = "FILE", required_unless_present = "from_dir", conflicts_with = "from_dir")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "from_dir",
+        conflicts_with = "from_dir"
+    )]
     binary: Option<PathBuf>,
     /// A folder that is the root file system
     #[arg(long, value_name = "DIR")]
@@ -234,14 +239,19 @@ fn build(args: &BuildArgs) -> Result<()> {
 fn load(images: &Images, file: &Path, tag: Option<&str>) -> Result<()> {
     let loaded = if file == Path::new("-") {
         if std::io::stdin().is_terminal() {
-            bail!("standard input is a terminal; give a file, or send an archive: docker save IMAGE | isopod image load -");
+            bail!(
+                "standard input is a terminal; give a file, or send an archive: docker save IMAGE | isopod image load -"
+            );
         }
         let bar = byte_bar(None, "standard input".into());
         images.load(bar.wrap_read(std::io::stdin().lock()), "standard input", tag)
     } else {
         let shown = file.display().to_string();
         let open = File::open(file).with_context(|| format!("cannot load images from {shown}"))?;
-        let size = open.metadata().with_context(|| format!("cannot read {shown}"))?.len();
+        let size = open
+            .metadata()
+            .with_context(|| format!("cannot read {shown}"))?
+            .len();
         let bar = byte_bar(Some(size), shown.clone());
         images.load(bar.wrap_read(open), &shown, tag)
     };
@@ -270,7 +280,11 @@ fn pull(cluster: &Named, name: &str, insecure: &[String]) -> Result<()> {
         let mut blobs = blobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let complete = step.done_bytes >= step.total_bytes;
         if complete && !terminal && blobs.get(&step.blob).is_none_or(|(done, total)| done < total) {
-            eprintln!("{} {} complete", short_id(&step.blob), table::bytes(step.total_bytes));
+            eprintln!(
+                "{} {} complete",
+                short_id(&step.blob),
+                table::bytes(step.total_bytes)
+            );
         }
         blobs.insert(step.blob, (step.done_bytes, step.total_bytes));
         bar.set_length(blobs.values().map(|(_, total)| total).sum());
@@ -364,8 +378,9 @@ fn save(images: &Images, names: &[String], file: Option<&Path>) -> Result<()> {
         images.require(name)?;
     }
     let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
-    let written = save_to(images, &names, &temporary)
-        .and_then(|()| std::fs::rename(&temporary, path).with_context(|| format!("cannot write {}", path.display())));
+    let written = save_to(images, &names, &temporary).and_then(|()| {
+        std::fs::rename(&temporary, path).with_context(|| format!("cannot write {}", path.display()))
+    });
     if written.is_err()
         && let Err(error) = std::fs::remove_file(&temporary)
     {
@@ -380,7 +395,8 @@ fn save_to(images: &Images, names: &[&str], path: &Path) -> Result<()> {
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut out = std::io::BufWriter::new(file);
     images.save(names, &mut out)?;
-    out.flush().with_context(|| format!("cannot write {}", path.display()))
+    out.flush()
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// As people write it: `visits:1` for `docker.io/library/visits:1`.

@@ -55,7 +55,10 @@ impl Access {
     pub fn of_file(path: &Path, context: Option<&str>) -> Result<Self> {
         let shown = path.display();
         let config = read(path)?.with_context(|| format!("there is no kubeconfig {shown}"))?;
-        let context = match context.or(config["current-context"].as_str()).filter(|c| !c.is_empty()) {
+        let context = match context
+            .or(config["current-context"].as_str())
+            .filter(|c| !c.is_empty())
+        {
             Some(context) => context.to_string(),
             None => bail!("{shown} has no current context; name one: --context NAME"),
         };
@@ -63,8 +66,13 @@ impl Access {
             let entries = config[list].as_array()?;
             entries.iter().find(|e| e["name"] == name).cloned()
         };
-        let missing = |what: &str, name: &str| format!("{shown} has no {what} {name:?}; bring the cluster up (isopod up), or name another context: --context NAME");
-        let chosen = entry("contexts", &context).with_context(|| missing("context", &context))?["context"].take();
+        let missing = |what: &str, name: &str| {
+            format!(
+                "{shown} has no {what} {name:?}; bring the cluster up (isopod up), or name another context: --context NAME"
+            )
+        };
+        let chosen =
+            entry("contexts", &context).with_context(|| missing("context", &context))?["context"].take();
         let name = chosen["cluster"].as_str().unwrap_or_default();
         let cluster = entry("clusters", name).with_context(|| missing("cluster", name))?["cluster"].take();
         let name = chosen["user"].as_str().unwrap_or_default();
@@ -77,7 +85,9 @@ impl Access {
         };
         let server = cluster["server"].as_str();
         Ok(Self {
-            server: server.with_context(|| format!("{shown} says no server for {context}"))?.to_string(),
+            server: server
+                .with_context(|| format!("{shown} says no server for {context}"))?
+                .to_string(),
             ca: pem(&cluster, "certificate-authority")?
                 .with_context(|| format!("{shown} has no certificate-authority for {context}"))?,
             identity,
@@ -91,8 +101,12 @@ impl Access {
 fn pem(object: &Value, key: &str, folder: &Path) -> Result<Option<String>> {
     let data_key = format!("{key}-data");
     if let Some(data) = object[&data_key].as_str() {
-        let bytes = STANDARD.decode(data).with_context(|| format!("{data_key} is no base64"))?;
-        return Ok(Some(String::from_utf8(bytes).with_context(|| format!("{data_key} is no text"))?));
+        let bytes = STANDARD
+            .decode(data)
+            .with_context(|| format!("{data_key} is no base64"))?;
+        return Ok(Some(
+            String::from_utf8(bytes).with_context(|| format!("{data_key} is no text"))?,
+        ));
     }
     let Some(file) = object[key].as_str() else {
         return Ok(None);

@@ -49,7 +49,7 @@ fn run(command: &cli::Command) -> Result<ExitCode> {
         cli::Command::Ls(args) => status::ls(args)?,
         cli::Command::Status(args) => return status::status(args),
         cli::Command::Image(args) => image::run(args)?,
-        cli::Command::K(_) => bail!("not yet"),
+        cli::Command::K(args) => return Ok(k::run(args)),
         cli::Command::Kubeconfig(args) => print_kubeconfig(&args.name)?,
         cli::Command::Version => println!(
             "isopod {}\nKubernetes {}",
@@ -89,5 +89,7 @@ fn need_root(command: &str) -> Result<()> {
     if nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    bail!("isopod {command} takes root, for the cluster's namespaces, mounts and data are root's; try: sudo isopod {command}");
+    bail!(
+        "isopod {command} takes root, for the cluster's namespaces, mounts and data are root's; try: sudo isopod {command}"
+    );
 }

@@ -192,12 +192,14 @@ impl Place {
 
     pub fn settings(&self) -> Result<Settings> {
         let file = self.settings_file();
-        let text = std::fs::read_to_string(&file).with_context(|| {
-            format!(
-                "there is no cluster {}; make it with: isopod up --name {}",
-                self.name, self.name
-            )
-        })?;
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => bail!(
+                "there is no cluster {0}; make it with: isopod up --name {0}",
+                self.name
+            ),
+            Err(e) => return Err(e).with_context(|| format!("cannot read {}", file.display())),
+        };
         let settings: Settings =
             serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))?;
         if settings.layout != LAYOUT {

@@ -124,29 +124,44 @@ fn memory_bytes(pid: i32) -> u64 {
         let line = text.lines().find(|line| line.starts_with(key))?;
         line.split_whitespace().nth(1)?.parse::<u64>().ok()
     };
-    kib("smaps_rollup", "Pss:").or_else(|| kib("status", "VmRSS:")).unwrap_or(0) * 1024
+    kib("smaps_rollup", "Pss:")
+        .or_else(|| kib("status", "VmRSS:"))
+        .unwrap_or(0)
+        * 1024
 }
 
 /// The shims of the cluster: `… shim --dir <folder below the data folder> …`.
 fn shims(dir: &Path) -> Vec<i32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     let is_ours = |pid: &i32| {
-        let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+        let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else {
+            return false;
+        };
         let mut words = line.split(|b| *b == 0).map(String::from_utf8_lossy).skip(1);
         words.next().is_some_and(|word| word == "shim")
             && words.next().is_some_and(|word| word == "--dir")
-            && words.next().is_some_and(|folder| Path::new(folder.as_ref()).starts_with(dir))
+            && words
+                .next()
+                .is_some_and(|folder| Path::new(folder.as_ref()).starts_with(dir))
     };
-    let pids = entries.flatten().filter_map(|e| e.file_name().to_string_lossy().parse().ok());
+    let pids = entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_string_lossy().parse().ok());
     pids.filter(is_ours).collect()
 }
 
 /// Bytes on disk below a folder, on its own file system (a container's mounts are not its own).
 fn disk_bytes(dir: &Path) -> u64 {
-    let Ok(top) = std::fs::symlink_metadata(dir) else { return 0 };
+    let Ok(top) = std::fs::symlink_metadata(dir) else {
+        return 0;
+    };
     let (mut sum, mut folders) = (0, vec![dir.to_path_buf()]);
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let Ok(data) = entry.metadata() else { continue };
             if data.dev() != top.dev() {
@@ -162,7 +177,9 @@ fn disk_bytes(dir: &Path) -> u64 {
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     Ok(runtime.block_on(work))
 }
 
@@ -195,7 +212,13 @@ pub fn ls(args: &cli::Ls) -> Result<()> {
             seen.place.dir.display().to_string(),
         ]
     });
-    print!("{}", table::text(&["NAME", "STATUS", "API", "NODES", "PODS", "DATA"], rows.collect()));
+    print!(
+        "{}",
+        table::text(
+            &["NAME", "STATUS", "API", "NODES", "PODS", "DATA"],
+            rows.collect()
+        )
+    );
     Ok(())
 }
 
@@ -211,7 +234,10 @@ pub fn status(args: &cli::Status) -> Result<ExitCode> {
     let place = Place::of(name)?;
     if !place.exists() {
         if args.output.is_some() {
-            println!("{}", serde_json::to_string_pretty(&json!({"name": name, "status": "Missing"}))?);
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&json!({"name": name, "status": "Missing"}))?
+            );
         }
         eprintln!("isopod: there is no cluster {name}; those there are: isopod ls");
         return Ok(ExitCode::from(MISSING));
@@ -222,9 +248,10 @@ pub fn status(args: &cli::Status) -> Result<ExitCode> {
     let seen = block_on(look(place))?;
     if args.output.is_some() {
         let mut value = line_json(&seen);
-        value["server"] = seen.server.as_ref().map_or(Value::Null, |s| {
-            json!({"pid": s.pid, "version": s.version, "memoryBytes": s.memory_bytes})
-        });
+        value["server"] = seen.server.as_ref().map_or(
+            Value::Null,
+            |s| json!({"pid": s.pid, "version": s.version, "memoryBytes": s.memory_bytes}),
+        );
         value["shims"] = json!({"count": shims.len(), "memoryBytes": shim_bytes});
         value["nodesReady"] = json!(seen.api.as_ref().map(|api| api.nodes_ready));
         value["podsByPhase"] = json!(seen.api.as_ref().map(|api| &api.pods));
@@ -251,7 +278,13 @@ fn print_status(seen: &Seen, shims: usize, shim_bytes: u64, data_bytes: u64) {
     }
     if let Some(server) = &seen.server {
         let memory = table::bytes(server.memory_bytes);
-        line("Server:", format!("process {}, version {}, memory {memory}", server.pid, server.version));
+        line(
+            "Server:",
+            format!(
+                "process {}, version {}, memory {memory}",
+                server.pid, server.version
+            ),
+        );
     }
     if let Some(address) = seen.address() {
         line("API:", address);
@@ -259,15 +292,25 @@ fn print_status(seen: &Seen, shims: usize, shim_bytes: u64, data_bytes: u64) {
     if let Some(api) = &seen.api {
         line("Nodes:", format!("{} of {} ready", api.nodes_ready, api.nodes));
         let phases: Vec<String> = api.pods.iter().map(|(phase, n)| format!("{n} {phase}")).collect();
-        let text = if phases.is_empty() { "none".to_string() } else { phases.join(", ") };
+        let text = if phases.is_empty() {
+            "none".to_string()
+        } else {
+            phases.join(", ")
+        };
         line("Pods:", text);
     }
     if shims > 0 {
         line("Shims:", format!("{shims}, memory {}", table::bytes(shim_bytes)));
     }
-    line("Data:", format!("{} in {}", table::bytes(data_bytes), seen.place.dir.display()));
+    line(
+        "Data:",
+        format!("{} in {}", table::bytes(data_bytes), seen.place.dir.display()),
+    );
     if let Some(file) = &seen.kubeconfig {
-        line("Context:", format!("{} in {file}", kubeconfig::context_name(&seen.place.name)));
+        line(
+            "Context:",
+            format!("{} in {file}", kubeconfig::context_name(&seen.place.name)),
+        );
     }
     if seen.server.is_none() {
         println!("\nBring it up with: isopod up --name {}", seen.place.name);

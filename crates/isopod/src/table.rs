@@ -28,7 +28,10 @@ impl Columns {
             line.push_str(cell);
             if at + 1 < row.len() {
                 let width = self.widths.get(at).copied().unwrap_or_default();
-                line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
+                line.extend(std::iter::repeat_n(
+                    ' ',
+                    width.saturating_sub(cell.chars().count()),
+                ));
             }
         }
         line.push('\n');
@@ -65,8 +68,20 @@ mod tests {
     #[test]
     fn columns_stand_as_kubectls_do() {
         let rows = vec![
-            vec!["web-0".into(), "1/1".into(), "Running".into(), "0".into(), "5s".into()],
-            vec!["a-long-name-0".into(), "0/1".into(), "ContainerCreating".into(), "12 (3s ago)".into(), "1s".into()],
+            vec![
+                "web-0".into(),
+                "1/1".into(),
+                "Running".into(),
+                "0".into(),
+                "5s".into(),
+            ],
+            vec![
+                "a-long-name-0".into(),
+                "0/1".into(),
+                "ContainerCreating".into(),
+                "12 (3s ago)".into(),
+                "1s".into(),
+            ],
         ];
         let text = text(&["NAME", "READY", "STATUS", "RESTARTS", "AGE"], rows);
         let expected = "\
@@ -81,8 +96,14 @@ a-long-name-0   0/1     ContainerCreating   12 (3s ago)   1s
     fn a_watch_keeps_its_columns() {
         let mut columns = Columns::default();
         columns.lines(&[vec!["a-long-name".into(), "1".into()]]);
-        assert_eq!(columns.lines(&[vec!["b".into(), "1".into()]]), "b             1\n");
-        assert_eq!(text(&["A", "B"], vec![vec!["".into(), "x".into()]]), "A     B\n      x\n");
+        assert_eq!(
+            columns.lines(&[vec!["b".into(), "1".into()]]),
+            "b             1\n"
+        );
+        assert_eq!(
+            text(&["A", "B"], vec![vec!["".into(), "x".into()]]),
+            "A     B\n      x\n"
+        );
     }
 
     #[test]

@@ -53,7 +53,8 @@ impl Orders {
 
     fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the settings {shown}"))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read the settings {shown}"))?;
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
@@ -76,7 +77,9 @@ impl Orders {
 
 /// The server is not ready in time, but goes on.
 #[derive(Debug, thiserror::Error)]
-#[error("the cluster is not ready after {wait} s; it goes on starting, see {log} and: isopod status --name {name}")]
+#[error(
+    "the cluster is not ready after {wait} s; it goes on starting, see {log} and: isopod status --name {name}"
+)]
 struct Late {
     wait: u64,
     log: String,
@@ -112,7 +115,12 @@ fn bring_up(place: &Place, orders: &Orders, known: Option<&Settings>, start: Ins
     let settings = settle(place, orders, known)?;
     kubeconfig::check(&settings.kubeconfig)?;
     let mut child = start_server(place)?;
-    let node = follow(&mut child, place, &settings, orders.wait.unwrap_or(DEFAULT_WAIT_S))?;
+    let node = follow(
+        &mut child,
+        place,
+        &settings,
+        orders.wait.unwrap_or(DEFAULT_WAIT_S),
+    )?;
     println!(
         "cluster {} is ready in {:.2} s (node {node})",
         place.name,

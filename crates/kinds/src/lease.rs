@@ -1,7 +1,11 @@
 //! Lease: who leads, and which nodes are alive. Source: coordination.k8s.io/v1 API reference.
 
+use crate::check::{NOT_NEGATIVE, qualified_name};
+use crate::json::{get, has, int, string};
+use crate::row::{age, text};
 use crate::{Column, Row, Rules};
-use meta::Res;
+use meta::{Errors, Path, Res, Timestamp};
+use serde_json::Value;
 use std::sync::Arc;
 
 pub const LEASES: Res = Res::new("coordination.k8s.io", "leases");
@@ -30,5 +34,36 @@ struct Lease;
 impl Rules for Lease {
     fn creates_on_update(&self) -> bool {
         true
+    }
+
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        let (spec, path) = (get(object, "spec"), Path::new("spec"));
+        if let Some(seconds) = int(spec, "leaseDurationSeconds")
+            && seconds <= 0
+        {
+            let path = path.child("leaseDurationSeconds");
+            errors.invalid(&path, seconds, "must be greater than 0");
+        }
+        if let Some(count) = int(spec, "leaseTransitions")
+            && count < 0
+        {
+            errors.invalid(&path.child("leaseTransitions"), count, NOT_NEGATIVE);
+        }
+        let (strategy, holder) = (string(spec, "strategy"), string(spec, "preferredHolder"));
+        if has(spec, "strategy") {
+            qualified_name(&path.child("strategy"), strategy, errors);
+        }
+        if !holder.is_empty() && strategy.is_empty() {
+            let detail = "may only be specified if `strategy` is defined";
+            errors.forbidden(&path.child("preferredHolder"), detail);
+        }
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![
+            text(object, "/metadata/name").into(),
+            text(object, "/spec/holderIdentity").into(),
+            age(object, now).into(),
+        ]
     }
 }

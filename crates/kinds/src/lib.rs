@@ -67,6 +67,7 @@ pub fn controllers() -> Vec<Controller> {
         collector::CONTROLLER,
         deployment::CONTROLLER,
         endpointslice::CONTROLLER,
+        event::TTL,
         namespace::CONTROLLER,
         persistentvolume::PROTECTION,
         persistentvolumeclaim::CONTROLLER,

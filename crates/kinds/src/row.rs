@@ -128,6 +128,11 @@ pub trait Rules: Send + Sync {
         Ok(())
     }
 
+    /// `admit` hands out what only one object may have: writes of this kind are decided one after the other.
+    fn allocates(&self) -> bool {
+        false
+    }
+
     /// Whether this object may be deleted now at all.
     fn admit_delete(&self, _object: &Value, _seen: &Snapshot) -> Result<(), Status> {
         Ok(())

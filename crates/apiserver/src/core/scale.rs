@@ -75,18 +75,7 @@ fn rescale(
     let paths = cx.row.scale.ok_or_else(Status::no_such_path)?;
     check_shape(scale, namespace)?;
     check_name(scale, name)?;
-    let replicas = match scale.pointer("/spec/replicas") {
-        None | Some(Value::Null) => 0,
-        Some(value) => value.as_i64().filter(|n| i32::try_from(*n).is_ok()).ok_or_else(|| {
-            Status::bad_request("Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal into Go struct field ScaleSpec.spec.replicas of type int32")
-        })?,
-    };
-    if replicas < 0 {
-        let mut errors = meta::Errors::new();
-        let field = meta::Path::new("spec").child("replicas");
-        errors.invalid(&field, replicas, "must be greater than or equal to 0");
-        return Err(Status::invalid("autoscaling", "Scale", name, &errors));
-    }
+    let replicas = wanted_replicas(scale, name)?;
     let old = stored.value();
     let mut new = old.clone();
     set(&mut new, paths.replicas, replicas.into());
@@ -137,6 +126,23 @@ fn rescale(
             }
         },
     )
+}
+
+/// `spec.replicas`; left out it is 0, as upstream reads it.
+fn wanted_replicas(scale: &Value, name: &str) -> Result<i64, Status> {
+    let replicas = match scale.pointer("/spec/replicas") {
+        None | Some(Value::Null) => 0,
+        Some(value) => value.as_i64().filter(|n| i32::try_from(*n).is_ok()).ok_or_else(|| {
+            Status::bad_request("Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal into Go struct field ScaleSpec.spec.replicas of type int32")
+        })?,
+    };
+    if replicas < 0 {
+        let mut errors = meta::Errors::new();
+        let field = meta::Path::new("spec").child("replicas");
+        errors.invalid(&field, replicas, "must be greater than or equal to 0");
+        return Err(Status::invalid("autoscaling", "Scale", name, &errors));
+    }
+    Ok(replicas)
 }
 
 fn check_shape(scale: &Value, namespace: &str) -> Result<(), Status> {

@@ -37,23 +37,7 @@ fn bind(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
         return Err(Status::invalid("", "Binding", &call.name, &errors));
     }
     let old = stored.value();
-    let refused = |why: &str| Status::conflict(cx.row.res, &call.name, why);
-    if stored.meta().is_deleting() {
-        return Err(refused(&format!(
-            "pod {} is being deleted, cannot be assigned to a host",
-            call.name
-        )));
-    }
-    let current = old
-        .pointer("/spec/nodeName")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    if !current.is_empty() {
-        return Err(refused(&format!(
-            "pod {} is already assigned to node {current:?}",
-            call.name
-        )));
-    }
+    check_unbound(cx, &stored, &old)?;
     let uid = metadata::text(&body, "uid");
     super::update::check_uid(cx, uid, &stored)?;
     let mut new = old.clone();
@@ -93,6 +77,29 @@ fn bind(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
             ),
         },
     )
+}
+
+/// Only a pod that has no node and is not on its way out can be given one.
+fn check_unbound(cx: &Cx, stored: &meta::Object, old: &Value) -> Result<(), Status> {
+    let name = stored.name();
+    let refused = |why: &str| Status::conflict(cx.row.res, name, why);
+    if stored.meta().is_deleting() {
+        return Err(refused(&format!(
+            "pod {} is being deleted, cannot be assigned to a host",
+            name
+        )));
+    }
+    let current = old
+        .pointer("/spec/nodeName")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if !current.is_empty() {
+        return Err(refused(&format!(
+            "pod {} is already assigned to node {current:?}",
+            name
+        )));
+    }
+    Ok(())
 }
 
 fn merge_strings(new: &mut Value, body: &Value, field: &str) {

@@ -185,6 +185,7 @@ impl Server {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the API server could not accept a connection");
+                    // pause: no event tells that file descriptors are free again
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -41,7 +41,8 @@ impl Client {
     pub fn new(access: &Access) -> Result<Self> {
         let (host, port) = host_and_port(&access.server)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let builder =
+            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(access.ca.as_bytes()) {
             roots.add(certificate.context("the cluster's CA certificate is damaged")?)?;
@@ -70,8 +71,13 @@ impl Client {
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>> {
         let at = format!("{}:{}", self.host, self.port);
-        let refused = || format!("The connection to the server {at} was refused - did you specify the right host or port? Is the cluster up? see: isopod ls");
-        let connecting = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect((self.host.as_str(), self.port)));
+        let refused = || {
+            format!(
+                "The connection to the server {at} was refused - did you specify the right host or port? Is the cluster up? see: isopod ls"
+            )
+        };
+        let connecting =
+            tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect((self.host.as_str(), self.port)));
         let socket = connecting.await.with_context(refused)?.with_context(refused)?;
         socket.set_nodelay(true)?;
         let name = ServerName::try_from(self.host.clone()).context("the server's name is none")?;
@@ -89,7 +95,13 @@ impl Client {
         Ok(sender)
     }
 
-    fn request(&self, method: Method, path: &str, accept: &str, body: Option<(&str, Bytes)>) -> Result<Request<Full<Bytes>>> {
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<(&str, Bytes)>,
+    ) -> Result<Request<Full<Bytes>>> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -106,18 +118,29 @@ impl Client {
             }
             None => Bytes::new(),
         };
-        request.body(Full::new(bytes)).with_context(|| format!("{path:?} is no path"))
+        request
+            .body(Full::new(bytes))
+            .with_context(|| format!("{path:?} is no path"))
     }
 
     /// One call; an answer of 400 and above is the server's `Status` as an error.
-    pub async fn call(&self, method: Method, path: &str, accept: &str, body: Option<(&str, Bytes)>) -> Result<Value> {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<(&str, Bytes)>,
+    ) -> Result<Value> {
         let request = self.request(method, path, accept, body)?;
         let mut sender = self.idle.lock().await.take().filter(SendRequest::is_ready);
         let mut sender = match sender.take() {
             Some(sender) => sender,
             None => self.connect().await?,
         };
-        let response = sender.send_request(request).await.context("the server broke off")?;
+        let response = sender
+            .send_request(request)
+            .await
+            .context("the server broke off")?;
         let status = response.status();
         let bytes = collect(response).await?;
         *self.idle.lock().await = Some(sender);
@@ -131,7 +154,12 @@ impl Client {
     /// An answer that is read piece by piece: logs and watches.
     pub async fn stream(&self, path: &str, accept: &str) -> Result<Incoming> {
         let request = self.request(Method::GET, path, accept, None)?;
-        let response = self.connect().await?.send_request(request).await.context("the server broke off")?;
+        let response = self
+            .connect()
+            .await?
+            .send_request(request)
+            .await
+            .context("the server broke off")?;
         if response.status().is_success() {
             return Ok(response.into_body());
         }
@@ -154,9 +182,16 @@ impl Client {
         ] {
             headers.insert(name, value.parse()?);
         }
-        let response = self.connect().await?.send_request(request).await.context("the server broke off")?;
+        let response = self
+            .connect()
+            .await?
+            .send_request(request)
+            .await
+            .context("the server broke off")?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return hyper::upgrade::on(response).await.context("the server did not change to a WebSocket");
+            return hyper::upgrade::on(response)
+                .await
+                .context("the server did not change to a WebSocket");
         }
         let status = response.status();
         let bytes = collect(response).await?;
@@ -165,7 +200,9 @@ impl Client {
 }
 
 async fn collect(response: Response<Incoming>) -> Result<Bytes> {
-    let body = http_body_util::Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
+    let body = http_body_util::Limited::new(response.into_body(), MAX_BODY_BYTES)
+        .collect()
+        .await;
     match body {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) => bail!("the server's answer broke off: {error}"),
@@ -180,7 +217,9 @@ fn decode(status: StatusCode, bytes: &[u8]) -> Result<Value> {
 }
 
 fn host_and_port(server: &str) -> Result<(String, u16)> {
-    let uri: http::Uri = server.parse().with_context(|| format!("{server:?} is no address of a server"))?;
+    let uri: http::Uri = server
+        .parse()
+        .with_context(|| format!("{server:?} is no address of a server"))?;
     if uri.scheme_str() != Some("https") {
         bail!("the server's address {server:?} must start with https://");
     }

@@ -29,7 +29,12 @@ impl Failed {
 
     /// From a `Status` object.
     pub fn from_status(status: &Value) -> Self {
-        let text = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).map(str::to_string);
+        let text = |pointer: &str| {
+            status
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .map(str::to_string)
+        };
         Self {
             code: status["code"].as_u64().unwrap_or(500) as u16,
             reason: text("/reason").unwrap_or_default(),
@@ -45,7 +50,10 @@ impl Failed {
     fn text(&self) -> String {
         match (self.reason.as_str(), &self.about) {
             ("Invalid", Some((kind, name))) => {
-                let told = self.message.split_once(" is invalid: ").map_or(self.message.as_str(), |(_, why)| why);
+                let told = self
+                    .message
+                    .split_once(" is invalid: ")
+                    .map_or(self.message.as_str(), |(_, why)| why);
                 format!("The {kind} \"{name}\" is invalid: {told}")
             }
             ("", _) => format!("Error from server: {}", self.message),
@@ -73,14 +81,21 @@ mod tests {
 
     #[test]
     fn words_are_kubectls() {
-        let missing = json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "pods \"x\" not found"});
+        let missing =
+            json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "pods \"x\" not found"});
         let failed = Failed::from_body(StatusCode::NOT_FOUND, missing.to_string().as_bytes());
-        assert_eq!(shown(&failed.into()), "Error from server (NotFound): pods \"x\" not found");
+        assert_eq!(
+            shown(&failed.into()),
+            "Error from server (NotFound): pods \"x\" not found"
+        );
         let invalid = json!({"kind": "Status", "code": 422, "reason": "Invalid",
             "message": "Pod \"x\" is invalid: spec.containers: Required value",
             "details": {"kind": "Pod", "name": "x"}});
         let failed = Failed::from_status(&invalid);
-        assert_eq!(failed.to_string(), "The Pod \"x\" is invalid: spec.containers: Required value");
+        assert_eq!(
+            failed.to_string(),
+            "The Pod \"x\" is invalid: spec.containers: Required value"
+        );
         assert_eq!(shown(&anyhow::anyhow!("no such file")), "error: no such file");
     }
 }

@@ -3,7 +3,9 @@
 
 mod bootstrap;
 mod env;
+mod node;
 mod proxy;
+mod sessions;
 mod tokens;
 
 use crate::pki::Pki;
@@ -131,14 +133,14 @@ async fn serve(place: &Place) -> Result<()> {
         .await
         .context("cannot start the way out for pods")?;
     start_proxy(&api, &env, &net, &stop, &tasks).await?;
-    say(&Progress::Node {
-        name: place.name.clone(),
-    });
+    let agents = node::start(place, &settings, &api, &env, &net).await?;
+    say(&Progress::Node { name: agents.name().to_string() });
 
     wait_for_end().await?;
     tracing::info!("stopping");
     stop.cancel();
     server.close().await;
+    agents.stop().await;
     tasks.close();
     if tokio::time::timeout(STOP_LIMIT, tasks.wait()).await.is_err() {
         tracing::warn!("some tasks did not end within {STOP_LIMIT:?}");

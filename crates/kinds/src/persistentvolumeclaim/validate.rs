@@ -56,26 +56,26 @@ pub(super) fn update(write: Write, object: &Value, old: &Value, errors: &mut Err
         return;
     }
     let root = Path::new("spec");
-    let (mut new, before) = (get(object, "spec").clone(), get(old, "spec"));
-    if string(before, "volumeName").is_empty() {
-        take(&mut new, "volumeName");
-    }
-    if !has(before, "storageClassName") {
-        take(&mut new, "storageClassName");
+    let (mut new, mut before) = (get(object, "spec").clone(), get(old, "spec").clone());
+    // The binder names the volume once, and a claim without a class may still get the default one.
+    for (field, open) in [
+        ("volumeName", string(&before, "volumeName").is_empty()),
+        ("storageClassName", !has(&before, "storageClassName")),
+    ] {
+        if open {
+            take(&mut new, field);
+            take(&mut before, field);
+        }
     }
     if text(object, "/status/phase") == "Bound" {
         take(&mut new, "volumeAttributesClassName");
-        if let Some(class) = some(before, "volumeAttributesClassName") {
+        if let Some(class) = some(&before, "volumeAttributesClassName") {
             put(&mut new, "volumeAttributesClassName", class.clone());
         }
-        let request = at(before, "/resources/requests/storage");
+        let request = at(&before, "/resources/requests/storage");
         if let Some(to) = new.pointer_mut("/resources/requests") {
             put(to, "storage", request.clone());
         }
-    }
-    let mut before = before.clone();
-    if string(&before, "volumeName").is_empty() {
-        take(&mut before, "volumeName");
     }
     if new != before {
         let detail = format!(

@@ -92,6 +92,13 @@ fn keep_allocated(spec: &mut Value, before: &Value) {
             put(spec, "clusterIPs", get(before, "clusterIPs").clone());
         }
     }
+    if needs_cluster_ip(before) && needs_cluster_ip(spec) {
+        for field in ["ipFamilies", "ipFamilyPolicy"] {
+            if has(before, field) && (!has(spec, field) || get(spec, field) == &json!([])) {
+                put(spec, field, get(before, field).clone());
+            }
+        }
+    }
     if needs_node_ports(before) && needs_node_ports(spec) {
         let used: Vec<i64> = list(spec, "ports")
             .iter()

@@ -7,6 +7,8 @@ mod families;
 mod validate;
 
 pub use allocate::{CLUSTER_IPS, NODE_PORTS};
+pub(crate) use families::ip_message;
+pub(crate) use validate::{is_cidr, special_messages};
 
 use crate::json::{list, put};
 use crate::{Column, Row, Rules, Write};
@@ -84,6 +86,10 @@ impl Rules for Service {
             Write::Status => Ok(()),
             _ => allocate::allocate(object, old, seen),
         }
+    }
+
+    fn allocates(&self) -> bool {
+        true
     }
 
     fn returns_deleted(&self) -> bool {

@@ -4,8 +4,11 @@ mod plan;
 
 pub use plan::{ACCOUNTS, ROOT_CA, ROOT_CA_NAME, ROOT_CA_SOURCE};
 
-use crate::{Column, Row, Rules};
-use meta::Res;
+use crate::json::{items_mut, list, take};
+use crate::row::{age, text};
+use crate::{Column, Row, Rules, Write};
+use meta::{Res, Timestamp};
+use serde_json::Value;
 use std::sync::Arc;
 
 pub const SERVICEACCOUNTS: Res = Res::new("", "serviceaccounts");
@@ -32,11 +35,35 @@ pub fn row() -> Row {
 struct ServiceAccount;
 
 impl Rules for ServiceAccount {
+    fn prepare(&self, _write: Write, object: &mut Value, _old: Option<&Value>, _now: Timestamp) {
+        // Of these references only the name counts.
+        for secret in items_mut(object, "secrets") {
+            for field in [
+                "apiVersion",
+                "kind",
+                "namespace",
+                "uid",
+                "resourceVersion",
+                "fieldPath",
+            ] {
+                take(secret, field);
+            }
+        }
+    }
+
     fn subresources(&self) -> &'static [&'static str] {
         &["token"]
     }
 
     fn returns_deleted(&self) -> bool {
         true
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        vec![
+            text(object, "/metadata/name").into(),
+            list(object, "secrets").len().into(),
+            age(object, now).into(),
+        ]
     }
 }

@@ -1,10 +1,13 @@
 //! Rooms from outside: text in, text out, through the same rules that the pipeline calls.
 
+mod cluster_kinds;
 mod defaults;
 mod helpers;
 mod invalid;
 mod printed;
 mod robust;
+mod services;
+mod storage;
 mod updates;
 
 use kinds::{Registry, Rules, Write};

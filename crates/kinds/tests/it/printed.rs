@@ -235,3 +235,163 @@ fn workloads() {
     ];
     assert_snapshot!(lines.join("\n"));
 }
+
+fn dated(name: &str, mut object: Value) -> Value {
+    object["metadata"]["name"] = name.into();
+    object["metadata"]["creationTimestamp"] = "2026-11-21T09:59:00Z".into();
+    object
+}
+
+#[test]
+fn services() {
+    use kinds::service::SERVICES;
+    let service = |name: &str, spec: Value, ips: Value| {
+        dated(
+            name,
+            json!({"spec": spec, "status": {"loadBalancer": {"ingress": ips}}}),
+        )
+    };
+    let ports = json!([{"port": 8000, "nodePort": 30123, "protocol": "TCP"}]);
+    let all = [
+        service(
+            "plain",
+            json!({"type": "ClusterIP", "clusterIP": "10.96.1.1", "selector": {"app": "web", "tier": "x"}, "ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]}),
+            json!([]),
+        ),
+        service(
+            "headless",
+            json!({"type": "ClusterIP", "clusterIP": "None", "clusterIPs": ["None"]}),
+            json!([]),
+        ),
+        service(
+            "waiting",
+            json!({"type": "LoadBalancer", "clusterIP": "10.96.1.2", "ports": ports}),
+            json!([]),
+        ),
+        service(
+            "served",
+            json!({"type": "LoadBalancer", "clusterIP": "10.96.1.2", "ports": ports}),
+            json!([{"ip": "127.0.0.1"}]),
+        ),
+        service(
+            "far",
+            json!({"type": "ExternalName", "externalName": "db.example.com"}),
+            json!([]),
+        ),
+        service(
+            "by-hand",
+            json!({"type": "NodePort", "clusterIP": "10.96.1.3", "externalIPs": ["1.2.3.4"], "ports": ports}),
+            json!([]),
+        ),
+    ];
+    assert_snapshot!(all.map(|s| line(SERVICES, &s)).join("\n"));
+}
+
+#[test]
+fn storage() {
+    use kinds::persistentvolume::PERSISTENTVOLUMES;
+    use kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
+    use kinds::storageclass::STORAGECLASSES;
+    let bound = json!({"spec": {"volumeName": "pv-1", "storageClassName": "standard", "volumeMode": "Filesystem"}, "status": {"phase": "Bound", "accessModes": ["ReadWriteMany", "ReadWriteOnce"], "capacity": {"storage": "256M"}}});
+    let volume = json!({"spec": {"capacity": {"storage": "256M"}, "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Delete", "claimRef": {"namespace": "shop", "name": "data"}, "storageClassName": "standard", "volumeMode": "Filesystem"}, "status": {"phase": "Bound"}});
+    let mut leaving = volume.clone();
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-21T09:59:30Z".into();
+    let class = json!({"metadata": {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "provisioner": "isopod.dev/folder", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"});
+    let lines = [
+        line(PERSISTENTVOLUMECLAIMS, &dated("bound", bound)),
+        line(
+            PERSISTENTVOLUMECLAIMS,
+            &dated(
+                "new",
+                json!({"spec": {"volumeMode": "Filesystem"}, "status": {"phase": "Pending"}}),
+            ),
+        ),
+        line(PERSISTENTVOLUMES, &dated("pv-1", volume)),
+        line(PERSISTENTVOLUMES, &dated("pv-2", leaving)),
+        line(STORAGECLASSES, &dated("standard", class)),
+    ];
+    assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn nodes_and_namespaces() {
+    use kinds::namespace::NAMESPACES;
+    use kinds::node::NODES;
+    let info = json!({"kubeletVersion": "v1.36.0", "osImage": "Debian GNU/Linux 13", "kernelVersion": "6.12", "containerRuntimeVersion": "isopod://0.1.0"});
+    let node = |name: &str, ready: Value, cordoned: bool, labels: Value| {
+        dated(
+            name,
+            json!({"metadata": {"labels": labels}, "spec": {"unschedulable": cordoned}, "status": {"nodeInfo": info, "conditions": ready, "addresses": [{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "10.0.0.1"}]}}),
+        )
+    };
+    let lines = [
+        line(
+            NODES,
+            &node(
+                "ready",
+                json!([{"type": "Ready", "status": "True"}]),
+                false,
+                json!({"node-role.kubernetes.io/control-plane": "", "kubernetes.io/role": "ingress"}),
+            ),
+        ),
+        line(
+            NODES,
+            &node(
+                "cordoned",
+                json!([{"type": "Ready", "status": "Unknown"}]),
+                true,
+                json!({}),
+            ),
+        ),
+        line(NODES, &node("silent", json!([]), false, json!({}))),
+        line(NAMESPACES, &dated("shop", json!({"status": {"phase": "Active"}}))),
+    ];
+    assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn the_rest() {
+    use kinds::endpoints::ENDPOINTS;
+    use kinds::endpointslice::ENDPOINTSLICES;
+    use kinds::event::EVENTS;
+    use kinds::lease::LEASES;
+    use kinds::secret::SECRETS;
+    use kinds::serviceaccount::SERVICEACCOUNTS;
+    let about = json!({"kind": "Pod", "name": "web-0", "fieldPath": "spec.containers{web}"});
+    let legacy = json!({"type": "Normal", "reason": "Pulled", "message": " Pulled it\n", "involvedObject": about, "count": 3, "firstTimestamp": "2026-11-21T09:00:00Z", "lastTimestamp": "2026-11-21T09:58:00Z", "source": {"component": "kubelet", "host": "node-1"}});
+    let modern = json!({"type": "Warning", "reason": "Failed", "message": "no", "involvedObject": about, "eventTime": "2026-11-21T09:59:00.000000Z", "reportingComponent": "scheduler", "reportingInstance": "s-1", "series": {"count": 7, "lastObservedTime": "2026-11-21T09:59:50.000000Z"}});
+    let ips: Vec<Value> = (1..6).map(|i| json!({"ip": format!("10.0.0.{i}")})).collect();
+    let slices: Vec<Value> = (1..6)
+        .map(|i| json!({"addresses": [format!("10.0.0.{i}")]}))
+        .collect();
+    let lines = [
+        line(EVENTS, &dated("old", legacy)),
+        line(EVENTS, &dated("new", modern)),
+        line(
+            ENDPOINTS,
+            &dated(
+                "web",
+                json!({"subsets": [{"addresses": ips, "ports": [{"port": 80}]}]}),
+            ),
+        ),
+        line(ENDPOINTS, &dated("none", json!({}))),
+        line(
+            ENDPOINTSLICES,
+            &dated(
+                "web-x",
+                json!({"addressType": "IPv4", "endpoints": slices, "ports": [{"name": "http", "port": 80}, {"name": "any"}]}),
+            ),
+        ),
+        line(ENDPOINTSLICES, &dated("none", json!({"addressType": "IPv4"}))),
+        line(
+            LEASES,
+            &dated("leader", json!({"spec": {"holderIdentity": "me"}})),
+        ),
+        line(
+            SECRETS,
+            &dated("s", json!({"type": "Opaque", "data": {"a": "", "b": ""}})),
+        ),
+        line(SERVICEACCOUNTS, &dated("default", json!({}))),
+    ];
+    assert_snapshot!(lines.join("\n"));
+}

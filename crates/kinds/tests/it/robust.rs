@@ -46,6 +46,99 @@ fn rich(res: Res) -> Value {
         "template": {"metadata": {"labels": {"a": "b"}, "annotations": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a", "volumeMounts": [{"name": "data", "mountPath": "/d"}]}]}}}})
 }
 
+/// The kinds that run nothing, with most of what they can have.
+fn rich_others() -> Vec<(Res, Value)> {
+    let meta = json!({"name": "x", "namespace": "shop", "uid": "u", "labels": {"a": "b"}, "annotations": {"kubernetes.io/service-account.name": "a"}, "creationTimestamp": "2026-11-21T09:00:00Z"});
+    let object = |more: Value| {
+        let mut object = more;
+        object["metadata"] = meta.clone();
+        object
+    };
+    let address = json!({"ip": "10.0.0.1", "hostname": "a", "nodeName": "n", "targetRef": {"kind": "Pod", "name": "p"}});
+    let port = json!({"name": "a", "port": 80, "protocol": "TCP", "targetPort": "http", "nodePort": 30000, "appProtocol": "h2c"});
+    vec![
+        (
+            kinds::service::SERVICES,
+            object(
+                json!({"status": {"loadBalancer": {"ingress": [{"ip": "127.0.0.1", "hostname": "a.b"}]}}, "spec": {
+            "type": "LoadBalancer", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "ports": [port], "selector": {"a": "b"},
+            "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 5}}, "externalIPs": ["1.2.3.4"], "externalTrafficPolicy": "Local", "healthCheckNodePort": 30001,
+            "internalTrafficPolicy": "Local", "loadBalancerClass": "a/b", "loadBalancerSourceRanges": ["10.0.0.0/8"], "allocateLoadBalancerNodePorts": true, "trafficDistribution": "PreferClose"}}),
+            ),
+        ),
+        (
+            kinds::namespace::NAMESPACES,
+            object(json!({"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}})),
+        ),
+        (
+            kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS,
+            object(
+                json!({"status": {"phase": "Bound", "capacity": {"storage": "1"}, "accessModes": ["ReadWriteOnce"]}, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1"}}, "volumeName": "v", "storageClassName": "s", "volumeMode": "Block", "selector": {"matchLabels": {"a": "b"}}, "dataSource": {"kind": "A", "apiGroup": "a.b", "name": "x"}}}),
+            ),
+        ),
+        (
+            kinds::persistentvolume::PERSISTENTVOLUMES,
+            object(
+                json!({"status": {"phase": "Bound"}, "spec": {"capacity": {"storage": "1"}, "accessModes": ["ReadWriteOnce"], "local": {"path": "/a"}, "nfs": {"server": "a", "path": "/b"}, "hostPath": {"path": "/"},
+            "claimRef": {"namespace": "a", "name": "b"}, "nodeAffinity": {"required": {"nodeSelectorTerms": [{}]}}, "volumeMode": "Block"}}),
+            ),
+        ),
+        (
+            kinds::storageclass::STORAGECLASSES,
+            object(
+                json!({"provisioner": "a/b", "parameters": {"a": "b"}, "allowVolumeExpansion": true, "allowedTopologies": [{"matchLabelExpressions": [{"key": "a", "values": ["b"]}]}]}),
+            ),
+        ),
+        (
+            kinds::secret::SECRETS,
+            object(
+                json!({"type": "kubernetes.io/dockerconfigjson", "immutable": true, "data": {".dockerconfigjson": "e30="}, "stringData": {"a": "b"}}),
+            ),
+        ),
+        (
+            kinds::configmap::CONFIGMAPS,
+            object(json!({"immutable": true, "data": {"a": "b"}, "binaryData": {"c": "e30="}})),
+        ),
+        (
+            kinds::serviceaccount::SERVICEACCOUNTS,
+            object(json!({"secrets": [{"name": "a"}], "imagePullSecrets": [{"name": "b"}]})),
+        ),
+        (
+            kinds::endpoints::ENDPOINTS,
+            object(
+                json!({"subsets": [{"addresses": [address], "notReadyAddresses": [address], "ports": [port]}]}),
+            ),
+        ),
+        (
+            kinds::endpointslice::ENDPOINTSLICES,
+            object(
+                json!({"addressType": "IPv4", "ports": [port], "endpoints": [{"addresses": ["10.0.0.1"], "hostname": "a", "nodeName": "n", "hints": {"forZones": [{"name": "a"}]}}]}),
+            ),
+        ),
+        (
+            kinds::event::EVENTS,
+            object(
+                json!({"involvedObject": {"kind": "Pod", "namespace": "shop", "name": "a"}, "eventTime": "2026-11-21T09:00:00Z", "reportingComponent": "a", "reportingInstance": "b", "action": "c", "reason": "d", "message": "e",
+            "series": {"count": 1, "lastObservedTime": "2026-11-21T09:00:00Z"}, "source": {"component": "a", "host": "b"}}),
+            ),
+        ),
+        (
+            kinds::lease::LEASES,
+            object(
+                json!({"spec": {"holderIdentity": "a", "leaseDurationSeconds": 5, "leaseTransitions": 1, "strategy": "OldestEmulationVersion", "preferredHolder": "b"}}),
+            ),
+        ),
+        (
+            kinds::node::NODES,
+            object(
+                json!({"spec": {"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.0.0/24"], "providerID": "x", "unschedulable": true, "taints": [{"key": "a", "value": "b", "effect": "NoExecute"}]},
+            "status": {"capacity": {"cpu": "1"}, "allocatable": {"cpu": "1"}, "conditions": [{"type": "Ready", "status": "True"}], "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}], "nodeInfo": {"kubeletVersion": "v1"}}}),
+            ),
+        ),
+    ]
+}
+
 /// JSON pointers of every part of a value.
 fn pointers(value: &Value, at: &str, out: &mut Vec<String>) {
     let children: Vec<(String, &Value)> = match value {
@@ -86,6 +179,16 @@ fn run(res: Res, mutant: &Value, good: &Value, what: &str) {
         rules.validate_update(write, &once, good, &mut errors);
         rules.validate_update(write, good, &once, &mut errors);
     }
+    for write in [Write::Update, Write::Status, Write::Other("finalize")] {
+        let mut changed = mutant.clone();
+        rules.prepare(write, &mut changed, Some(good), now());
+        rules.admit(write, &mut changed, Some(good), &cluster(&[])).err();
+        rules.holds(&changed);
+        rules.mark_deleted(&mut changed);
+    }
+    for path in kinds::Registry::builtin().by_res(res).expect("row").selectable {
+        rules.field(&once, path);
+    }
     rules.admit(Write::Create, &mut once, None, &cluster(&[])).err();
     rules.warnings(&once, None);
     rules.deletion_grace(&once, None);
@@ -112,8 +215,9 @@ fn any_part_may_be_anything() {
         json!({"": {}}),
     ];
     let mut tried = 0;
-    for res in [PODS, STATEFULSETS, DEPLOYMENTS, REPLICASETS, CONTROLLERREVISIONS] {
-        let good = rich(res);
+    let workloads = [PODS, STATEFULSETS, DEPLOYMENTS, REPLICASETS, CONTROLLERREVISIONS];
+    let all = workloads.map(|res| (res, rich(res)));
+    for (res, good) in all.into_iter().chain(rich_others()) {
         let mut all = Vec::new();
         pointers(&good, "", &mut all);
         for pointer in all.iter().filter(|p| !p.starts_with("/metadata/n")) {

@@ -228,11 +228,13 @@ impl Session<'_> {
             bytes = manifest;
         }
         let manifest: Manifest = self.understand(&bytes)?;
-        let blobs = manifest
+        // Collected, so that no closure lives across the await: the future must be `Send` for any lifetime.
+        let blobs: Vec<_> = manifest
             .layers
             .iter()
             .chain([&manifest.config])
-            .map(|blob| self.blob(blob));
+            .map(|blob| self.blob(blob))
+            .collect();
         futures::stream::iter(blobs)
             .buffer_unordered(LAYERS_AT_ONCE)
             .try_collect::<Vec<()>>()

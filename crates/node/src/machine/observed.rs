@@ -29,8 +29,10 @@ pub struct Observed {
     pub ending: Option<Ending>,
     pub torn_down: Task,
     pub deleted: Task,
-    /// There was a sandbox before this one: what ended belongs to the old one.
-    pub had_sandbox: bool,
+    /// What the volumes are made of has changed since they were begun.
+    pub sources_dirty: bool,
+    /// When a service account token in a volume must be renewed.
+    pub refresh_at: Option<Timestamp>,
 }
 
 /// Something that is done once, and tried again until it is.
@@ -191,7 +193,7 @@ impl Container {
         self.is_started() && readiness.is_none_or(|probe| probe.result == Some(true))
     }
 
-    pub(super) fn stopping(&self) -> Option<Timestamp> {
+    pub fn stopping(&self) -> Option<Timestamp> {
         match self.life.as_ref().map(|life| &life.state) {
             Some(LifeState::Running { stopping, .. }) => *stopping,
             _ => None,
@@ -254,12 +256,10 @@ impl Observed {
             container.next_attempt = known + u32::from(has_run);
             if let Some(stored) = stored {
                 container.last = stored_end(stored, "/lastState/terminated", known.saturating_sub(1));
-                seen.had_sandbox |= has_run;
             }
             seen.containers.insert(spec.name.clone(), container);
         }
         if let Some(left) = left {
-            seen.had_sandbox |= !left.containers.is_empty();
             seen.take_over(pod, left, now);
         }
         seen
@@ -342,6 +342,7 @@ impl Observed {
 
     /// What a pod refers to has changed: what failed for want of it is tried again now.
     pub fn sources_changed(&mut self, now: Timestamp) {
+        self.sources_dirty = true;
         self.volumes.hurry(now);
         for trouble in self.containers.values_mut().filter_map(|c| c.trouble.as_mut()) {
             trouble.retry_at = trouble.retry_at.min(now);
@@ -369,6 +370,9 @@ impl Observed {
     /// A step begins. What is told about it is told now.
     pub fn begin(&mut self, pod: &PodView, step: &Step, now: Timestamp) -> Vec<PodEvent> {
         self.running.push(step.clone());
+        if *step == Step::SetUpVolumes {
+            (self.sources_dirty, self.refresh_at) = (false, None);
+        }
         let Some(container) = step.container().and_then(|name| self.containers.get_mut(name)) else {
             return Vec::new();
         };
@@ -399,13 +403,29 @@ impl Observed {
         }
     }
 
+    fn volumes_finished(&mut self, outcome: Outcome, now: Timestamp) -> Vec<PodEvent> {
+        let were_done = self.volumes.is_done();
+        let events = settle(&mut self.volumes, outcome, "FailedMount", now);
+        if let (true, Task::Failed { retry_at, .. }) = (were_done, &self.volumes) {
+            // What is there stays as it is until the update works.
+            self.refresh_at = Some(*retry_at);
+            self.volumes = Task::Done;
+        }
+        events
+    }
+
     /// A step is over.
     pub fn finish(&mut self, pod: &PodView, step: &Step, outcome: Outcome, now: Timestamp) -> Vec<PodEvent> {
         if let Some(place) = self.running.iter().position(|running| running == step) {
             self.running.remove(place);
         }
         match step {
-            Step::SetUpVolumes => settle(&mut self.volumes, outcome, "FailedMount", now),
+            Step::SetUpVolumes => {
+                if let Outcome::Volumes { refresh_at } = outcome {
+                    self.refresh_at = refresh_at;
+                }
+                self.volumes_finished(outcome, now)
+            }
             Step::TearDown => settle(&mut self.torn_down, outcome, "FailedKillPod", now),
             Step::DeletePod => settle(&mut self.deleted, outcome, "FailedDelete", now),
             Step::CreateSandbox => match outcome {

@@ -67,6 +67,10 @@ pub enum Outcome {
     Done,
     /// It failed and will be tried again. The message is the event's.
     Failed(String),
+    Volumes {
+        /// When a token in them must be renewed.
+        refresh_at: Option<Timestamp>,
+    },
     Sandbox {
         ips: Vec<String>,
     },

@@ -79,6 +79,9 @@ impl<'a> Sync<'a> {
             return self.stop_sidecars();
         }
         let volumes = self.ensure(&self.seen.volumes, Step::SetUpVolumes);
+        if volumes {
+            self.refresh_volumes();
+        }
         let sandbox = self.ensure(&self.seen.sandbox, Step::CreateSandbox);
         let ready = volumes && sandbox;
         if !self.start_init(ready) {
@@ -86,6 +89,15 @@ impl<'a> Sync<'a> {
         }
         let apps: Vec<&ContainerView> = self.pod.of_kind(ContainerKind::App).collect();
         self.start_in_order(&apps, ready);
+    }
+
+    fn refresh_volumes(&mut self) {
+        match self.seen.refresh_at {
+            _ if self.seen.sources_dirty => self.push(Step::SetUpVolumes),
+            Some(at) if at <= self.now => self.push(Step::SetUpVolumes),
+            Some(at) => self.out.wake_at(at),
+            None => {}
+        }
     }
 
     /// All app containers have ended and none will be started again.

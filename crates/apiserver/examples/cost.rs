@@ -1,0 +1,147 @@
+//! What one call costs the server, on one thread, from request to response without TLS and disk:
+//! `cargo run --release -p apiserver --example cost`.
+
+use apiserver::http::{Config, Peer, Server};
+use apiserver::{Api, Caller, Parts};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::Request;
+use http_body_util::BodyExt;
+use meta::{Env, Timestamp};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+const CALLS: usize = 5_000;
+const LISTS: usize = 50;
+const JSON: &str = "application/json";
+const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+/// Time stands still and randomness counts: neither is measured here.
+#[derive(Default)]
+struct Still(AtomicU64);
+
+impl Env for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp::EPOCH
+    }
+
+    fn random(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn sleep_until(&self, _: Timestamp) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+}
+
+struct Bench {
+    server: Arc<Server>,
+    peer: Arc<Peer>,
+}
+
+impl Bench {
+    async fn ask(&self, method: &str, path: &str, media: &str, body: String) -> usize {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", media);
+        let Ok(request) = request.body(Bytes::from(body)) else {
+            return 0;
+        };
+        let response = self.server.clone().respond_to(self.peer.clone(), request).await;
+        assert!(
+            response.status().is_success(),
+            "{method} {path}: {}",
+            response.status()
+        );
+        response
+            .into_body()
+            .collect()
+            .await
+            .map_or(0, |b| b.to_bytes().len())
+    }
+
+    async fn measure(&self, what: &str, count: usize, call: impl AsyncFn(usize) -> usize) {
+        let start = Instant::now();
+        let mut bytes = 0;
+        for i in 0..count {
+            bytes += call(i).await;
+        }
+        let each = start.elapsed().as_secs_f64() * 1e6 / count as f64;
+        eprintln!("{what:<28} {each:>9.1} µs  {:>9} bytes", bytes / count);
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let store = store::Store::memory(store::Options::new("cost"));
+    let api = Api::new(Parts::new(store, Arc::new(Still::default())));
+    let admin = Caller {
+        name: "admin".into(),
+        groups: vec!["system:masters".into()],
+        agent: "cost".into(),
+        ..Caller::default()
+    };
+    let peer = Arc::new(Peer {
+        caller: Some(admin),
+        loopback: true,
+    });
+    let bench = Bench {
+        server: Server::new(api, Config::default()),
+        peer,
+    };
+    let name = r#"{"metadata":{"name":"default"}}"#;
+    bench.ask("POST", "/api/v1/namespaces", JSON, name.into()).await;
+    bench.one_by_one().await;
+    bench.many().await;
+    let delete = async |i: usize| bench.ask("DELETE", &path(i), JSON, String::new()).await;
+    bench.measure("delete", CALLS, delete).await;
+}
+
+fn path(i: usize) -> String {
+    format!("{CONFIGMAPS}/c{i}")
+}
+
+fn body(i: usize, n: usize) -> String {
+    let (label, filler) = (i % 10, "x".repeat(700));
+    format!(
+        r#"{{"metadata":{{"name":"c{i}","labels":{{"app":"a{label}"}}}},"data":{{"k":"{n}","f":"{filler}"}}}}"#
+    )
+}
+
+impl Bench {
+    async fn one_by_one(&self) {
+        let create = async |i: usize| self.ask("POST", CONFIGMAPS, JSON, body(i, 0)).await;
+        self.measure("create 1 kB", CALLS, create).await;
+        let get = async |i: usize| self.ask("GET", &path(i), JSON, String::new()).await;
+        self.measure("get", CALLS, get).await;
+        let update = async |i: usize| self.ask("PUT", &path(i), JSON, body(i, 1)).await;
+        self.measure("update", CALLS, update).await;
+        let patch = async |i: usize| {
+            self.ask(
+                "PATCH",
+                &path(i),
+                "application/merge-patch+json",
+                r#"{"data":{"k":"2"}}"#.into(),
+            )
+            .await
+        };
+        self.measure("merge patch", CALLS, patch).await;
+    }
+
+    async fn many(&self) {
+        for (what, query) in [
+            ("list 2,200", "limit=2200"),
+            ("list by label (1 in 10)", "labelSelector=app%3Da1"),
+        ] {
+            let path = format!("{CONFIGMAPS}?{query}");
+            let list = async |_: usize| self.ask("GET", &path, JSON, String::new()).await;
+            self.measure(what, LISTS, list).await;
+        }
+    }
+}

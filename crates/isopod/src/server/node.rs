@@ -1,0 +1,164 @@
+//! The node agent's wiring: its containers, images and network, and the API's way to running pods.
+
+use super::caller;
+use crate::place::{Place, Settings};
+use anyhow::{Context, Result};
+use apiserver::Api;
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::PodDNSConfig;
+use meta::Env;
+use net::ClusterNet;
+use net::dns::{DnsPolicy, PodDnsConfig};
+use node::agent::{Agent, AgentConfig, NoNetwork, NodeIdentity, Parts, PodNetwork};
+use node::images::{Images, RegistryConfig};
+use node::runtime::{FakeRuntime, RuntimeConfig, ShimRuntime};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+
+/// The agents of this machine: the real node's, and the simulated nodes' if there are any.
+pub struct Agents {
+    pub real: Agent,
+    simulated: Option<Agent>,
+}
+
+/// Starts the agents; returns when pods can run.
+pub async fn start(
+    place: &Place,
+    settings: &Settings,
+    api: &Api,
+    env: &Arc<dyn Env>,
+    net: &Arc<ClusterNet>,
+) -> Result<Agents> {
+    let runtime = ShimRuntime::open(RuntimeConfig::new(&place.dir, &place.name)).await;
+    let runtime = Arc::new(runtime.context("cannot take over the pods that run")?);
+    let images = Images::open(&place.dir, RegistryConfig::default()).context("cannot open the images")?;
+    let identity = NodeIdentity {
+        name: place.name.clone(),
+        ips: vec![net.config().node_ip.to_string()],
+    };
+    let config = AgentConfig::new(identity, &place.dir);
+    let network = Arc::new(Network { net: net.clone() });
+    let real = Agent::start(parts(api, env, config, runtime, network, Some(images))).await?;
+    api.set_node(Arc::new(super::sessions::Sessions { agent: real.clone() }));
+    let simulated = match settings.simulated_nodes {
+        0 => None,
+        count => {
+            let node = |i: u32| NodeIdentity {
+                name: format!("simulated-{i}"),
+                ips: vec![format!("198.19.{}.{}", i / 256, i % 256)],
+            };
+            let nodes = (0..count).map(node).collect();
+            let config = AgentConfig {
+                nodes,
+                ..AgentConfig::new(node(0), &place.dir)
+            };
+            let runtime = Arc::new(FakeRuntime::new(env.now().jiff().as_nanosecond() as i64));
+            Some(
+                Agent::start(parts(
+                    api,
+                    env,
+                    config,
+                    runtime,
+                    Arc::new(NoNetwork::default()),
+                    None,
+                ))
+                .await?,
+            )
+        }
+    };
+    Ok(Agents { real, simulated })
+}
+
+impl Agents {
+    pub fn name(&self) -> &str {
+        self.real.name()
+    }
+
+    /// Pods run on.
+    pub async fn stop(&self) {
+        self.real.stop().await;
+        if let Some(simulated) = &self.simulated {
+            simulated.stop().await;
+        }
+    }
+}
+
+fn parts(
+    api: &Api,
+    env: &Arc<dyn Env>,
+    config: AgentConfig,
+    runtime: Arc<dyn node::runtime::Runtime>,
+    network: Arc<dyn PodNetwork>,
+    images: Option<Images>,
+) -> Parts {
+    let name = config.nodes.first().map(|n| n.name.clone()).unwrap_or_default();
+    let registry = api.clone();
+    Parts {
+        client: api.client(caller(&format!("system:node:{name}"), &["system:nodes"])),
+        env: env.clone(),
+        rows: Arc::new(move || (**registry.parts().registry.load()).clone()),
+        config,
+        runtime,
+        network,
+        images,
+    }
+}
+
+/// The cluster's network as the agent knows it.
+struct Network {
+    net: Arc<ClusterNet>,
+}
+
+#[async_trait]
+impl PodNetwork for Network {
+    async fn attach(&self, pod_uid: &str, netns: &Path) -> Result<Vec<IpAddr>, String> {
+        let ip = self.net.attach(pod_uid, netns).await.map_err(|e| e.to_string())?;
+        Ok(vec![IpAddr::V4(ip)])
+    }
+
+    async fn detach(&self, pod_uid: &str) -> Result<(), String> {
+        self.net.detach(pod_uid).await.map_err(|e| e.to_string())
+    }
+
+    fn resolv_conf(&self, namespace: &str, policy: &str, config: Option<&PodDNSConfig>) -> String {
+        let policy = match policy {
+            "Default" => DnsPolicy::Default,
+            "None" => DnsPolicy::None,
+            _ => DnsPolicy::ClusterFirst,
+        };
+        let own = config.cloned().unwrap_or_default();
+        let options = own
+            .options
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|o| Some((o.name?, o.value)));
+        let own = PodDnsConfig {
+            nameservers: own.nameservers.unwrap_or_default(),
+            searches: own.searches.unwrap_or_default(),
+            options: options.collect(),
+        };
+        // A host without the file has no resolvers to pass on.
+        let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        net::resolv_conf(
+            policy,
+            namespace,
+            self.net.config().dns_ip,
+            "cluster.local",
+            &own,
+            &host,
+        )
+    }
+
+    async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        match to {
+            SocketAddr::V4(to) => self.net.dial(to).await,
+            SocketAddr::V6(_) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "the cluster's network is IPv4",
+            )),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Event: what happened to an object. Source: core/v1 API reference.
+
+mod plan;
+
+pub use plan::TTL;
+
+use crate::check::qualified_name;
+use crate::json::{at, get, has, int, number, string};
+use crate::plan::{EventAct, Seen};
+use crate::row::{duration, text};
+use crate::{Column, Row, Rules};
+use meta::{Call, Errors, Path, Res, Timestamp};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+pub const EVENTS: Res = Res::new("", "events");
+
+pub fn row() -> Row {
+    Row {
+        res: EVENTS,
+        version: "v1",
+        kind: "Event",
+        singular: "event",
+        short_names: &["ev"],
+        categories: &[],
+        namespaced: true,
+        type_name: "io.k8s.api.core.v1.Event",
+        generation: false,
+        status: false,
+        scale: None,
+        selectable: &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        columns: const {
+            &[
+                Column::new("Last Seen", "string"),
+                Column::new("Type", "string"),
+                Column::new("Reason", "string"),
+                Column::new("Object", "string"),
+                Column::wide("Subobject", "string"),
+                Column::wide("Source", "string"),
+                Column::new("Message", "string"),
+                Column::wide("First Seen", "string"),
+                Column::wide("Count", "string"),
+                Column::wide("Name", "string"),
+            ]
+        },
+        rules: Arc::new(Event),
+    }
+}
+
+const INSTANCE_MAX: usize = 128;
+
+struct Event;
+
+impl Rules for Event {
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        let (own, about) = (
+            text(object, "/metadata/namespace"),
+            text(object, "/involvedObject/namespace"),
+        );
+        // Events about things without a namespace live in `default`.
+        let fits = if about.is_empty() {
+            own.is_empty() || own == "default" || (own == "kube-system" && has(object, "eventTime"))
+        } else {
+            own == about
+        };
+        if !fits {
+            let path = Path::new("involvedObject").child("namespace");
+            errors.invalid(&path, about, "does not match event.namespace");
+        }
+        if has(object, "eventTime") {
+            check_new_style(object, errors);
+        }
+    }
+
+    fn creates_on_update(&self) -> bool {
+        true
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let series = get(object, "series");
+        let ago = |time: Option<Timestamp>| time.map_or("<unknown>".to_string(), |t| duration(now.since(t)));
+        let count = match int(series, "count") {
+            Some(count) => count,
+            None => number(object, "count").max(1),
+        };
+        vec![
+            ago(last_seen(object)).into(),
+            string(object, "type").into(),
+            string(object, "reason").into(),
+            about(object).into(),
+            text(object, "/involvedObject/fieldPath").into(),
+            source(object).into(),
+            string(object, "message").trim().into(),
+            ago(first_seen(object)).into(),
+            count.into(),
+            text(object, "/metadata/name").into(),
+        ]
+    }
+
+    fn field(&self, object: &Value, path: &str) -> String {
+        match path {
+            "source" => component(object).to_string(),
+            path => crate::row::plain_field(object, path),
+        }
+    }
+}
+
+/// Events with an `eventTime` say who reports and what was done.
+fn check_new_style(object: &Value, errors: &mut Errors) {
+    let controller = string(object, "reportingComponent");
+    let path = Path::new("reportingController");
+    if controller.is_empty() {
+        errors.required(&path, "");
+    }
+    qualified_name(&path, controller, errors);
+    let (instance, path) = (
+        string(object, "reportingInstance"),
+        Path::new("reportingInstance"),
+    );
+    if instance.is_empty() {
+        errors.required(&path, "");
+    } else if instance.len() > INSTANCE_MAX {
+        let detail = format!("can have at most {INSTANCE_MAX} characters");
+        errors.invalid(&path, "", &detail);
+    }
+    for (field, max) in [("action", INSTANCE_MAX), ("reason", INSTANCE_MAX)] {
+        let (given, path) = (string(object, field), Path::new(field));
+        if given.is_empty() {
+            errors.required(&path, "");
+        } else if given.len() > max {
+            errors.invalid(&path, "", &format!("can have at most {max} characters"));
+        }
+    }
+    if string(object, "message").len() > MESSAGE_MAX {
+        let detail = format!("can have at most {MESSAGE_MAX} characters");
+        errors.invalid(&Path::new("message"), "", &detail);
+    }
+}
+
+const MESSAGE_MAX: usize = 1024;
+
+/// `pod/web-0`.
+fn about(object: &Value) -> String {
+    let kind = text(object, "/involvedObject/kind").to_lowercase();
+    match text(object, "/involvedObject/name") {
+        "" => kind,
+        name => format!("{kind}/{name}"),
+    }
+}
+
+fn component(object: &Value) -> &str {
+    match text(object, "/source/component") {
+        "" => string(object, "reportingComponent"),
+        component => component,
+    }
+}
+
+/// Who reports it, and where.
+fn source(object: &Value) -> String {
+    let host = match text(object, "/source/host") {
+        "" => string(object, "reportingInstance"),
+        host => host,
+    };
+    match host {
+        "" => component(object).to_string(),
+        host => format!("{}, {host}", component(object)),
+    }
+}
+
+fn time(object: &Value, pointer: &str) -> Option<Timestamp> {
+    at(object, pointer).as_str().and_then(Timestamp::parse)
+}
+
+fn first_seen(object: &Value) -> Option<Timestamp> {
+    time(object, "/firstTimestamp").or_else(|| time(object, "/eventTime"))
+}
+
+/// When it was seen last: by its series, its last time, or the only time that it has.
+fn last_seen(object: &Value) -> Option<Timestamp> {
+    time(object, "/series/lastObservedTime")
+        .or_else(|| time(object, "/lastTimestamp"))
+        .or_else(|| first_seen(object))
+}
+
+/// The call that records an event. Its name is derived from what it says, so a repeat finds its predecessor and
+/// counts it up instead of filling the store.
+pub fn record(component: &str, event: &EventAct, seen: &Seen) -> Call {
+    let about = &event.about;
+    let namespace = if about.namespace.is_empty() {
+        "default"
+    } else {
+        &about.namespace
+    };
+    let name = format!("{}.{}", about.name, fingerprint(component, event));
+    let now = seen.now.rfc3339();
+    if let Some(known) = seen.snapshot.get(EVENTS, namespace, &name) {
+        let count = known.value().get("count").and_then(Value::as_i64).unwrap_or(1) + 1;
+        return Call::merge_patch(
+            EVENTS,
+            namespace,
+            &name,
+            json!({"count": count, "lastTimestamp": now}),
+        );
+    }
+    let mut object = json!({
+        "apiVersion": "v1", "kind": "Event",
+        "metadata": {"name": name, "namespace": namespace},
+        "involvedObject": {"apiVersion": event.api_version, "kind": event.kind, "name": about.name, "uid": about.uid},
+        "type": if event.warning { "Warning" } else { "Normal" },
+        "reason": event.reason, "message": event.message, "count": 1,
+        "firstTimestamp": now, "lastTimestamp": now,
+        "source": {"component": component}, "reportingComponent": component, "reportingInstance": "",
+    });
+    if !about.namespace.is_empty() {
+        object["involvedObject"]["namespace"] = about.namespace.as_str().into();
+    }
+    if let Some(revision) = about.revision {
+        object["involvedObject"]["resourceVersion"] = revision.to_string().into();
+    }
+    Call::create(EVENTS, namespace, object)
+}
+
+/// Sixteen hexadecimal digits that tell one thing said about one object from all others.
+fn fingerprint(component: &str, event: &EventAct) -> String {
+    let said = [
+        component,
+        &event.about.uid,
+        &event.kind,
+        event.reason,
+        &event.message,
+    ]
+    .join("\0");
+    Sha256::digest(said.as_bytes())
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

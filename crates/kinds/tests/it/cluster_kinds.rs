@@ -1,0 +1,194 @@
+//! Namespaces, nodes, secrets, events, leases, endpoints: defaults, what is refused, and how they go.
+
+use crate::{cluster, errors, lines, now, prepared, rules};
+use insta::assert_snapshot;
+use kinds::endpoints::ENDPOINTS;
+use kinds::endpointslice::ENDPOINTSLICES;
+use kinds::event::{self, EVENTS};
+use kinds::lease::LEASES;
+use kinds::namespace::NAMESPACES;
+use kinds::node::NODES;
+use kinds::secret::SECRETS;
+use kinds::serviceaccount::SERVICEACCOUNTS;
+use kinds::{Key, Registry, Seen, Write};
+use meta::{Errors, Res, Timestamp};
+use serde_json::{Value, json};
+
+fn changed(res: Res, write: Write, old: &Value, new: &Value) -> String {
+    let mut found = Errors::new();
+    rules(res).validate_update(write, new, old, &mut found);
+    lines(&found)
+}
+
+#[test]
+fn a_namespace_from_birth_to_end() {
+    let rules = rules(NAMESPACES);
+    let mut object = prepared(NAMESPACES, json!({"metadata": {"name": "shop"}}));
+    assert_snapshot!("namespace", object.to_string());
+    assert!(rules.holds(&object));
+    rules.mark_deleted(&mut object);
+    object["metadata"]["deletionTimestamp"] = "2026-11-21T09:59:00Z".into();
+    assert_eq!(object["status"]["phase"], "Terminating");
+    let mut emptied = object.clone();
+    emptied["spec"] = json!({});
+    let mut plain = emptied.clone();
+    rules.prepare(Write::Update, &mut plain, Some(&object), now());
+    assert!(rules.holds(&plain), "only finalize takes finalizers off");
+    rules.prepare(Write::Other("finalize"), &mut emptied, Some(&object), now());
+    assert!(!rules.holds(&emptied));
+    let mut active = object.clone();
+    active["status"]["phase"] = "Active".into();
+    let phase = changed(NAMESPACES, Write::Status, &object, &active);
+    let wrong = errors(
+        NAMESPACES,
+        json!({"metadata": {"name": "x"}, "spec": {"finalizers": ["a b", "mine", "a.b/c"]}}),
+    );
+    assert_snapshot!("namespace_wrong", format!("{phase}\n{wrong}"));
+}
+
+#[test]
+fn some_namespaces_stay() {
+    let delete = |name: &str| {
+        let object = json!({"metadata": {"name": name}});
+        rules(NAMESPACES).admit_delete(&object, &cluster(&[]))
+    };
+    let refused = delete("kube-system").expect_err("it may not go");
+    assert_eq!(
+        refused.message,
+        "namespaces \"kube-system\" is forbidden: this namespace may not be deleted"
+    );
+    assert!(delete("shop").is_ok());
+}
+
+#[test]
+fn secrets() {
+    let secret = |kind: &str, data: Value| json!({"metadata": {"name": "s"}, "type": kind, "data": data});
+    let mut object = secret("", json!({"a": "Yg==", "b": "Yw=="}));
+    object["stringData"] = json!({"a": "text"});
+    let object = prepared(SECRETS, object);
+    assert_snapshot!("secret", object.to_string());
+    let all = [
+        ("kubernetes.io/tls", json!({})),
+        ("kubernetes.io/basic-auth", json!({})),
+        ("kubernetes.io/ssh-auth", json!({})),
+        (
+            "kubernetes.io/dockerconfigjson",
+            json!({".dockerconfigjson": "W10="}),
+        ),
+        (
+            "kubernetes.io/dockerconfigjson",
+            json!({".dockerconfigjson": "eA=="}),
+        ),
+        ("kubernetes.io/dockercfg", json!({})),
+        ("kubernetes.io/service-account-token", json!({})),
+        (
+            "Opaque",
+            json!({"a/b": "", "..x": "", "big": "A".repeat(1_500_000)}),
+        ),
+    ];
+    let said: Vec<String> = all
+        .into_iter()
+        .map(|(kind, data)| errors(SECRETS, secret(kind, data)))
+        .collect();
+    assert_snapshot!("secret_wrong", said.join("\n--\n"));
+    let mut fixed = object.clone();
+    fixed["immutable"] = true.into();
+    let other = json!({"type": "x", "data": {}});
+    assert_snapshot!("secret_changed", changed(SECRETS, Write::Update, &fixed, &other));
+}
+
+#[test]
+fn nodes() {
+    let node =
+        |spec: Value, status: Value| json!({"metadata": {"name": "n"}, "spec": spec, "status": status});
+    let good = prepared(
+        NODES,
+        node(
+            json!({"podCIDR": "10.1.0.0/24"}),
+            json!({"capacity": {"cpu": "2"}}),
+        ),
+    );
+    assert_eq!(good["status"]["allocatable"], json!({"cpu": "2"}));
+    assert_eq!(good["spec"]["podCIDRs"], json!(["10.1.0.0/24"]));
+    assert_eq!(rules(NODES).field(&good, "spec.unschedulable"), "false");
+    let wrong = node(
+        json!({"podCIDRs": ["x"], "taints": [{"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule"}, {"key": "-", "value": "a b", "effect": "Go"}, {"key": "b"}]}),
+        json!({"capacity": {"cpu": "-1"}}),
+    );
+    let mut moved = good.clone();
+    moved["spec"]["podCIDRs"] = json!(["10.2.0.0/24"]);
+    let moved = changed(NODES, Write::Update, &good, &moved);
+    assert_snapshot!("node_wrong", format!("{}\n{moved}", errors(NODES, wrong)));
+}
+
+#[test]
+fn addresses_behind_services() {
+    let wrong = json!({"metadata": {"name": "e"}, "subsets": [{}, {"addresses": [{"ip": "127.0.0.1", "hostname": "A"}, {"ip": "x"}], "ports": [{"port": 0}, {"name": "B", "port": 1, "protocol": "ip"}]}]});
+    let slice = json!({"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": [{"addresses": []}, {"addresses": ["::1", "x", "169.254.1.1"], "hostname": "A"}],
+        "ports": [{"port": 80}, {"name": "", "port": 0}]});
+    let untyped = json!({"metadata": {"name": "s"}, "endpoints": []});
+    let said = [
+        errors(ENDPOINTS, wrong),
+        errors(ENDPOINTSLICES, slice.clone()),
+        errors(ENDPOINTSLICES, untyped),
+    ];
+    assert_snapshot!("endpoints_wrong", said.join("\n--\n"));
+    let mut other = slice.clone();
+    other["addressType"] = "IPv6".into();
+    assert_snapshot!(
+        "endpointslice_changed",
+        changed(ENDPOINTSLICES, Write::Update, &slice, &other)
+    );
+}
+
+#[test]
+fn leases_and_accounts() {
+    let wrong = json!({"metadata": {"name": "l"}, "spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1, "preferredHolder": "a"}});
+    assert_snapshot!("lease_wrong", errors(LEASES, wrong));
+    let account =
+        json!({"metadata": {"name": "a"}, "secrets": [{"name": "s", "uid": "x", "kind": "Secret"}]});
+    assert_eq!(
+        prepared(SERVICEACCOUNTS, account)["secrets"],
+        json!([{"name": "s"}])
+    );
+}
+
+fn event(more: Value) -> Value {
+    let mut event = json!({"metadata": {"name": "e", "namespace": "shop", "uid": "u", "creationTimestamp": "2026-11-21T08:00:00Z"},
+        "involvedObject": {"kind": "Pod", "name": "web-0", "namespace": "shop"}});
+    for (key, value) in more.as_object().expect("a map") {
+        event[key] = value.clone();
+    }
+    event
+}
+
+#[test]
+fn events_are_checked() {
+    let elsewhere = errors(
+        EVENTS,
+        event(json!({"involvedObject": {"kind": "Node", "name": "n"}})),
+    );
+    let new_style = errors(EVENTS, event(json!({"eventTime": "2026-11-21T08:00:00.000000Z"})));
+    assert_snapshot!("event_wrong", format!("{elsewhere}\n--\n{new_style}"));
+}
+
+#[test]
+fn an_event_goes_an_hour_after_it_was_last_seen() {
+    let plan = |more: Value| {
+        let (snapshot, rows) = (cluster(&[(EVENTS, event(more))]), Registry::builtin());
+        let seen = Seen {
+            now: now(),
+            snapshot: &snapshot,
+            rows: &rows,
+        };
+        (event::TTL.plan)(&seen, &Key::new(EVENTS, "shop", "e"))
+    };
+    assert_eq!(plan(json!({})).acts.len(), 1, "it was made two hours ago");
+    let fresh = plan(json!({"lastTimestamp": "2026-11-21T09:30:10Z"}));
+    assert!(fresh.acts.is_empty());
+    assert_eq!(fresh.wake, Timestamp::parse("2026-11-21T10:31:00Z"));
+    let repeated = plan(
+        json!({"lastTimestamp": "2026-11-21T08:30:10Z", "series": {"count": 2, "lastObservedTime": "2026-11-21T09:59:00.000000Z"}}),
+    );
+    assert!(repeated.acts.is_empty());
+}

@@ -1,0 +1,149 @@
+//! Claims, volumes and classes: defaults, what is refused, and what may change.
+
+use crate::{cluster, errors, lines, now, prepared, rules};
+use insta::assert_snapshot;
+use kinds::persistentvolume::{self, PERSISTENTVOLUMES as VOLUMES};
+use kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS as CLAIMS;
+use kinds::storageclass::STORAGECLASSES as CLASSES;
+use kinds::{Key, Registry, Seen, Write};
+use meta::{Errors, Res};
+use serde_json::{Value, json};
+
+fn claim(spec: Value) -> Value {
+    json!({"metadata": {"name": "data-web-0", "namespace": "shop", "uid": "u-1"}, "spec": spec})
+}
+
+fn volume(spec: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-1", "uid": "u-9", "finalizers": [persistentvolume::VOLUME_FINALIZER]}, "spec": spec})
+}
+
+fn class(name: &str, default: bool, grows: bool) -> Value {
+    json!({"metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": default.to_string()}},
+        "provisioner": "isopod.dev/folder", "allowVolumeExpansion": grows})
+}
+
+/// The errors of a change from `old` to `new`.
+fn changed(res: Res, old: &Value, new: &Value) -> String {
+    let mut found = Errors::new();
+    rules(res).validate_update(Write::Update, new, old, &mut found);
+    lines(&found)
+}
+
+#[test]
+fn a_claim_gets_its_defaults_and_class() {
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "256M"}}, "dataSource": {"kind": "PersistentVolumeClaim", "name": "x"}});
+    let mut object = prepared(CLAIMS, claim(spec));
+    let seen = cluster(&[
+        (CLASSES, class("slow", false, false)),
+        (CLASSES, class("standard", true, false)),
+    ]);
+    rules(CLAIMS)
+        .admit(Write::Create, &mut object, None, &seen)
+        .expect("nothing is against it");
+    assert_snapshot!("claim", format!("{}\n{}", object["spec"], object["status"]));
+    let mut chosen = prepared(CLAIMS, claim(json!({"storageClassName": ""})));
+    rules(CLAIMS)
+        .admit(Write::Create, &mut chosen, None, &seen)
+        .expect("nothing is against it");
+    assert_eq!(chosen["spec"]["storageClassName"], "", "no class is a choice");
+    assert_eq!(rules(CLAIMS).finalizers(), ["kubernetes.io/pvc-protection"]);
+}
+
+#[test]
+fn claims_that_are_wrong() {
+    let empty = errors(CLAIMS, claim(json!({})));
+    let wrong = json!({"accessModes": ["ReadWriteOncePod", "Write"], "resources": {"requests": {"storage": "0"}}, "storageClassName": "A b",
+        "volumeMode": "Tape", "selector": {"matchLabels": {"-": "x"}}, "dataSource": {"kind": "Pod", "name": ""}});
+    assert_snapshot!(
+        "claim_wrong",
+        format!("{empty}\n--\n{}", errors(CLAIMS, claim(wrong)))
+    );
+}
+
+#[test]
+fn a_claim_stays_as_it_is_but_may_grow() {
+    let old = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}},
+        "storageClassName": "standard", "volumeName": "pv-1", "volumeMode": "Filesystem"}, "status": {"phase": "Bound", "capacity": {"storage": "2Gi"}}});
+    let mut grown = old.clone();
+    grown["spec"]["resources"]["requests"]["storage"] = "3Gi".into();
+    assert_eq!(changed(CLAIMS, &old, &grown), "");
+    let admit = |grows: bool| {
+        let seen = cluster(&[(CLASSES, class("standard", true, grows))]);
+        let result = rules(CLAIMS).admit(Write::Update, &mut grown.clone(), Some(&old), &seen);
+        result.map_err(|status| status.message)
+    };
+    assert_eq!(admit(true), Ok(()));
+    assert_snapshot!(
+        "claim_cannot_grow",
+        admit(false).expect_err("the class does not allow it")
+    );
+    let mut other = old.clone();
+    other["spec"]["accessModes"] = json!(["ReadWriteMany"]);
+    other["spec"]["volumeMode"] = "Block".into();
+    other["spec"]["resources"]["requests"]["storage"] = "1Gi".into();
+    assert_snapshot!("claim_changed", changed(CLAIMS, &old, &other));
+    let mut pending = old.clone();
+    pending["status"]["phase"] = "Pending".into();
+    pending["spec"]["volumeName"] = "".into();
+    pending["spec"]["storageClassName"] = Value::Null;
+    let mut bound = pending.clone();
+    bound["spec"]["volumeName"] = "pv-1".into();
+    bound["spec"]["storageClassName"] = "standard".into();
+    assert_eq!(
+        changed(CLAIMS, &pending, &bound),
+        "",
+        "the binder may fill these in"
+    );
+}
+
+#[test]
+fn volumes() {
+    let spec = json!({"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/data"}});
+    let good = prepared(VOLUMES, volume(spec.clone()));
+    assert_snapshot!("volume", format!("{}\n{}", good["spec"], good["status"]));
+    assert_eq!(errors(VOLUMES, volume(spec)), "");
+    let empty = errors(VOLUMES, volume(json!({})));
+    let wrong = json!({"capacity": {"storage": "-1", "cpu": "1"}, "accessModes": ["X"], "hostPath": {"path": "/a/../b", "type": "Dir"}, "nfs": {},
+        "persistentVolumeReclaimPolicy": "Keep", "nodeAffinity": {}, "storageClassName": "A"});
+    let wrong = errors(VOLUMES, volume(wrong));
+    let local = json!({"capacity": {"storage": "1"}, "accessModes": ["ReadOnlyMany"], "local": {}});
+    let local = errors(VOLUMES, volume(local));
+    assert_snapshot!("volume_wrong", [empty, wrong, local].join("\n--\n"));
+    let mut moved = good.clone();
+    moved["spec"]["hostPath"]["path"] = "/other".into();
+    assert_snapshot!("volume_moved", changed(VOLUMES, &good, &moved));
+}
+
+#[test]
+fn a_deleted_volume_stays_while_it_is_bound() {
+    let plan = |phase: &str| {
+        let mut object = volume(json!({}));
+        object["metadata"]["deletionTimestamp"] = "2026-11-21T09:59:00Z".into();
+        object["status"] = json!({"phase": phase});
+        let (snapshot, rows) = (cluster(&[(VOLUMES, object)]), Registry::builtin());
+        let seen = Seen {
+            now: now(),
+            snapshot: &snapshot,
+            rows: &rows,
+        };
+        (persistentvolume::PROTECTION.plan)(&seen, &Key::new(VOLUMES, "", "pv-1"))
+    };
+    assert!(plan("Bound").acts.is_empty());
+    assert_snapshot!("volume_released", format!("{:?}", plan("Available").acts));
+}
+
+#[test]
+fn classes() {
+    let good = prepared(CLASSES, class("standard", true, false));
+    assert_eq!(good["reclaimPolicy"], "Delete");
+    assert_eq!(good["volumeBindingMode"], "Immediate");
+    let wrong = json!({"metadata": {"name": "x"}, "reclaimPolicy": "Recycle", "volumeBindingMode": "Later", "parameters": {"": "x"},
+        "allowedTopologies": [{"matchLabelExpressions": [{"key": "a", "values": []}, {"key": "a", "values": ["b"]}]}]});
+    assert_snapshot!("class_wrong", errors(CLASSES, wrong));
+    let mut other = good.clone();
+    other["parameters"] = json!({"folder": "/x"});
+    other["provisioner"] = "x.y/z".into();
+    other["reclaimPolicy"] = "Retain".into();
+    other["volumeBindingMode"] = "WaitForFirstConsumer".into();
+    assert_snapshot!("class_changed", changed(CLASSES, &good, &other));
+}

@@ -1,0 +1,210 @@
+//! Brings changes of the API and events of the runtime to the workers of the pods that they concern.
+
+use super::mailbox::Mailbox;
+use super::shell::{PodHandle, Shell};
+use super::{AgentError, worker};
+use crate::runtime::RuntimeEvent;
+use crate::volumes::needed;
+use futures::StreamExt;
+use futures::stream::{BoxStream, Fuse};
+use k8s_openapi::api::core::v1::Pod;
+use kinds::configmap::CONFIGMAPS;
+use kinds::persistentvolume::PERSISTENTVOLUMES;
+use kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
+use kinds::pod::PODS;
+use kinds::secret::SECRETS;
+use meta::{Change, ChangeKind, Object, Snapshot, Status};
+use serde::Deserialize;
+use std::collections::HashSet;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The one field that decides whether a pod is ours.
+#[derive(Deserialize)]
+struct Placed {
+    #[serde(default)]
+    spec: PlacedSpec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PlacedSpec {
+    #[serde(default)]
+    node_name: Option<String>,
+}
+
+struct Dispatch {
+    shell: Arc<Shell>,
+    nodes: HashSet<String>,
+    stop: CancellationToken,
+}
+
+type Changes = Fuse<BoxStream<'static, Result<Change, Status>>>;
+
+/// Takes over what is there, then follows.
+pub async fn start(shell: &Arc<Shell>, stop: &CancellationToken, tasks: &TaskTracker) -> Result<(), AgentError> {
+    let events = shell.runtime.subscribe();
+    let left = shell.runtime.list().await?;
+    let dispatch = Dispatch {
+        shell: shell.clone(),
+        nodes: shell.config.nodes.iter().map(|node| node.name.clone()).collect(),
+        stop: stop.clone(),
+    };
+    let snapshot = shell.client.snapshot();
+    let changes = dispatch.follow(&snapshot);
+    let known: HashSet<String> = shell.pods().keys().cloned().collect();
+    for pod in left.into_iter().filter(|pod| !known.contains(&pod.uid)) {
+        let shell = shell.clone();
+        tasks.spawn(async move { shell.remove_unknown(&pod.uid).await });
+    }
+    tasks.spawn(dispatch.run(changes, events));
+    Ok(())
+}
+
+impl Dispatch {
+    async fn run(self, mut changes: Changes, mut events: broadcast::Receiver<RuntimeEvent>) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                change = changes.next() => match change {
+                    Some(Ok(change)) => self.change(change),
+                    Some(Err(status)) => {
+                        tracing::warn!(%status, "missed changes, looking at all pods again");
+                        changes = self.follow(&self.shell.client.snapshot());
+                    }
+                    None => return,
+                },
+                event = events.recv() => match event {
+                    Ok(event) => self.event(event),
+                    Err(RecvError::Lagged(missed)) => {
+                        tracing::warn!(missed, "missed events of the runtime, looking at all pods again");
+                        self.relist().await;
+                    }
+                    Err(RecvError::Closed) => return,
+                },
+            }
+        }
+    }
+
+    /// Tells all workers where their pods stand, and gives the changes from there on.
+    fn follow(&self, snapshot: &Snapshot) -> Changes {
+        let mut known: HashSet<String> = self.shell.pods().keys().cloned().collect();
+        for object in snapshot.list(PODS, "") {
+            known.remove(object.uid());
+            self.pod(object, false);
+        }
+        for uid in known {
+            self.mail(&uid, |mail| mail.gone = true);
+        }
+        self.shell.client.changes(snapshot.revision()).fuse()
+    }
+
+    fn change(&self, change: Change) {
+        let (res, object) = (change.res, &change.object);
+        if res == PODS {
+            return self.pod(object, change.kind == ChangeKind::Deleted);
+        }
+        if ![CONFIGMAPS, SECRETS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES].contains(&res) {
+            return;
+        }
+        let name = object.name();
+        let concerns = |handle: &PodHandle| {
+            if res == PERSISTENTVOLUMES {
+                return !handle.needed.claims.is_empty();
+            }
+            let needed = match res {
+                CONFIGMAPS => &handle.needed.config_maps,
+                SECRETS => &handle.needed.secrets,
+                _ => &handle.needed.claims,
+            };
+            handle.namespace == object.namespace() && needed.contains(name)
+        };
+        for handle in self.shell.pods().values().filter(|handle| concerns(handle)) {
+            handle.mailbox.put(|mail| mail.sources = true);
+        }
+    }
+
+    fn pod(&self, object: &Object, gone: bool) {
+        let known = self.shell.pods().get(object.uid()).cloned();
+        if let Some(handle) = known {
+            return handle.mailbox.put(|mail| {
+                mail.object = Some(object.clone());
+                mail.gone |= gone;
+            });
+        }
+        let placed = serde_json::from_slice::<Placed>(object.json());
+        let node = placed.ok().and_then(|placed| placed.spec.node_name).unwrap_or_default();
+        if !gone && self.nodes.contains(&node) {
+            self.adopt(object);
+        }
+    }
+
+    fn adopt(&self, object: &Object) {
+        let needed = match serde_json::from_slice::<Pod>(object.json()) {
+            Ok(pod) => needed(&pod),
+            Err(error) => {
+                return tracing::error!(pod = object.meta().key(), %error, "a pod cannot be understood");
+            }
+        };
+        let handle = PodHandle {
+            namespace: object.namespace().to_owned(),
+            name: object.name().to_owned(),
+            mailbox: Arc::new(Mailbox::default()),
+            needed: Arc::new(needed),
+            over: CancellationToken::new(),
+        };
+        let mut pods = self.shell.pods();
+        // Another pod of this name that has not ended yet: its successor waits for it.
+        let before = pods.values().find(|other| other.name == handle.name && other.namespace == handle.namespace);
+        let before = before.map(|other| other.over.clone());
+        pods.insert(object.uid().to_owned(), handle.clone());
+        drop(pods);
+        let work = worker::run(self.shell.clone(), handle, object.clone(), before);
+        let stop = self.stop.clone();
+        self.shell.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
+    fn mail(&self, uid: &str, change: impl FnOnce(&mut super::mailbox::Mail)) {
+        if let Some(handle) = self.shell.pods().get(uid) {
+            handle.mailbox.put(change);
+        }
+    }
+
+    fn event(&self, event: RuntimeEvent) {
+        match event {
+            // The step that started it knows already.
+            RuntimeEvent::Started { .. } => {}
+            RuntimeEvent::Exited { id, exit } => {
+                self.mail(&id.pod_uid.clone(), |mail| drop(mail.exits.insert(id, exit)));
+            }
+            RuntimeEvent::ShimGone { pod_uid } => self.mail(&pod_uid, |mail| mail.lost = true),
+        }
+    }
+
+    async fn relist(&self) {
+        match self.shell.runtime.list().await {
+            Ok(pods) => {
+                for pod in pods {
+                    for status in &pod.containers {
+                        if let crate::runtime::ContainerState::Exited(exit) = &status.state {
+                            let (id, exit) = (status.id.clone(), exit.clone());
+                            self.mail(&pod.uid, |mail| drop(mail.exits.insert(id, exit)));
+                        }
+                    }
+                    if !pod.ready {
+                        self.mail(&pod.uid, |mail| mail.lost = true);
+                    }
+                }
+            }
+            Err(error) => tracing::error!(%error, "the runtime does not say what runs"),
+        }
+    }
+}

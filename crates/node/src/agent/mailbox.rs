@@ -1,0 +1,42 @@
+//! What a pod's worker has to hear, folded together: it never grows beyond one entry a container.
+
+use crate::runtime::{ContainerId, Exit};
+use meta::Object;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::Notify;
+
+#[derive(Default)]
+pub struct Mail {
+    /// The newest object.
+    pub object: Option<Object>,
+    /// The object was deleted from the API.
+    pub gone: bool,
+    pub exits: BTreeMap<ContainerId, Exit>,
+    /// The pod's shim died.
+    pub lost: bool,
+    /// Something that the pod refers to changed.
+    pub sources: bool,
+}
+
+#[derive(Default)]
+pub struct Mailbox {
+    mail: Mutex<Mail>,
+    wake: Notify,
+}
+
+impl Mailbox {
+    pub fn put(&self, change: impl FnOnce(&mut Mail)) {
+        change(&mut self.mail.lock().unwrap_or_else(PoisonError::into_inner));
+        self.wake.notify_one();
+    }
+
+    /// Waits until something was put since the last `take`.
+    pub async fn wait(&self) {
+        self.wake.notified().await;
+    }
+
+    pub fn take(&self) -> Mail {
+        std::mem::take(&mut self.mail.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,78 @@
+//! The node agent: the pod machine's shell. It watches the pods of its node (or of many simulated ones), runs what the
+//! machine decides, and tells the API what came of it. Every wake is an event or a time that the machine asked for.
+
+mod config;
+mod container;
+mod dispatch;
+mod events;
+mod files;
+mod hooks;
+mod images;
+mod mailbox;
+mod network;
+mod node;
+mod perform;
+mod reclaim;
+mod resources;
+mod sessions;
+mod shell;
+mod sources;
+mod worker;
+
+pub use config::{AgentConfig, NodeIdentity, Parts};
+pub use network::{NoNetwork, PodNetwork};
+pub use sessions::{LogStream, SessionError};
+
+use meta::Status;
+use shell::Shell;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A running agent. Dropping it leaves it running; `stop` ends it and leaves the pods running.
+#[derive(Clone)]
+pub struct Agent {
+    shell: Arc<Shell>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Why an agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error("cannot read what the container runtime has: {0}")]
+    Runtime(#[from] crate::runtime::RuntimeError),
+    #[error("cannot register node {node}: {status}")]
+    Register { node: String, status: Status },
+}
+
+impl Agent {
+    /// Registers the node, adopts what runs already, removes what nobody knows, and goes to work. Needs tokio.
+    pub async fn start(parts: Parts) -> Result<Self, AgentError> {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let shell = Arc::new(Shell::new(parts, tasks.clone()));
+        node::register(&shell).await?;
+        dispatch::start(&shell, &stop, &tasks).await?;
+        tasks.spawn(node::keep_alive(shell.clone(), stop.clone()));
+        if !shell.is_simulated() {
+            tasks.spawn(reclaim::run(shell.clone(), stop.clone()));
+        }
+        Ok(Self { shell, stop, tasks })
+    }
+
+    /// The (first) node's name.
+    pub fn name(&self) -> &str {
+        &self.shell.config.nodes[0].name
+    }
+
+    /// Ends the agent's tasks. Pods run on.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    pub(super) fn shell(&self) -> &Shell {
+        &self.shell
+    }
+}

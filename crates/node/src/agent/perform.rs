@@ -1,0 +1,195 @@
+//! Carries out the steps of one pod. Nothing is decided here.
+
+use super::shell::Shell;
+use super::{container, files, hooks, images, sources};
+use crate::machine::{Container, Ended, Outcome, PodEvent, PodView, ProbeKind, Step, StopReason};
+use crate::runtime::{ContainerId, PodSandboxSpec, RuntimeError};
+use crate::volumes;
+use futures::FutureExt;
+use kinds::pod::PODS;
+use meta::{Call, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is left of a grace period after a preStop hook is never less.
+const LEAST_GRACE: Duration = Duration::from_secs(2);
+
+/// A step's surroundings as they were when it began.
+pub struct Job {
+    pub shell: Arc<Shell>,
+    pub pod: Arc<PodView>,
+    pub ips: Vec<String>,
+    /// The container that it is about.
+    pub container: Option<Container>,
+}
+
+impl Job {
+    /// `first`: the container is not being stopped already.
+    pub async fn perform(&self, step: &Step, first: bool) -> Outcome {
+        match step {
+            Step::SetUpVolumes => self.set_up_volumes().boxed().await,
+            Step::CreateSandbox => match self.create_sandbox().boxed().await {
+                Ok(ips) => Outcome::Sandbox { ips },
+                Err(message) => Outcome::Failed(format!("Failed to create pod sandbox: {message}")),
+            },
+            Step::PullImage { container } => images::provide(self, container).boxed().await,
+            Step::StartContainer { container, attempt } => container::start(self, container, *attempt).boxed().await,
+            Step::PostStart { container, attempt } => {
+                Outcome::Hook(hooks::post_start(self, &self.id(container, *attempt)).await)
+            }
+            Step::StopContainer { container, attempt, deadline, reason } => {
+                let id = self.id(container, *attempt);
+                Outcome::Stopped(self.stop(&id, *deadline, *reason, first).boxed().await)
+            }
+            Step::Probe { container, attempt, kind } => {
+                Outcome::Probed(self.probe(&self.id(container, *attempt), *kind).await)
+            }
+            Step::TearDown => match self.shell.remove_pod(&self.pod.uid).await {
+                Ok(()) => Outcome::Done,
+                Err(message) => Outcome::Failed(message),
+            },
+            Step::DeletePod => self.delete().await,
+        }
+    }
+
+    fn id(&self, container: &str, attempt: u32) -> ContainerId {
+        ContainerId::new(&self.pod.uid, container, attempt)
+    }
+
+    async fn set_up_volumes(&self) -> Outcome {
+        if self.shell.is_simulated() {
+            return Outcome::Done;
+        }
+        let (sources, refresh_at) = match sources::gather(&self.shell, &self.pod).await {
+            Ok(gathered) => gathered,
+            Err(message) => return Outcome::Failed(message),
+        };
+        let (volumes, pod) = (self.shell.volumes.clone(), self.pod.pod.clone());
+        let facts = self.shell.facts(&self.pod, &self.ips);
+        let work = move || volumes.set_up(&pod, &sources, &facts);
+        match self.shell.blocking(work).await {
+            Ok(Ok(())) => Outcome::Volumes { refresh_at },
+            Ok(Err(errors)) => {
+                let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                Outcome::Failed(texts.join("\n"))
+            }
+            Err(message) => Outcome::Failed(message),
+        }
+    }
+
+    async fn create_sandbox(&self) -> Result<Vec<String>, String> {
+        let pod = &self.pod;
+        let spec = pod.pod.spec.clone().unwrap_or_default();
+        let (hostname, domain) = volumes::files::hostname(&pod.pod, &self.shell.config.cluster_domain);
+        let hostname = match domain {
+            Some(domain) if spec.set_hostname_as_fqdn == Some(true) => format!("{hostname}.{domain}"),
+            _ => hostname,
+        };
+        let sandbox = PodSandboxSpec {
+            uid: pod.uid.clone(),
+            hostname,
+            host_network: pod.host_network,
+            host_ipc: spec.host_ipc == Some(true),
+            host_pid: spec.host_pid == Some(true),
+            share_process_namespace: spec.share_process_namespace == Some(true),
+            ..PodSandboxSpec::default()
+        };
+        let made = self.shell.runtime.create_sandbox(&sandbox).await.map_err(|e| e.to_string())?;
+        let ips = if pod.host_network {
+            Vec::new()
+        } else {
+            let netns = made.network_namespace.unwrap_or_default();
+            let ips = self.shell.network.attach(&pod.uid, &netns).await;
+            ips?.into_iter().map(|ip| ip.to_string()).collect()
+        };
+        if !self.shell.is_simulated() {
+            files::write(&self.shell, pod, &ips).await?;
+        }
+        Ok(ips)
+    }
+
+    /// `None`: it could not be stopped.
+    async fn stop(&self, id: &ContainerId, deadline: Timestamp, reason: StopReason, first: bool) -> Option<Ended> {
+        let left = || deadline.since(self.shell.env.now());
+        if first && reason != StopReason::PostStartFailed
+            && let Err(message) = hooks::pre_stop(self, id, left()).await
+        {
+            let event = PodEvent {
+                warning: true,
+                reason: "FailedPreStopHook",
+                message,
+                field_path: self.pod.container(&id.name).map(|container| container.field_path.clone()),
+            };
+            self.shell.recorder.pod(&self.pod, event);
+        }
+        let grace = if first { left().max(LEAST_GRACE) } else { left() };
+        let signal = container::stop_signal(self, &id.name);
+        match self.shell.runtime.stop_container(id, signal, grace).await {
+            Ok(exit) => {
+                let message = container::termination_message(&self.shell, &self.pod, id, &exit).await;
+                Some(Ended::of(id.attempt, &exit, message))
+            }
+            Err(RuntimeError::NotFound(message)) => {
+                Some(Ended {
+                    attempt: id.attempt,
+                    code: 137,
+                    reason: "ContainerStatusUnknown".to_owned(),
+                    message,
+                    finished: Some(self.shell.env.now()),
+                    ..Ended::default()
+                })
+            }
+            Err(error) => {
+                tracing::warn!(container = %id, %error, "a container was not stopped, trying again");
+                // Not at once again: the deadline is near when this repeats.
+                self.shell.env.sleep_until(self.shell.env.now().plus_seconds(1)).await;
+                None
+            }
+        }
+    }
+
+    async fn probe(&self, id: &ContainerId, kind: ProbeKind) -> Result<(), String> {
+        let Some(spec) = self.pod.container_spec(&id.name) else { return Ok(()) };
+        let probe = match kind {
+            ProbeKind::Startup => &spec.startup_probe,
+            ProbeKind::Liveness => &spec.liveness_probe,
+            ProbeKind::Readiness => &spec.readiness_probe,
+        };
+        match probe {
+            Some(probe) => hooks::probe(self, id, spec, probe).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn delete(&self) -> Outcome {
+        let pod = &self.pod;
+        let mut call = Call::delete(PODS, &pod.namespace, &pod.name).if_uid(&pod.uid);
+        call.options.grace_seconds = Some(0);
+        match self.shell.client.call(call).await {
+            Ok(_) => Outcome::Done,
+            // It is gone, or another one has its name.
+            Err(status) if matches!(status.code, 404 | 409) => Outcome::Done,
+            Err(status) => Outcome::Failed(format!("the pod could not be deleted: {status}")),
+        }
+    }
+}
+
+impl Shell {
+    /// Takes away everything of a pod on this node. Idempotent.
+    pub async fn remove_pod(&self, uid: &str) -> Result<(), String> {
+        let (removed, detached) = tokio::join!(self.runtime.remove_pod(uid), self.network.detach(uid));
+        removed.map_err(|e| e.to_string())?;
+        detached?;
+        let Some(images) = self.images.clone() else { return Ok(()) };
+        let (volumes, dir, uid) = (self.volumes.clone(), self.pod_dir(uid), uid.to_owned());
+        self.blocking(move || files::remove(&images, &volumes, &dir, &uid)).await?
+    }
+
+    /// A pod that the API does not know.
+    pub async fn remove_unknown(&self, uid: &str) {
+        tracing::info!(uid, "removing a pod that the API does not know");
+        if let Err(error) = self.remove_pod(uid).await {
+            tracing::error!(uid, error, "a pod that the API does not know could not be removed");
+        }
+    }
+}
