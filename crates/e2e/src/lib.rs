@@ -2,3 +2,5 @@
 //! retries and no knowledge of Kubernetes, so that what is measured and asserted is the server alone.
 
 pub mod client;
+pub mod load;
+pub mod rollout;

@@ -29,7 +29,9 @@ fn rolling_updates_never_fall_below() {
     let Some(cluster) = Cluster::with_images("rolling_updates_never_fall_below", &[]) else {
         return;
     };
-    cluster.apply(&app("strategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}"));
+    cluster.apply(&app(
+        "strategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}",
+    ));
     let said = cluster.rollout("deploy/app");
     assert!(
         said.contains("deployment \"app\" successfully rolled out"),
@@ -44,7 +46,11 @@ fn rolling_updates_never_fall_below() {
     });
     for line in &watch.seen {
         let available: u32 = rows(line)[0][3].parse().expect("AVAILABLE");
-        assert!(available >= 3, "fewer than three were available: {:#?}", watch.seen);
+        assert!(
+            available >= 3,
+            "fewer than three were available: {:#?}",
+            watch.seen
+        );
     }
     drop(watch);
     let sets = rows(&cluster.kubectl("get rs"));
@@ -75,7 +81,11 @@ fn recreate_has_no_two_versions_at_a_time() {
     for _ in 0..3 {
         watch.until("a pod", |line| line.contains("Running"));
     }
-    let old = watch.seen[0].split_whitespace().last().expect("a hash").to_owned();
+    let old = watch.seen[0]
+        .split_whitespace()
+        .last()
+        .expect("a hash")
+        .to_owned();
     cluster.kubectl("set env deploy/app V=two");
     cluster.rollout("deploy/app");
     let first_new = watch.until("a new pod", |line| !line.ends_with(&old));

@@ -67,7 +67,10 @@ fn walk(test: &str, helm: Tool) {
     assert_eq!(context.trim(), format!("isopod-{}", cluster.name));
     cluster.build_visits("visits:1");
     let chart = chart();
-    let said = cluster.helm(helm, &format!("install web {chart} --set replicas=3,token=s3cret"));
+    let said = cluster.helm(
+        helm,
+        &format!("install web {chart} --set replicas=3,token=s3cret"),
+    );
     assert!(said.contains("STATUS: deployed"), "{said}");
     cluster.rollout("sts/web-visits");
     looks_right(&cluster);
@@ -79,7 +82,9 @@ fn walk(test: &str, helm: Tool) {
     down_and_up(&cluster, &address);
     let said = cluster.helm(helm, "uninstall web --wait");
     assert!(said.contains("uninstalled"), "{said}");
-    cluster.kubectl(&format!("wait --for=delete pod -l app.kubernetes.io/name=visits {LIMIT}"));
+    cluster.kubectl(&format!(
+        "wait --for=delete pod -l app.kubernetes.io/name=visits {LIMIT}"
+    ));
     // The claims stay: what users stored is not the chart's to remove.
     let claims = rows(&cluster.kubectl("get pvc --no-headers"));
     assert_eq!(claims.len(), 3, "{claims:?}");
@@ -112,7 +117,11 @@ fn looks_right(cluster: &Cluster) {
     );
     let table = rows(&cluster.kubectl("get pvc --no-headers"));
     for (n, row) in table.iter().enumerate() {
-        assert_eq!(row[..2], [&format!("visits-web-visits-{n}"), "Bound"], "{table:?}");
+        assert_eq!(
+            row[..2],
+            [&format!("visits-web-visits-{n}"), "Bound"],
+            "{table:?}"
+        );
         assert_eq!(row[3..6], ["256M", "RWO", "standard"], "{table:?}");
     }
     assert_eq!(table.len(), 3);
@@ -220,8 +229,8 @@ fn down_and_up(cluster: &Cluster, address: &str) {
             "get svc -o 'jsonpath={range .items[*]}{.metadata.name} {.spec.clusterIP} {.spec.ports[*].nodePort} \
              {.status.loadBalancer.ingress[*].ip}{\"\\n\"}{end}'",
         );
-        let pods =
-            cluster.kubectl("get po -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.uid}{\"\\n\"}{end}'");
+        let pods = cluster
+            .kubectl("get po -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.uid}{\"\\n\"}{end}'");
         let files: Vec<Vec<String>> = (0..3)
             .map(|n| lines_of(cluster, &format!("web-visits-{n}")))
             .collect();

@@ -51,7 +51,11 @@ fn two_clusters_side_by_side() {
             crate::services::get(address, "/");
         }
         let seen: usize = (0..2)
-            .map(|n| crate::statefulset::data(cluster, &format!("web-{n}")).lines().count())
+            .map(|n| {
+                crate::statefulset::data(cluster, &format!("web-{n}"))
+                    .lines()
+                    .count()
+            })
             .sum();
         assert_eq!(seen, 4, "{address} does not lead to its own cluster alone");
     }

@@ -5,3 +5,19 @@
 mod harness;
 
 mod corpus;
+mod deployment;
+mod environment;
+mod errors;
+mod garbage;
+mod helm;
+mod host;
+mod images;
+mod interactive;
+mod kubectl;
+mod lifecycle;
+mod probes;
+mod restart;
+mod services;
+mod statefulset;
+mod status;
+mod volumes;

@@ -97,7 +97,9 @@ fn no_acknowledged_write_is_lost() {
             }
         });
         cluster.up().ok();
-        let there = cluster.kubectl("get cm -l round -o 'jsonpath={range .items[*]}{.metadata.name}={.data.v}{\"\\n\"}{end}'");
+        let there = cluster.kubectl(
+            "get cm -l round -o 'jsonpath={range .items[*]}{.metadata.name}={.data.v}{\"\\n\"}{end}'",
+        );
         let lost: Vec<&String> = acknowledged
             .iter()
             .filter(|name| !there.lines().any(|line| line == format!("{name}={name}")))

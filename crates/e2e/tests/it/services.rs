@@ -1,8 +1,8 @@
 //! Services: who answers behind a ClusterIP, a NodePort, a LoadBalancer and a name; UDP; affinity; and who must not.
 
+use crate::harness::Cluster;
 use crate::harness::cluster::LIMIT;
 use crate::harness::command::words;
-use crate::harness::Cluster;
 use crate::helm::rows;
 use crate::statefulset::visits_set;
 use std::collections::BTreeSet;
@@ -84,22 +84,24 @@ fn every_kind_of_service_leads_to_all_ready_pods() {
         format!("web:{port}"),
         format!("web.default.svc.cluster.local:{port}"),
     ] {
-        let loop_ = format!("for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do wget -qO- http://{address}/; echo; done");
+        let loop_ = format!(
+            "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do wget -qO- http://{address}/; echo; done"
+        );
         let answers = from_client(&cluster, &loop_);
         let seen: BTreeSet<String> = answers.lines().filter(|l| !l.is_empty()).map(who).collect();
         assert_eq!(seen, everyone, "{address}");
     }
-    let ips: BTreeSet<String> = words(&cluster.kubectl("get po -l app=web -o 'jsonpath={.items[*].status.podIP}'"))
-        .into_iter()
-        .collect();
+    let ips: BTreeSet<String> =
+        words(&cluster.kubectl("get po -l app=web -o 'jsonpath={.items[*].status.podIP}'"))
+            .into_iter()
+            .collect();
     let found = from_client(&cluster, "nslookup peers.default.svc.cluster.local");
     assert!(ips.iter().all(|ip| found.contains(ip.as_str())), "{found}");
     let slices = cluster.kubectl("get endpointslices -l kubernetes.io/service-name=web");
     assert!(ips.iter().any(|ip| slices.contains(ip.as_str())), "{slices}");
     let endpoints = cluster.kubectl("get endpoints web --no-headers");
     assert!(
-        ips.iter()
-            .all(|ip| endpoints.contains(&format!("{ip}:8080"))),
+        ips.iter().all(|ip| endpoints.contains(&format!("{ip}:8080"))),
         "{endpoints}"
     );
     cluster.remove();
@@ -130,7 +132,9 @@ fn replicas_have_names_of_their_own() {
         cluster.kubectl("delete pod web-1");
         cluster.rollout("sts/web");
     }
-    let said = cluster.kubectl_with("exec client -- nslookup web-7.web.default.svc.cluster.local").run();
+    let said = cluster
+        .kubectl_with("exec client -- nslookup web-7.web.default.svc.cluster.local")
+        .run();
     assert!(
         !said.status.success() || said.stdout.contains("NXDOMAIN") || said.stderr.contains("NXDOMAIN"),
         "{}",
@@ -166,14 +170,20 @@ fn who_is_not_ready_gets_no_traffic() {
     };
     std::fs::write(folder(1).join("ready"), "yes").expect("written");
     cluster.wait("pod/web-1", "condition=Ready");
-    cluster.wait("endpoints/web", "jsonpath={.subsets[0].addresses[0].targetRef.name}=web-1");
+    cluster.wait(
+        "endpoints/web",
+        "jsonpath={.subsets[0].addresses[0].targetRef.name}=web-1",
+    );
     let seen: BTreeSet<String> = (0..12).map(|_| who(&get(&address, "/"))).collect();
     assert_eq!(seen, BTreeSet::from(["web-1".to_owned()]));
     std::fs::write(folder(0).join("ready"), "yes").expect("written");
     cluster.wait("pod/web-0", "condition=Ready");
     std::fs::remove_file(folder(1).join("ready")).expect("removed");
     cluster.wait("pod/web-1", "condition=Ready=false");
-    cluster.wait("endpoints/web", "jsonpath={.subsets[0].addresses[0].targetRef.name}=web-0");
+    cluster.wait(
+        "endpoints/web",
+        "jsonpath={.subsets[0].addresses[0].targetRef.name}=web-0",
+    );
     let seen: BTreeSet<String> = (0..12).map(|_| who(&get(&address, "/"))).collect();
     assert_eq!(seen, BTreeSet::from(["web-0".to_owned()]));
     cluster.remove();
@@ -200,7 +210,9 @@ fn no_request_fails_during_a_rolling_update() {
             (failures, visits)
         });
         cluster.kubectl("rollout restart sts web");
-        let rolled = cluster.kubectl_with(&format!("rollout status sts/web {LIMIT}")).run();
+        let rolled = cluster
+            .kubectl_with(&format!("rollout status sts/web {LIMIT}"))
+            .run();
         done.store(true, std::sync::atomic::Ordering::SeqCst);
         let (failures, visits) = visitor.join().expect("a visitor");
         assert!(rolled.status.success(), "{}", rolled.report("failed"));
@@ -216,8 +228,10 @@ fn affinity_keeps_a_client_with_one_pod() {
     let Some(cluster) = Cluster::with_images("affinity_keeps_a_client_with_one_pod", &[]) else {
         return;
     };
-    let set = visits_set("web", 3, "podManagementPolicy: Parallel")
-        .replace("type: LoadBalancer,", "type: LoadBalancer, sessionAffinity: ClientIP,");
+    let set = visits_set("web", 3, "podManagementPolicy: Parallel").replace(
+        "type: LoadBalancer,",
+        "type: LoadBalancer, sessionAffinity: ClientIP,",
+    );
     cluster.apply(&set);
     client(&cluster);
     cluster.rollout("sts/web");
@@ -251,7 +265,10 @@ spec: {type: LoadBalancer, selector: {app: echo}, ports: [{port: 7123, targetPor
 ",
     );
     cluster.wait("pod/echo", "condition=Ready");
-    cluster.wait("endpoints/echo", "jsonpath={.subsets[0].addresses[0].targetRef.name}=echo");
+    cluster.wait(
+        "endpoints/echo",
+        "jsonpath={.subsets[0].addresses[0].targetRef.name}=echo",
+    );
     let address = cluster.load_balancer("echo");
     let node_port = cluster.jsonpath("svc/echo", "{.spec.ports[0].nodePort}");
     for address in [address, format!("127.0.0.1:{node_port}")] {
@@ -308,8 +325,13 @@ fn pods_talk_to_the_api() {
     assert!(env.contains(&format!("KUBERNETES_SERVICE_HOST={ip}")), "{env}");
     let open = from_client(&cluster, "nc -w 5 kubernetes.default 443 </dev/null && echo open");
     assert_eq!(open.trim(), "open");
-    let token = from_client(&cluster, "cat /var/run/secrets/kubernetes.io/serviceaccount/token");
-    let who = cluster.kubectl(&format!("auth whoami --token={token} -o 'jsonpath={{.status.userInfo.username}}'"));
+    let token = from_client(
+        &cluster,
+        "cat /var/run/secrets/kubernetes.io/serviceaccount/token",
+    );
+    let who = cluster.kubectl(&format!(
+        "auth whoami --token={token} -o 'jsonpath={{.status.userInfo.username}}'"
+    ));
     assert_eq!(who, "system:serviceaccount:default:default");
     cluster.remove();
 }

@@ -69,10 +69,13 @@ spec:
     )
 }
 
-const TO_TWO: &str = "patch sts s -p '{\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"note\":\"two\"}}}}}'";
+const TO_TWO: &str =
+    "patch sts s -p '{\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"note\":\"two\"}}}}}'";
 
 fn notes(cluster: &Cluster) -> String {
-    cluster.kubectl("get po -l app=s -o 'jsonpath={range .items[*]}{.metadata.name}={.metadata.annotations.note} {end}'")
+    cluster.kubectl(
+        "get po -l app=s -o 'jsonpath={range .items[*]}{.metadata.name}={.metadata.annotations.note} {end}'",
+    )
 }
 
 /// The order in which something happened to pods, as a watch saw it.
@@ -95,7 +98,9 @@ fn replicas_start_and_end_in_order() {
     let mut watch = cluster.watch("get po -l app=s -w --no-headers");
     cluster.apply(&sleepers(3, "ordinals: {start: 4}"));
     cluster.rollout("sts/s");
-    watch.until("the last one runs", |line| line.starts_with("s-6") && line.contains("1/1"));
+    watch.until("the last one runs", |line| {
+        line.starts_with("s-6") && line.contains("1/1")
+    });
     // No pod is seen before the one below it is ready.
     let first = |name: &str, text: &str| {
         watch
@@ -107,11 +112,16 @@ fn replicas_start_and_end_in_order() {
     assert!(first("s-4 ", "1/1") < first("s-5 ", ""), "{:#?}", watch.seen);
     assert!(first("s-5 ", "1/1") < first("s-6 ", ""), "{:#?}", watch.seen);
     let pods = cluster.kubectl("get po -o name");
-    assert_eq!(pods.lines().collect::<Vec<_>>(), ["pod/s-4", "pod/s-5", "pod/s-6"]);
+    assert_eq!(
+        pods.lines().collect::<Vec<_>>(),
+        ["pod/s-4", "pod/s-5", "pod/s-6"]
+    );
     let mark = watch.seen.len();
     cluster.kubectl("scale sts s --replicas=0");
     cluster.kubectl(&format!("wait --for=delete pod/s-4 {LIMIT}"));
-    watch.until("the last one ends", |line| line.starts_with("s-4") && line.contains("Terminating"));
+    watch.until("the last one ends", |line| {
+        line.starts_with("s-4") && line.contains("Terminating")
+    });
     let ended = order(&watch.seen[mark..], |columns| columns[2] == "Terminating");
     assert_eq!(ended, ["s-6", "s-5", "s-4"]);
     drop(watch);
@@ -134,7 +144,9 @@ fn parallel_replicas_do_not_wait_for_each_other() {
     }
     let table = rows(&cluster.kubectl("get sts s"));
     assert_eq!(table[1][1], "0/3");
-    let ordered = set.replace("Parallel", "OrderedReady").replace("name: s}", "name: o}");
+    let ordered = set
+        .replace("Parallel", "OrderedReady")
+        .replace("name: s}", "name: o}");
     cluster.apply(&ordered.replace("app: s", "app: o"));
     cluster.wait("pod/o-0", "jsonpath={.status.phase}=Running");
     assert_eq!(cluster.kubectl("get po -l app=o -o name").trim(), "pod/o-0");
@@ -165,7 +177,9 @@ fn updates_roll_from_the_highest_ordinal_and_stop_at_the_partition() {
     let mark = watch.seen.len();
     cluster.kubectl("patch sts s -p '{\"spec\":{\"updateStrategy\":{\"rollingUpdate\":{\"partition\":0}}}}'");
     cluster.rollout("sts/s");
-    watch.until("the new s-0", |line| line.starts_with("s-0") && line.contains("1/1"));
+    watch.until("the new s-0", |line| {
+        line.starts_with("s-0") && line.contains("1/1")
+    });
     let ended = order(&watch.seen[mark..], |columns| columns[2] == "Terminating");
     assert_eq!(ended, ["s-1", "s-0"], "{:#?}", watch.seen);
     assert_eq!(notes(&cluster), "s-0=two s-1=two s-2=two ");
@@ -193,7 +207,10 @@ fn history_and_undo() {
     assert_eq!(notes(&cluster), "s-0=one ");
     cluster.kubectl("rollout restart sts s");
     cluster.rollout("sts/s");
-    let restarted = cluster.jsonpath("pod/s-0", "{.metadata.annotations.kubectl\\.kubernetes\\.io/restartedAt}");
+    let restarted = cluster.jsonpath(
+        "pod/s-0",
+        "{.metadata.annotations.kubectl\\.kubernetes\\.io/restartedAt}",
+    );
     assert!(restarted.starts_with("20"), "{restarted}");
     cluster.kubectl(&TO_TWO.replace("two", "four"));
     cluster.rollout("sts/s");
