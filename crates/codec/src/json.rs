@@ -27,6 +27,8 @@ pub fn from_json(bytes: &[u8]) -> Result<Decoded, Malformed> {
 pub(crate) enum At<'a> {
     Root,
     Field(&'a At<'a>, &'a str),
+    /// A key of a map, where that is known to be one.
+    Key(&'a At<'a>, &'a str),
     Index(&'a At<'a>, usize),
 }
 
@@ -34,8 +36,8 @@ impl std::fmt::Display for At<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             At::Root => Ok(()),
-            At::Field(At::Root, name) => f.write_str(name),
-            At::Field(parent, name) => write!(f, "{parent}.{name}"),
+            At::Field(At::Root, name) | At::Key(At::Root, name) => f.write_str(name),
+            At::Field(parent, name) | At::Key(parent, name) => write!(f, "{parent}.{name}"),
             At::Index(parent, i) => write!(f, "{parent}[{i}]"),
         }
     }

@@ -1,8 +1,9 @@
 //! Bodies in: JSON, YAML and protobuf with limits on depth, size and aliases, telling of duplicate keys.
-//! Values out: YAML as kubectl shows it.
+//! Strict decoding by schema. Values out: YAML as kubectl shows it.
 
 pub mod protobuf;
 mod json;
+pub mod strict;
 mod yaml;
 
 pub use json::from_json;

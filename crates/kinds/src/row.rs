@@ -161,6 +161,11 @@ pub trait Rules: Send + Sync {
         false
     }
 
+    /// Whether DELETE of the collection is served.
+    fn deletes_collections(&self) -> bool {
+        true
+    }
+
     /// PUT (and any other update) of an object that does not exist creates it.
     fn creates_on_update(&self) -> bool {
         false

@@ -2,7 +2,6 @@
 //! authorize → row → check → default → mutate → prepare → validate → admit; the shell commits what comes out.
 
 pub mod access;
-pub mod check;
 pub mod create;
 pub mod delete;
 pub mod managed;

@@ -1,6 +1,6 @@
 //! What the server itself puts into objects and keeps out of them: type, namespace, uid, times, generation, status.
 
-use super::{Cx, check, metadata};
+use super::{Cx, metadata};
 use meta::client::FieldValidation;
 use meta::schema::SchemaKind;
 use meta::{Options, Status};
@@ -77,9 +77,9 @@ fn set_type(cx: &Cx, body: &mut Value) -> Result<(), Status> {
 pub fn conform(cx: &mut Cx, body: &mut Value, strictness: FieldValidation) -> Result<(), Status> {
     let row = cx.row;
     let schema = row.schema();
-    let mut found = check::conform(&schema, row.kind, body);
+    let mut found = codec::strict::conform(&schema, body);
     if !matches!(schema.kind(), SchemaKind::Object(_)) {
-        found = found.and_then(|_| check::conform_metadata(row.kind, body));
+        found = found.and_then(|_| codec::strict::conform_metadata(kinds::schema::arena(), body));
     }
     let handled = |why: &str| {
         Status::bad_request(format!(

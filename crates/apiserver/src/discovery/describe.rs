@@ -140,12 +140,16 @@ fn add(resources: &mut Vec<Resource>, row: &Arc<Row>) {
             subresources: Vec::new(),
         });
     }
+    let verbs = ALL_VERBS.into_iter();
+    let verbs = verbs
+        .filter(|v| *v != "deletecollection" || row.rules.deletes_collections())
+        .collect();
     resources.push(Resource {
         plural: row.res.plural,
         singular: row.singular,
         namespaced: row.namespaced,
         kind: row.kind,
-        verbs: ALL_VERBS.to_vec(),
+        verbs,
         row: Some(row.clone()),
         subresources,
     });

@@ -249,7 +249,7 @@ fn verb(method: &Method, place: &Place, media_type: &str) -> Result<Verb, Status
         Method::PUT if named => Verb::Update,
         Method::PATCH if named => request::patch_verb(media_type)?,
         Method::DELETE if named => Verb::Delete,
-        Method::DELETE => Verb::DeleteCollection,
+        Method::DELETE if place.row.rules.deletes_collections() => Verb::DeleteCollection,
         _ => return Err(Status::method_not_allowed()),
     };
     let allowed = match place.subresource {

@@ -120,18 +120,20 @@ impl Of<'_> {
             ""
         };
         let collection = format!("{}{scope}/{}", self.root, resource.plural);
-        if resource.row.is_none() {
+        let Some(row) = &resource.row else {
             wanted.add(&type_name, Some(gvk.clone()));
             self.put(paths, collection, &target, false, vec![self.create(&target)]);
             return;
-        }
+        };
         wanted.resource(&type_name, &gvk);
         let list_type = format!("{type_name}List");
-        let operations = vec![
+        let mut operations = vec![
             self.list(&target, &list_type, self.id("list", &target, "")),
             self.create(&target),
-            self.delete_collection(&target),
         ];
+        if resource.verbs.contains(&"deletecollection") {
+            operations.push(self.delete_collection(&target));
+        }
         self.put(paths, collection.clone(), &target, false, operations);
         if resource.namespaced {
             let id = format!("list{}{}ForAllNamespaces", self.prefix, resource.kind);
@@ -151,7 +153,7 @@ impl Of<'_> {
         }
         let one = format!("{collection}/{{name}}");
         let mut operations = self.object(&target, true);
-        operations.push(self.delete(&target));
+        operations.push(self.delete(&target, row.rules.returns_deleted()));
         self.put(paths, one.clone(), &target, true, operations);
         for sub in &resource.subresources {
             self.subresource(&target, sub, &one, wanted, paths);
@@ -286,7 +288,9 @@ impl Of<'_> {
         )
     }
 
-    fn delete(&self, target: &Target) -> (&'static str, Value) {
+    fn delete(&self, target: &Target, answers_object: bool) -> (&'static str, Value) {
+        let status = meta_type("Status");
+        let answer = if answers_object { target.type_name } else { &status };
         self.operation(
             target,
             Operation {
@@ -297,7 +301,7 @@ impl Of<'_> {
                 parameters: params::DELETE,
                 body: Some(&meta_type("DeleteOptions")),
                 patch: false,
-                answer: &meta_type("Status"),
+                answer,
                 codes: DELETED,
                 watches: false,
             },

@@ -5,7 +5,7 @@ use kinds::facts::KEY_DEFAULTS;
 use kinds::schema::{FieldFacts, facts};
 use meta::schema::{ListType, PatchStrategy};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
@@ -81,38 +81,26 @@ pub fn reference(edition: Edition, type_name: &str) -> Value {
 
 /// The wanted types and all that they refer to.
 pub fn schemas(edition: Edition, wanted: &Wanted, documents: &Map<String, Value>) -> Map<String, Value> {
-    let mut names: BTreeSet<String> = BTreeSet::new();
+    let mut made = Map::new();
     let mut open: Vec<String> = wanted.types.keys().cloned().collect();
     while let Some(name) = open.pop() {
-        if wanted.lists.contains_key(&name) {
-            open.push(meta_type("ListMeta"));
+        if made.contains_key(&name) {
+            continue;
         }
-        if let Some(document) = documents.get(&name) {
-            references(document, &mut |to| {
-                if !names.contains(to) {
-                    open.push(to.to_string());
-                }
-            });
+        let mut value = match (wanted.lists.get(&name), documents.get(&name)) {
+            (Some(items), _) => list(edition, items, documents),
+            (None, Some(document)) => named(edition, &name, document),
+            (None, None) => own(edition, &name),
+        };
+        references(&value, &mut |to| open.push(to.to_string()));
+        let kinds = wanted.types.get(&name).filter(|kinds| !kinds.is_empty());
+        if let Some(kinds) = kinds {
+            let kinds: Vec<Value> = kinds.iter().map(Gvk::value).collect();
+            value["x-kubernetes-group-version-kind"] = kinds.into();
         }
-        names.insert(name);
+        made.insert(name, value);
     }
-    let none = Vec::new();
-    names
-        .into_iter()
-        .map(|name| {
-            let mut value = match (wanted.lists.get(&name), documents.get(&name)) {
-                (Some(items), _) => list(edition, items, documents),
-                (None, Some(document)) => named(edition, &name, document),
-                (None, None) => own(edition, &name),
-            };
-            let kinds = wanted.types.get(&name).unwrap_or(&none);
-            if !kinds.is_empty() {
-                let kinds: Vec<Value> = kinds.iter().map(Gvk::value).collect();
-                value["x-kubernetes-group-version-kind"] = kinds.into();
-            }
-            (name, value)
-        })
-        .collect()
+    made
 }
 
 /// Calls `found` for each type that a document refers to.

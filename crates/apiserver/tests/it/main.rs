@@ -1,8 +1,10 @@
 //! The API at its boundary: requests in, responses out, over a store in memory.
 
 mod bad;
+mod discovery;
 mod golden;
 mod properties;
 mod sessions;
+mod strict;
 mod watches;
 mod world;

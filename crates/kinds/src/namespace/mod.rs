@@ -42,6 +42,11 @@ const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 struct Namespace;
 
 impl Rules for Namespace {
+    // All namespaces at once is never what anyone meant; upstream does not serve it either.
+    fn deletes_collections(&self) -> bool {
+        false
+    }
+
     fn default(&self, object: &mut Value) {
         let name = text(object, "/metadata/name").to_string();
         // Without a name it is yet to be generated; `prepare` sees it.
