@@ -24,7 +24,10 @@ pub async fn start(job: &Job, name: &str, attempt: u32) -> Outcome {
     let id = ContainerId::new(&job.pod.uid, name, attempt);
     let spec = match job.shell.images.clone() {
         Some(images) => prepare(job, &id, images).await,
-        None => Ok(ContainerSpec { id: id.clone(), ..ContainerSpec::default() }),
+        None => Ok(ContainerSpec {
+            id: id.clone(),
+            ..ContainerSpec::default()
+        }),
     };
     let spec = match spec {
         Ok(spec) => spec,
@@ -36,13 +39,18 @@ pub async fn start(job: &Job, name: &str, attempt: u32) -> Outcome {
                 tracing::debug!(container = %id, warning, "started with a warning");
             }
             let at = jiff::Timestamp::from_nanosecond(i128::from(started.started_at_ns));
-            Outcome::Started { at: at.map_or_else(|_| job.shell.env.now(), Timestamp::new) }
+            Outcome::Started {
+                at: at.map_or_else(|_| job.shell.env.now(), Timestamp::new),
+            }
         }
         Err(RuntimeError::Start { message }) => Outcome::NotStarted(StartFailure::Run { message }),
-        Err(RuntimeError::ShimGone(_) | RuntimeError::NotFound(_)) => Outcome::NotStarted(StartFailure::NoSandbox),
-        Err(error) => {
-            Outcome::NotStarted(StartFailure::Create { reason: CREATE, message: error.to_string() })
+        Err(RuntimeError::ShimGone(_) | RuntimeError::NotFound(_)) => {
+            Outcome::NotStarted(StartFailure::NoSandbox)
         }
+        Err(error) => Outcome::NotStarted(StartFailure::Create {
+            reason: CREATE,
+            message: error.to_string(),
+        }),
     };
     if let Err(error) = forget_older(job, &id).await {
         tracing::warn!(container = %id, error, "an older attempt was not cleaned up");
@@ -52,7 +60,9 @@ pub async fn start(job: &Job, name: &str, attempt: u32) -> Outcome {
 
 /// Of older attempts the log of the last one stays, for `kubectl logs --previous`.
 async fn forget_older(job: &Job, id: &ContainerId) -> Result<(), String> {
-    let Some(before) = id.attempt.checked_sub(1) else { return Ok(()) };
+    let Some(before) = id.attempt.checked_sub(1) else {
+        return Ok(());
+    };
     let older = ContainerId::new(&id.pod_uid, &id.name, before);
     if let Some(images) = job.shell.images.clone() {
         let dir = files::rootfs_dir(&job.shell.pod_dir(&id.pod_uid), &id.name, before);
@@ -72,7 +82,11 @@ async fn forget_older(job: &Job, id: &ContainerId) -> Result<(), String> {
     match before.checked_sub(1) {
         Some(oldest) => {
             let oldest = ContainerId::new(&id.pod_uid, &id.name, oldest);
-            job.shell.runtime.remove_log(&oldest).await.map_err(|e| e.to_string())
+            job.shell
+                .runtime
+                .remove_log(&oldest)
+                .await
+                .map_err(|e| e.to_string())
         }
         None => Ok(()),
     }
@@ -123,17 +137,27 @@ async fn prepare(job: &Job, id: &ContainerId, images: Images) -> Result<Containe
             rootfs,
             mounts,
             env,
-            user: User { uid: user.uid, gid: user.gid, supplementary_groups: user.additional_gids },
+            user: User {
+                uid: user.uid,
+                gid: user.gid,
+                supplementary_groups: user.additional_gids,
+            },
             resources: resources::of(&container, kinds_qos(&pod), memory),
             ..ContainerSpec::default()
         };
         with_spec(spec, &pod_spec, &container, &image.run)
     };
-    job.shell.blocking(work).await.map_err(|message| (CREATE, message))?
+    job.shell
+        .blocking(work)
+        .await
+        .map_err(|message| (CREATE, message))?
 }
 
 fn kinds_qos(pod: &PodView) -> &str {
-    pod.stored.get("qosClass").and_then(serde_json::Value::as_str).unwrap_or("BestEffort")
+    pod.stored
+        .get("qosClass")
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or("BestEffort")
 }
 
 fn runtime_mount(mount: volumes::Mount) -> Mount {
@@ -159,7 +183,9 @@ fn with_spec(
     let args = image.command(container, &spec.env);
     if args.is_empty() {
         let id = &spec.id.name;
-        let message = format!("failed to generate container \"{id}\" spec: failed to generate spec: no command specified");
+        let message = format!(
+            "failed to generate container \"{id}\" spec: failed to generate spec: no command specified"
+        );
         return Err((CREATE, message));
     }
     let own = container.security_context.clone().unwrap_or_default();
@@ -176,7 +202,11 @@ fn with_spec(
         _ => Seccomp::RuntimeDefault,
     };
     let capabilities = own.capabilities.clone().unwrap_or_default();
-    let sysctls = of_pod.sysctls.iter().flatten().map(|sysctl| (sysctl.name.clone(), sysctl.value.clone()));
+    let sysctls = of_pod
+        .sysctls
+        .iter()
+        .flatten()
+        .map(|sysctl| (sysctl.name.clone(), sysctl.value.clone()));
     Ok(ContainerSpec {
         args,
         cwd: image.working_dir(container),
@@ -201,26 +231,39 @@ fn with_spec(
 
 /// The signal that asks the container to end; 0 is SIGTERM.
 pub fn stop_signal(job: &Job, name: &str) -> i32 {
-    let own = job.pod.container_spec(name).and_then(|spec| spec.lifecycle.as_ref()?.stop_signal.clone());
+    let own = job
+        .pod
+        .container_spec(name)
+        .and_then(|spec| spec.lifecycle.as_ref()?.stop_signal.clone());
     let of_image = || {
-        let Some(life) = job.container.as_ref()?.life.as_ref() else { return None };
+        let life = job.container.as_ref()?.life.as_ref()?;
         let image = job.shell.images.as_ref()?.get(&life.image.0).ok()??;
         image.run.stop_signal.clone()
     };
-    own.or_else(of_image).and_then(|text| signal_number(&text)).unwrap_or(0)
+    own.or_else(of_image)
+        .and_then(|text| signal_number(&text))
+        .unwrap_or(0)
 }
 
 fn signal_number(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse() {
         return Some(number);
     }
-    let name = if text.starts_with("SIG") { text.to_owned() } else { format!("SIG{text}") };
-    name.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
+    let name = if text.starts_with("SIG") {
+        text.to_owned()
+    } else {
+        format!("SIG{text}")
+    };
+    name.parse::<nix::sys::signal::Signal>()
+        .ok()
+        .map(|signal| signal as i32)
 }
 
 /// What the container said about its end.
 pub async fn termination_message(shell: &Shell, pod: &PodView, id: &ContainerId, exit: &Exit) -> String {
-    let policy = pod.container_spec(&id.name).and_then(|spec| spec.termination_message_policy.clone());
+    let policy = pod
+        .container_spec(&id.name)
+        .and_then(|spec| spec.termination_message_policy.clone());
     let file = match shell.runtime.termination_message(id).await {
         Ok(text) => text,
         Err(error) => {
@@ -230,12 +273,19 @@ pub async fn termination_message(shell: &Shell, pod: &PodView, id: &ContainerId,
     };
     let failed = exit.code != 0;
     let wants_log = file.is_empty() && failed && policy.as_deref() == Some("FallbackToLogsOnError");
-    let log = if wants_log { last_lines(shell, id) } else { String::new() };
+    let log = if wants_log {
+        last_lines(shell, id)
+    } else {
+        String::new()
+    };
     volumes::files::termination_message(file.as_bytes(), policy.as_deref(), failed, &log)
 }
 
 fn last_lines(shell: &Shell, id: &ContainerId) -> String {
-    let options = LogOptions { tail_lines: Some(80), ..LogOptions::default() };
+    let options = LogOptions {
+        tail_lines: Some(80),
+        ..LogOptions::default()
+    };
     let (_still, ended) = tokio::sync::watch::channel(true);
     let read = logs::read(&shell.runtime.log_path(id), &options, ended)
         .and_then(|mut reader| reader.read_to_end(FALLBACK_BYTES));

@@ -45,7 +45,11 @@ struct Dispatch {
 type Changes = Fuse<BoxStream<'static, Result<Change, Status>>>;
 
 /// Takes over what is there, then follows.
-pub async fn start(shell: &Arc<Shell>, stop: &CancellationToken, tasks: &TaskTracker) -> Result<(), AgentError> {
+pub async fn start(
+    shell: &Arc<Shell>,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<(), AgentError> {
     let events = shell.runtime.subscribe();
     let left = shell.runtime.list().await?;
     let dispatch = Dispatch {
@@ -136,7 +140,10 @@ impl Dispatch {
             });
         }
         let placed = serde_json::from_slice::<Placed>(object.json());
-        let node = placed.ok().and_then(|placed| placed.spec.node_name).unwrap_or_default();
+        let node = placed
+            .ok()
+            .and_then(|placed| placed.spec.node_name)
+            .unwrap_or_default();
         if !gone && self.nodes.contains(&node) {
             self.adopt(object);
         }
@@ -158,7 +165,9 @@ impl Dispatch {
         };
         let mut pods = self.shell.pods();
         // Another pod of this name that has not ended yet: its successor waits for it.
-        let before = pods.values().find(|other| other.name == handle.name && other.namespace == handle.namespace);
+        let before = pods
+            .values()
+            .find(|other| other.name == handle.name && other.namespace == handle.namespace);
         let before = before.map(|other| other.over.clone());
         pods.insert(object.uid().to_owned(), handle.clone());
         drop(pods);

@@ -52,7 +52,11 @@ impl Recorder {
     }
 
     pub fn volume(&self, volume: &meta::Object, event: PodEvent) {
-        self.send("PersistentVolume", Target::of(kinds::persistentvolume::PERSISTENTVOLUMES, volume), event);
+        self.send(
+            "PersistentVolume",
+            Target::of(kinds::persistentvolume::PERSISTENTVOLUMES, volume),
+            event,
+        );
     }
 
     fn send(&self, kind: &str, about: Target, event: PodEvent) {
@@ -64,7 +68,14 @@ impl Recorder {
             reason: event.reason,
             message: event.message,
         };
-        if self.0.try_send(Told { act, field_path: event.field_path }).is_err() {
+        if self
+            .0
+            .try_send(Told {
+                act,
+                field_path: event.field_path,
+            })
+            .is_err()
+        {
             tracing::warn!("too many events wait to be written, one was dropped");
         }
     }
@@ -73,7 +84,11 @@ impl Recorder {
 async fn write(client: &dyn Client, env: &dyn Env, rows: &Registry, told: Told) {
     for _ in 0..TRIES {
         let snapshot = client.snapshot();
-        let seen = Seen { now: env.now(), snapshot: &snapshot, rows };
+        let seen = Seen {
+            now: env.now(),
+            snapshot: &snapshot,
+            rows,
+        };
         let mut call = record(COMPONENT, &told.act, &seen);
         let body = call.body.as_mut().and_then(|body| body.get_mut("involvedObject"));
         if let (Some(involved), Some(path)) = (body, &told.field_path) {
@@ -83,7 +98,9 @@ async fn write(client: &dyn Client, env: &dyn Env, rows: &Registry, told: Told) 
             Ok(_) => return,
             // A repeat of itself was faster, or it has expired meanwhile.
             Err(status) if matches!(status.code, 404 | 409) => {}
-            Err(status) => return tracing::debug!(%status, reason = told.act.reason, "an event was not written"),
+            Err(status) => {
+                return tracing::debug!(%status, reason = told.act.reason, "an event was not written");
+            }
         }
     }
 }

@@ -35,7 +35,9 @@ pub async fn write(shell: &Shell, pod: &PodView, ips: &[String]) -> Result<(), S
         Some(policy) => policy,
         None => "ClusterFirst",
     };
-    let resolv = shell.network.resolv_conf(&pod.namespace, policy, spec.dns_config.as_ref());
+    let resolv = shell
+        .network
+        .resolv_conf(&pod.namespace, policy, spec.dns_config.as_ref());
     let dir = dir(&shell.pod_dir(&pod.uid));
     let texts = [hosts, format!("{hostname}\n"), resolv];
     let work = move || -> io::Result<()> {
@@ -50,7 +52,10 @@ pub async fn write(shell: &Shell, pod: &PodView, ips: &[String]) -> Result<(), S
         }
         Ok(())
     };
-    shell.blocking(work).await?.map_err(|e| format!("write the pod's files in /etc: {e}"))
+    shell
+        .blocking(work)
+        .await?
+        .map_err(|e| format!("write the pod's files in /etc: {e}"))
 }
 
 fn read_or_empty(path: &Path) -> io::Result<String> {
@@ -62,11 +67,21 @@ fn read_or_empty(path: &Path) -> io::Result<String> {
 
 /// The mounts of the small files, but for those that the container mounts itself.
 pub fn mounts(pod_dir: &Path, container: &Container) -> Vec<Mount> {
-    let own = |path: &str| container.volume_mounts.iter().flatten().any(|mount| mount.mount_path == path);
+    let own = |path: &str| {
+        container
+            .volume_mounts
+            .iter()
+            .flatten()
+            .any(|mount| mount.mount_path == path)
+    };
     let files = FILES.iter().map(|name| (name, format!("/etc/{name}")));
     files
         .filter(|(_, path)| !own(path))
-        .map(|(name, path)| Mount { source: dir(pod_dir).join(name), destination: path.into(), ..Mount::default() })
+        .map(|(name, path)| Mount {
+            source: dir(pod_dir).join(name),
+            destination: path.into(),
+            ..Mount::default()
+        })
         .collect()
 }
 
@@ -76,7 +91,9 @@ pub fn remove(images: &Images, volumes: &Volumes, pod_dir: &Path, uid: &str) -> 
     match std::fs::read_dir(&roots) {
         Ok(entries) => {
             for entry in entries {
-                let path = entry.map_err(|e| format!("read {}: {e}", roots.display()))?.path();
+                let path = entry
+                    .map_err(|e| format!("read {}: {e}", roots.display()))?
+                    .path();
                 images.remove_rootfs(&path).map_err(|e| e.to_string())?;
                 gone(std::fs::remove_dir(&path), &path)?;
             }
@@ -90,12 +107,16 @@ pub fn remove(images: &Images, volumes: &Volumes, pod_dir: &Path, uid: &str) -> 
         gone(std::fs::remove_file(&path), &path)?;
     }
     // One by one and never recursively: a mount that was left behind could be somebody's data.
-    [&roots, &etc, &pod_dir.to_owned()].into_iter().try_for_each(|path| gone(std::fs::remove_dir(path), path))
+    [&roots, &etc, &pod_dir.to_owned()]
+        .into_iter()
+        .try_for_each(|path| gone(std::fs::remove_dir(path), path))
 }
 
 fn gone(removed: io::Result<()>, path: &Path) -> Result<(), String> {
     match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("remove {}: {error}", path.display())),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("remove {}: {error}", path.display()))
+        }
         _ => Ok(()),
     }
 }

@@ -20,7 +20,9 @@ const POST_START_LIMIT: Duration = Duration::from_secs(3600);
 
 /// One try of a probe, within its timeout.
 pub async fn probe(job: &Job, id: &ContainerId, container: &Container, probe: &Probe) -> Result<(), String> {
-    let seconds = u64::try_from(probe.timeout_seconds.unwrap_or(1)).unwrap_or(1).max(1);
+    let seconds = u64::try_from(probe.timeout_seconds.unwrap_or(1))
+        .unwrap_or(1)
+        .max(1);
     let limit = Duration::from_secs(seconds);
     let tried = async {
         if let Some(action) = &probe.exec {
@@ -45,8 +47,14 @@ pub async fn probe(job: &Job, id: &ContainerId, container: &Container, probe: &P
     match timeout(job, limit, tried.boxed()).await {
         Some(result) => result,
         None if probe.exec.is_some() => {
-            let command = probe.exec.as_ref().and_then(|exec| exec.command.clone()).unwrap_or_default();
-            Err(format!("command timed out: {command:?} timed out after {seconds}s"))
+            let command = probe
+                .exec
+                .as_ref()
+                .and_then(|exec| exec.command.clone())
+                .unwrap_or_default();
+            Err(format!(
+                "command timed out: {command:?} timed out after {seconds}s"
+            ))
         }
         None => Err(match &probe.http_get {
             Some(action) => format!(
@@ -68,8 +76,13 @@ async fn timeout<T>(job: &Job, limit: Duration, work: BoxFuture<'_, T>) -> Optio
 }
 
 pub async fn post_start(job: &Job, id: &ContainerId) -> Result<(), String> {
-    let Some(container) = job.pod.container_spec(&id.name) else { return Ok(()) };
-    let handler = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone());
+    let Some(container) = job.pod.container_spec(&id.name) else {
+        return Ok(());
+    };
+    let handler = container
+        .lifecycle
+        .as_ref()
+        .and_then(|lifecycle| lifecycle.post_start.clone());
     let Some(handler) = handler else { return Ok(()) };
     match timeout(job, POST_START_LIMIT, run(job, id, container, &handler).boxed()).await {
         Some(result) => result.map_err(|why| format!("PostStartHook failed: {why}")),
@@ -79,8 +92,13 @@ pub async fn post_start(job: &Job, id: &ContainerId) -> Result<(), String> {
 
 /// Within what the grace period leaves.
 pub async fn pre_stop(job: &Job, id: &ContainerId, left: Duration) -> Result<(), String> {
-    let Some(container) = job.pod.container_spec(&id.name) else { return Ok(()) };
-    let handler = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.clone());
+    let Some(container) = job.pod.container_spec(&id.name) else {
+        return Ok(());
+    };
+    let handler = container
+        .lifecycle
+        .as_ref()
+        .and_then(|lifecycle| lifecycle.pre_stop.clone());
     let Some(handler) = handler else { return Ok(()) };
     match timeout(job, left, run(job, id, container, &handler).boxed()).await {
         Some(result) => result.map_err(|why| format!("PreStopHook failed: {why}")),
@@ -88,7 +106,12 @@ pub async fn pre_stop(job: &Job, id: &ContainerId, left: Duration) -> Result<(),
     }
 }
 
-async fn run(job: &Job, id: &ContainerId, container: &Container, handler: &LifecycleHandler) -> Result<(), String> {
+async fn run(
+    job: &Job,
+    id: &ContainerId,
+    container: &Container,
+    handler: &LifecycleHandler,
+) -> Result<(), String> {
     if let Some(action) = &handler.exec {
         return match exec(job, id, action).await? {
             (0, _) => Ok(()),
@@ -105,7 +128,10 @@ async fn run(job: &Job, id: &ContainerId, container: &Container, handler: &Lifec
         return tcp(job, container, action).await;
     }
     if let Some(sleep) = &handler.sleep {
-        job.shell.env.sleep_until(job.shell.env.now().plus_seconds(sleep.seconds)).await;
+        job.shell
+            .env
+            .sleep_until(job.shell.env.now().plus_seconds(sleep.seconds))
+            .await;
     }
     Ok(())
 }
@@ -118,7 +144,12 @@ async fn exec(job: &Job, id: &ContainerId, action: &ExecAction) -> Result<(i32, 
         stderr: true,
         ..ExecSpec::default()
     };
-    let session = job.shell.runtime.exec(id, &spec).await.map_err(|e| e.to_string())?;
+    let session = job
+        .shell
+        .runtime
+        .exec(id, &spec)
+        .await
+        .map_err(|e| e.to_string())?;
     let (stdout, stderr) = (session.stdout, session.stderr);
     let (out, err, exit) = tokio::join!(drain(stdout), drain(stderr), session.exit.wait());
     let code = exit.map_err(|e| e.to_string())?.code;
@@ -127,7 +158,9 @@ async fn exec(job: &Job, id: &ContainerId, action: &ExecAction) -> Result<(i32, 
 
 /// Reads to the end and keeps the beginning.
 async fn drain(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let Some(mut stream) = stream else { return Vec::new() };
+    let Some(mut stream) = stream else {
+        return Vec::new();
+    };
     let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
         let room = MAX_ANSWER_BYTES.saturating_sub(kept.len());
@@ -136,7 +169,12 @@ async fn drain(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     kept
 }
 
-async fn http(job: &Job, container: &Container, action: &HTTPGetAction, agent: &'static str) -> Result<(), String> {
+async fn http(
+    job: &Job,
+    container: &Container,
+    action: &HTTPGetAction,
+    agent: &'static str,
+) -> Result<(), String> {
     let ask = ask(job, container, action, agent)?;
     let failed = |why: String| format!("Get \"{}\": {why}", ask.url());
     let host = action.host.as_deref().filter(|host| !host.is_empty());
@@ -159,7 +197,9 @@ fn ask(job: &Job, container: &Container, action: &HTTPGetAction, agent: &'static
         host,
         port: port(container, &action.port)?,
         path: action.path.clone().unwrap_or_else(|| "/".to_owned()),
-        headers: headers.map(|header| (header.name.clone(), header.value.clone())).collect(),
+        headers: headers
+            .map(|header| (header.name.clone(), header.value.clone()))
+            .collect(),
         agent,
     })
 }
@@ -178,7 +218,9 @@ fn pod_ip(job: &Job) -> Result<IpAddr, String> {
 /// Connects, and says to what.
 async fn dial(job: &Job, host: Option<&str>, port: u16) -> Result<(TcpStream, String), String> {
     let ip = match host {
-        Some(host) => host.parse().map_err(|_| format!("lookup {host}: probes to other hosts need an IP address"))?,
+        Some(host) => host
+            .parse()
+            .map_err(|_| format!("lookup {host}: probes to other hosts need an IP address"))?,
         None => pod_ip(job)?,
     };
     let to = SocketAddr::new(ip, port);
@@ -202,7 +244,11 @@ fn port(container: &Container, port: &IntOrString) -> Result<u16, String> {
     match port {
         IntOrString::Int(number) => port_number(*number),
         IntOrString::String(name) => {
-            let mut named = container.ports.iter().flatten().filter(|port| port.name.as_deref() == Some(name));
+            let mut named = container
+                .ports
+                .iter()
+                .flatten()
+                .filter(|port| port.name.as_deref() == Some(name));
             match (named.next(), name.parse()) {
                 (Some(port), _) => port_number(port.container_port),
                 (None, Ok(number)) => port_number(number),

@@ -11,21 +11,34 @@ use kinds::secret::SECRETS;
 const KEYS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];
 
 pub async fn provide(job: &Job, container: &str) -> Outcome {
-    let Some(spec) = job.pod.container_spec(container) else { return Outcome::Done };
+    let Some(spec) = job.pod.container_spec(container) else {
+        return Outcome::Done;
+    };
     let name = spec.image.clone().unwrap_or_default();
     let Some(images) = job.shell.images.clone() else {
-        return Outcome::Image { id: name.clone(), name, message: "Simulated images are always there".to_owned() };
+        return Outcome::Image {
+            id: name.clone(),
+            name,
+            message: "Simulated images are always there".to_owned(),
+        };
     };
     let policy = PullPolicy::of(spec.image_pull_policy.as_deref(), &name);
     let (store, wanted) = (images.clone(), name.clone());
     let present = match job.shell.blocking(move || store.get(&wanted)).await {
         Ok(Ok(present)) => present,
         Ok(Err(error)) => return unusable(&name, &error),
-        Err(message) => return Outcome::NoImage { reason: "ErrImagePull", message },
+        Err(message) => {
+            return Outcome::NoImage {
+                reason: "ErrImagePull",
+                message,
+            };
+        }
     };
     match (pull_decision(policy, present.is_some()), present) {
         (PullDecision::UsePresent, Some(image)) => {
-            let message = format!("Container image \"{name}\" already present on machine and can be accessed by the pod");
+            let message = format!(
+                "Container image \"{name}\" already present on machine and can be accessed by the pod"
+            );
             outcome(image, message)
         }
         (PullDecision::ErrImageNeverPull, _) => Outcome::NoImage {
@@ -37,12 +50,17 @@ pub async fn provide(job: &Job, container: &str) -> Outcome {
 }
 
 async fn pull(job: &Job, container: &str, name: &str) -> Outcome {
-    let Some(images) = &job.shell.images else { return Outcome::Done };
+    let Some(images) = &job.shell.images else {
+        return Outcome::Done;
+    };
     let event = PodEvent {
         warning: false,
         reason: "Pulling",
         message: format!("Pulling image \"{name}\""),
-        field_path: job.pod.container(container).map(|container| container.field_path.clone()),
+        field_path: job
+            .pod
+            .container(container)
+            .map(|container| container.field_path.clone()),
     };
     job.shell.recorder.pod(&job.pod, event);
     let begun = job.shell.env.now();
@@ -56,16 +74,24 @@ async fn pull(job: &Job, container: &str, name: &str) -> Outcome {
             outcome(image, message)
         }
         Err(error) => match unusable(name, &error) {
-            Outcome::NoImage { reason: "ErrImagePull", message } => {
-                Outcome::NoImage { reason: "ErrImagePull", message: format!("Failed to pull image \"{name}\": {message}") }
-            }
+            Outcome::NoImage {
+                reason: "ErrImagePull",
+                message,
+            } => Outcome::NoImage {
+                reason: "ErrImagePull",
+                message: format!("Failed to pull image \"{name}\": {message}"),
+            },
             other => other,
         },
     }
 }
 
 fn outcome(image: Image, message: String) -> Outcome {
-    Outcome::Image { name: image.name, id: image.repo_digest, message }
+    Outcome::Image {
+        name: image.name,
+        id: image.repo_digest,
+        message,
+    }
 }
 
 fn unusable(name: &str, error: &Error) -> Outcome {
@@ -84,15 +110,32 @@ fn unusable(name: &str, error: &Error) -> Outcome {
 fn credentials(job: &Job) -> Credentials {
     let mut all = Credentials::default();
     let snapshot = job.shell.client.snapshot();
-    let references = job.pod.pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten());
+    let references = job
+        .pod
+        .pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.image_pull_secrets.iter().flatten());
     for reference in references {
-        let Some(object) = snapshot.get(SECRETS, &job.pod.namespace, &reference.name) else { continue };
-        let Ok(secret) = object.typed::<Secret>() else { continue };
-        let data = secret.data.iter().flatten().filter(|(key, _)| KEYS.contains(&key.as_str()));
+        let Some(object) = snapshot.get(SECRETS, &job.pod.namespace, &reference.name) else {
+            continue;
+        };
+        let Ok(secret) = object.typed::<Secret>() else {
+            continue;
+        };
+        let data = secret
+            .data
+            .iter()
+            .flatten()
+            .filter(|(key, _)| KEYS.contains(&key.as_str()));
         for (_, bytes) in data {
             match Credentials::parse(&bytes.0) {
                 Ok(credentials) => all.merge(credentials),
-                Err(why) => tracing::warn!(secret = reference.name, why, "an image pull secret cannot be used"),
+                Err(why) => tracing::warn!(
+                    secret = reference.name,
+                    why,
+                    "an image pull secret cannot be used"
+                ),
             }
         }
     }

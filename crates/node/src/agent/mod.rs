@@ -72,6 +72,12 @@ impl Agent {
         self.tasks.wait().await;
     }
 
+    /// Takes away everything that a pod has on this node, whatever the API says of it: for the removal of a cluster.
+    /// Only when the agent has stopped.
+    pub async fn remove_pod(&self, uid: &str) -> Result<(), String> {
+        self.shell.remove_pod(uid).await
+    }
+
     pub(super) fn shell(&self) -> &Shell {
         &self.shell
     }

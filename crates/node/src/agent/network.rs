@@ -45,7 +45,11 @@ impl PodNetwork for NoNetwork {
     }
 
     async fn detach(&self, pod_uid: &str) -> Result<(), String> {
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).1.remove(pod_uid);
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .1
+            .remove(pod_uid);
         Ok(())
     }
 
@@ -54,6 +58,9 @@ impl PodNetwork for NoNetwork {
     }
 
     async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
-        Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("{to} is simulated")))
+        Err(io::Error::new(
+            io::ErrorKind::ConnectionRefused,
+            format!("{to} is simulated"),
+        ))
     }
 }

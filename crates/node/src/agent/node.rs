@@ -28,7 +28,9 @@ const MAX_IMAGES: usize = 50;
 /// Writes all nodes and their leases.
 pub async fn register(shell: &Arc<Shell>) -> Result<(), AgentError> {
     let nodes = futures::stream::iter(&shell.config.nodes);
-    let mut done = nodes.map(|node| register_one(shell, node)).buffer_unordered(AT_ONCE);
+    let mut done = nodes
+        .map(|node| register_one(shell, node))
+        .buffer_unordered(AT_ONCE);
     while let Some(result) = done.next().await {
         result?;
     }
@@ -36,7 +38,10 @@ pub async fn register(shell: &Arc<Shell>) -> Result<(), AgentError> {
 }
 
 async fn register_one(shell: &Shell, node: &NodeIdentity) -> Result<(), AgentError> {
-    let failed = |status| AgentError::Register { node: node.name.clone(), status };
+    let failed = |status| AgentError::Register {
+        node: node.name.clone(),
+        status,
+    };
     if shell.client.snapshot().get(NODES, "", &node.name).is_none() {
         let labels = json!({
             "kubernetes.io/hostname": node.name, "kubernetes.io/arch": arch(), "kubernetes.io/os": "linux",
@@ -95,7 +100,9 @@ async fn renew(shell: &Shell, node: &NodeIdentity) -> Result<(), Status> {
         Some(_) => Call::merge_patch(LEASES, LEASE_NAMESPACE, &node.name, json!({"spec": spec})),
         None => {
             let owner = snapshot.get(NODES, "", &node.name);
-            let owner = owner.map(|node| json!([{"apiVersion": "v1", "kind": "Node", "name": node.name(), "uid": node.uid()}]));
+            let owner = owner.map(
+                |node| json!([{"apiVersion": "v1", "kind": "Node", "name": node.name(), "uid": node.uid()}]),
+            );
             let object = json!({
                 "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec,
                 "metadata": {"name": node.name, "namespace": LEASE_NAMESPACE, "ownerReferences": owner},
@@ -108,15 +115,22 @@ async fn renew(shell: &Shell, node: &NodeIdentity) -> Result<(), Status> {
 
 /// Writes the node's status. Conditions keep their transition time.
 async fn report(shell: &Shell, node: &NodeIdentity) -> Result<(), Status> {
-    let stored = shell.client.snapshot().get(NODES, "", &node.name).map(meta::Object::value);
+    let stored = shell
+        .client
+        .snapshot()
+        .get(NODES, "", &node.name)
+        .map(meta::Object::value);
     let status = status(shell, node, stored.as_ref(), shell.env.now()).await;
     let call = Call::merge_patch(NODES, "", &node.name, json!({"status": status})).subresource("status");
     shell.client.call(call).await.map(drop)
 }
 
 async fn status(shell: &Shell, node: &NodeIdentity, stored: Option<&Value>, now: Timestamp) -> Value {
-    let mut addresses: Vec<Value> =
-        node.ips.iter().map(|ip| json!({"type": "InternalIP", "address": ip})).collect();
+    let mut addresses: Vec<Value> = node
+        .ips
+        .iter()
+        .map(|ip| json!({"type": "InternalIP", "address": ip}))
+        .collect();
     addresses.push(json!({"type": "Hostname", "address": node.name}));
     let mut status = json!({
         "capacity": shell.allocatable, "allocatable": shell.allocatable, "addresses": addresses,
@@ -127,7 +141,9 @@ async fn status(shell: &Shell, node: &NodeIdentity, stored: Option<&Value>, now:
         let listed = shell.blocking(move || images.list()).await;
         if let Ok(Ok(images)) = listed {
             let images = images.into_iter().take(MAX_IMAGES);
-            status["images"] = images.map(|i| json!({"names": i.names, "sizeBytes": i.size_bytes})).collect();
+            status["images"] = images
+                .map(|i| json!({"names": i.names, "sizeBytes": i.size_bytes}))
+                .collect();
         }
     }
     status
@@ -135,14 +151,34 @@ async fn status(shell: &Shell, node: &NodeIdentity, stored: Option<&Value>, now:
 
 fn conditions(stored: Option<&Value>, now: Timestamp) -> Vec<Value> {
     let list = [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        (
+            "MemoryPressure",
+            "False",
+            "KubeletHasSufficientMemory",
+            "kubelet has sufficient memory available",
+        ),
+        (
+            "DiskPressure",
+            "False",
+            "KubeletHasNoDiskPressure",
+            "kubelet has no disk pressure",
+        ),
+        (
+            "PIDPressure",
+            "False",
+            "KubeletHasSufficientPID",
+            "kubelet has sufficient PID available",
+        ),
         ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
     ];
-    let old = stored.and_then(|node| node.pointer("/status/conditions")).and_then(Value::as_array);
+    let old = stored
+        .and_then(|node| node.pointer("/status/conditions"))
+        .and_then(Value::as_array);
     let since = |kind: &str, holds: &str| {
-        let old = old.into_iter().flatten().find(|c| c["type"] == kind && c["status"] == holds)?;
+        let old = old
+            .into_iter()
+            .flatten()
+            .find(|c| c["type"] == kind && c["status"] == holds)?;
         old.get("lastTransitionTime").cloned()
     };
     list.into_iter()
@@ -157,7 +193,11 @@ fn conditions(stored: Option<&Value>, now: Timestamp) -> Vec<Value> {
 }
 
 fn node_info(shell: &Shell, node: &NodeIdentity) -> Value {
-    let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let read = |path: &str| {
+        std::fs::read_to_string(path)
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
+    };
     let version = format!("isopod://{}", shell.config.version);
     json!({
         "architecture": arch(), "operatingSystem": "linux",
@@ -171,7 +211,9 @@ fn node_info(shell: &Shell, node: &NodeIdentity) -> Value {
 /// A number that stands for a name (FNV-1a).
 fn fold(name: &str, seed: u64) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ seed;
-    name.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    name.bytes().fold(start, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn os_image(release: &str) -> String {
@@ -192,7 +234,7 @@ pub fn allocatable(config: &AgentConfig) -> BTreeMap<String, String> {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let disk = nix::sys::statvfs::statvfs(&config.data_dir)
         .or_else(|_| nix::sys::statvfs::statvfs("/"))
-        .map_or(0, |stat| stat.blocks() as u64 * stat.fragment_size() as u64);
+        .map_or(0, |stat| stat.blocks() * stat.fragment_size());
     let quantities = [
         ("cpu", cpus.to_string()),
         ("memory", format!("{}Ki", memory_kib())),
@@ -201,17 +243,25 @@ pub fn allocatable(config: &AgentConfig) -> BTreeMap<String, String> {
         ("hugepages-1Gi", "0".to_owned()),
         ("hugepages-2Mi", "0".to_owned()),
     ];
-    quantities.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    quantities
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 fn memory_kib() -> u64 {
-    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return 0 };
+    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else {
+        return 0;
+    };
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The node's memory in bytes.
 pub fn memory_bytes(allocatable: &BTreeMap<String, String>) -> i64 {
-    let memory = allocatable.get("memory").and_then(|text| meta::Quantity::parse(text));
+    let memory = allocatable
+        .get("memory")
+        .and_then(|text| meta::Quantity::parse(text));
     memory.map_or(0, meta::Quantity::value)
 }

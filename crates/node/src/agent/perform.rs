@@ -33,17 +33,26 @@ impl Job {
                 Err(message) => Outcome::Failed(format!("Failed to create pod sandbox: {message}")),
             },
             Step::PullImage { container } => images::provide(self, container).boxed().await,
-            Step::StartContainer { container, attempt } => container::start(self, container, *attempt).boxed().await,
+            Step::StartContainer { container, attempt } => {
+                container::start(self, container, *attempt).boxed().await
+            }
             Step::PostStart { container, attempt } => {
                 Outcome::Hook(hooks::post_start(self, &self.id(container, *attempt)).await)
             }
-            Step::StopContainer { container, attempt, deadline, reason } => {
+            Step::StopContainer {
+                container,
+                attempt,
+                deadline,
+                reason,
+            } => {
                 let id = self.id(container, *attempt);
                 Outcome::Stopped(self.stop(&id, *deadline, *reason, first).boxed().await)
             }
-            Step::Probe { container, attempt, kind } => {
-                Outcome::Probed(self.probe(&self.id(container, *attempt), *kind).await)
-            }
+            Step::Probe {
+                container,
+                attempt,
+                kind,
+            } => Outcome::Probed(self.probe(&self.id(container, *attempt), *kind).await),
             Step::TearDown => match self.shell.remove_pod(&self.pod.uid).await {
                 Ok(()) => Outcome::Done,
                 Err(message) => Outcome::Failed(message),
@@ -94,7 +103,12 @@ impl Job {
             share_process_namespace: spec.share_process_namespace == Some(true),
             ..PodSandboxSpec::default()
         };
-        let made = self.shell.runtime.create_sandbox(&sandbox).await.map_err(|e| e.to_string())?;
+        let made = self
+            .shell
+            .runtime
+            .create_sandbox(&sandbox)
+            .await
+            .map_err(|e| e.to_string())?;
         let ips = if pod.host_network {
             Vec::new()
         } else {
@@ -109,16 +123,26 @@ impl Job {
     }
 
     /// `None`: it could not be stopped.
-    async fn stop(&self, id: &ContainerId, deadline: Timestamp, reason: StopReason, first: bool) -> Option<Ended> {
+    async fn stop(
+        &self,
+        id: &ContainerId,
+        deadline: Timestamp,
+        reason: StopReason,
+        first: bool,
+    ) -> Option<Ended> {
         let left = || deadline.since(self.shell.env.now());
-        if first && reason != StopReason::PostStartFailed
+        if first
+            && reason != StopReason::PostStartFailed
             && let Err(message) = hooks::pre_stop(self, id, left()).await
         {
             let event = PodEvent {
                 warning: true,
                 reason: "FailedPreStopHook",
                 message,
-                field_path: self.pod.container(&id.name).map(|container| container.field_path.clone()),
+                field_path: self
+                    .pod
+                    .container(&id.name)
+                    .map(|container| container.field_path.clone()),
             };
             self.shell.recorder.pod(&self.pod, event);
         }
@@ -129,27 +153,35 @@ impl Job {
                 let message = container::termination_message(&self.shell, &self.pod, id, &exit).await;
                 Some(Ended::of(id.attempt, &exit, message))
             }
-            Err(RuntimeError::NotFound(message)) => {
-                Some(Ended {
-                    attempt: id.attempt,
-                    code: 137,
-                    reason: "ContainerStatusUnknown".to_owned(),
-                    message,
-                    finished: Some(self.shell.env.now()),
-                    ..Ended::default()
-                })
-            }
+            Err(RuntimeError::NotFound(message)) => Some(Ended {
+                attempt: id.attempt,
+                code: 137,
+                reason: "ContainerStatusUnknown".to_owned(),
+                message,
+                finished: Some(self.shell.env.now()),
+                ..Ended::default()
+            }),
             Err(error) => {
                 tracing::warn!(container = %id, %error, "a container was not stopped, trying again");
                 // Not at once again: the deadline is near when this repeats.
-                self.shell.env.sleep_until(self.shell.env.now().plus_seconds(1)).await;
+                self.shell
+                    .env
+                    .sleep_until(self.shell.env.now().plus_seconds(1))
+                    .await;
                 None
             }
         }
     }
 
     async fn probe(&self, id: &ContainerId, kind: ProbeKind) -> Result<(), String> {
-        let Some(spec) = self.pod.container_spec(&id.name) else { return Ok(()) };
+        let Some(spec) = self
+            .pod
+            .container_spec(&id.name)
+            .filter(|_| !self.shell.is_simulated())
+        else {
+            // Simulated containers are always well.
+            return Ok(());
+        };
         let probe = match kind {
             ProbeKind::Startup => &spec.startup_probe,
             ProbeKind::Liveness => &spec.liveness_probe,
@@ -180,16 +212,23 @@ impl Shell {
         let (removed, detached) = tokio::join!(self.runtime.remove_pod(uid), self.network.detach(uid));
         removed.map_err(|e| e.to_string())?;
         detached?;
-        let Some(images) = self.images.clone() else { return Ok(()) };
+        let Some(images) = self.images.clone() else {
+            return Ok(());
+        };
         let (volumes, dir, uid) = (self.volumes.clone(), self.pod_dir(uid), uid.to_owned());
-        self.blocking(move || files::remove(&images, &volumes, &dir, &uid)).await?
+        self.blocking(move || files::remove(&images, &volumes, &dir, &uid))
+            .await?
     }
 
     /// A pod that the API does not know.
     pub async fn remove_unknown(&self, uid: &str) {
         tracing::info!(uid, "removing a pod that the API does not know");
         if let Err(error) = self.remove_pod(uid).await {
-            tracing::error!(uid, error, "a pod that the API does not know could not be removed");
+            tracing::error!(
+                uid,
+                error,
+                "a pod that the API does not know could not be removed"
+            );
         }
     }
 }

@@ -36,22 +36,36 @@ pub async fn run(shell: Arc<Shell>, stop: CancellationToken) {
 }
 
 async fn reclaim(shell: &Shell, object: &Object) {
-    let Ok(volume) = serde_json::from_slice::<PersistentVolume>(object.json()) else { return };
+    let Ok(volume) = serde_json::from_slice::<PersistentVolume>(object.json()) else {
+        return;
+    };
     let released = volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Released");
-    let policy = volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
+    let policy = volume
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
     if !released || policy != Some("Delete") || !sources::is_ours(&volume) {
         return;
     }
-    let Some(path) = sources::folder(&volume) else { return };
+    let Some(path) = sources::folder(&volume) else {
+        return;
+    };
     if let Err(why) = remove(shell, &path).await {
-        let event = PodEvent { warning: true, reason: "VolumeFailedDelete", message: why, field_path: None };
+        let event = PodEvent {
+            warning: true,
+            reason: "VolumeFailedDelete",
+            message: why,
+            field_path: None,
+        };
         return shell.recorder.volume(object, event);
     }
     let call = Call::delete(PERSISTENTVOLUMES, "", object.name()).if_uid(object.uid());
     match shell.client.call(call).await {
         Ok(_) => {}
         Err(status) if matches!(status.code, 404 | 409) => {}
-        Err(status) => tracing::error!(volume = object.name(), %status, "a reclaimed volume could not be deleted"),
+        Err(status) => {
+            tracing::error!(volume = object.name(), %status, "a reclaimed volume could not be deleted")
+        }
     }
 }
 
@@ -65,5 +79,8 @@ async fn remove(shell: &Shell, path: &Path) -> Result<(), String> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
-    shell.blocking(work).await?.map_err(|e| format!("cannot remove {}: {e}", path.display()))
+    shell
+        .blocking(work)
+        .await?
+        .map_err(|e| format!("cannot remove {}: {e}", path.display()))
 }

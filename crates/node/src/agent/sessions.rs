@@ -53,9 +53,15 @@ impl Agent {
     ) -> Result<LogStream, SessionError> {
         let (object, name) = self.find(namespace, pod, container)?;
         let state = self.shell().runtime.pod(object.uid()).await?;
-        let newest = state.as_ref().and_then(|state| newest(state, &name)).or_else(|| stored_attempt(&object, &name));
+        let newest = state
+            .as_ref()
+            .and_then(|state| newest(state, &name))
+            .or_else(|| stored_attempt(&object, &name));
         let waiting = || {
-            let message = format!("container \"{name}\" in pod \"{pod}\" is waiting to start: {}", reason(&object, &name));
+            let message = format!(
+                "container \"{name}\" in pod \"{pod}\" is waiting to start: {}",
+                reason(&object, &name)
+            );
             SessionError::Refused(Status::bad_request(message))
         };
         let mut attempt = newest.ok_or_else(waiting)?;
@@ -67,7 +73,11 @@ impl Agent {
         }
         let id = ContainerId::new(object.uid(), &name, attempt);
         let runs = state.iter().flat_map(|state| &state.containers).any(|status| {
-            status.id == id && matches!(status.state, ContainerState::Running { .. } | ContainerState::Creating)
+            status.id == id
+                && matches!(
+                    status.state,
+                    ContainerState::Running { .. } | ContainerState::Creating
+                )
         });
         let ended = match options.follow {
             true => self.end_of(id.clone(), runs),
@@ -88,9 +98,10 @@ impl Agent {
         self.shell().tasks.spawn(async move {
             loop {
                 let state = runtime.pod(&id.pod_uid).await.ok().flatten();
-                let runs = state.iter().flat_map(|state| &state.containers).any(|status| {
-                    status.id == id && !matches!(status.state, ContainerState::Exited(_))
-                });
+                let runs = state
+                    .iter()
+                    .flat_map(|state| &state.containers)
+                    .any(|status| status.id == id && !matches!(status.state, ContainerState::Exited(_)));
                 if !runs {
                     sender.send_replace(true);
                     return;
@@ -130,7 +141,12 @@ impl Agent {
     }
 
     /// Connects to a port on the pod's own loopback.
-    pub async fn dial(&self, namespace: &str, pod: &str, port: u16) -> Result<tokio::net::TcpStream, SessionError> {
+    pub async fn dial(
+        &self,
+        namespace: &str,
+        pod: &str,
+        port: u16,
+    ) -> Result<tokio::net::TcpStream, SessionError> {
         let object = self.object(namespace, pod)?;
         Ok(self.shell().runtime.dial(object.uid(), port).await?)
     }
@@ -147,14 +163,26 @@ impl Agent {
             .map_err(|e| SessionError::Refused(Status::new(500, "InternalError", e.to_string())))?;
         let spec = typed.spec.unwrap_or_default();
         let init = spec.init_containers.iter().flatten();
-        let names: Vec<&str> = spec.containers.iter().chain(init).map(|container| container.name.as_str()).collect();
-        let annotated = typed.metadata.annotations.as_ref().and_then(|all| all.get(DEFAULT_CONTAINER));
+        let names: Vec<&str> = spec
+            .containers
+            .iter()
+            .chain(init)
+            .map(|container| container.name.as_str())
+            .collect();
+        let annotated = typed
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(DEFAULT_CONTAINER));
         let chosen = match (container, annotated, spec.containers.as_slice()) {
             ("", Some(name), _) => name.as_str(),
             ("", None, [only]) => only.name.as_str(),
             ("", None, several) => {
                 let several: Vec<&str> = several.iter().map(|container| container.name.as_str()).collect();
-                let message = format!("a container name must be specified for pod {pod}, choose one of: [{}]", several.join(" "));
+                let message = format!(
+                    "a container name must be specified for pod {pod}, choose one of: [{}]",
+                    several.join(" ")
+                );
                 return Err(SessionError::Refused(Status::bad_request(message)));
             }
             (name, ..) => name,
@@ -166,12 +194,18 @@ impl Agent {
         Ok((object.clone(), chosen.to_owned()))
     }
 
-    async fn running(&self, namespace: &str, pod: &str, container: &str) -> Result<ContainerId, SessionError> {
+    async fn running(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> Result<ContainerId, SessionError> {
         let (object, name) = self.find(namespace, pod, container)?;
         let state = self.shell().runtime.pod(object.uid()).await?;
-        let running = state.iter().flat_map(|state| &state.containers).rfind(|status| {
-            status.id.name == name && matches!(status.state, ContainerState::Running { .. })
-        });
+        let running = state
+            .iter()
+            .flat_map(|state| &state.containers)
+            .rfind(|status| status.id.name == name && matches!(status.state, ContainerState::Running { .. }));
         running.map(|status| status.id.clone()).ok_or_else(|| {
             let message = format!("unable to upgrade connection: container not found (\"{name}\")");
             SessionError::Refused(Status::new(500, "InternalError", message))
@@ -180,13 +214,21 @@ impl Agent {
 }
 
 fn newest(state: &PodState, name: &str) -> Option<u32> {
-    state.containers.iter().filter(|status| status.id.name == name).map(|status| status.id.attempt).max()
+    state
+        .containers
+        .iter()
+        .filter(|status| status.id.name == name)
+        .map(|status| status.id.attempt)
+        .max()
 }
 
 /// As the API last heard, for pods whose shim is gone.
 fn stored_attempt(object: &Object, name: &str) -> Option<u32> {
     let status = container_status(object, name)?;
-    let ran = status.pointer("/state/running").or(status.pointer("/state/terminated")).is_some();
+    let ran = status
+        .pointer("/state/running")
+        .or(status.pointer("/state/terminated"))
+        .is_some();
     let restarts = u32::try_from(status.get("restartCount")?.as_u64()?).ok()?;
     ran.then_some(restarts)
 }
@@ -194,13 +236,18 @@ fn stored_attempt(object: &Object, name: &str) -> Option<u32> {
 fn container_status(object: &Object, name: &str) -> Option<serde_json::Value> {
     let value = object.value();
     let lists = ["/status/containerStatuses", "/status/initContainerStatuses"];
-    let mut all = lists.iter().filter_map(|list| value.pointer(list)?.as_array()).flatten();
+    let mut all = lists
+        .iter()
+        .filter_map(|list| value.pointer(list)?.as_array())
+        .flatten();
     all.find(|status| status["name"] == name).cloned()
 }
 
 fn reason(object: &Object, name: &str) -> String {
     let status = container_status(object, name);
-    let reason = status.as_ref().and_then(|status| status.pointer("/state/waiting/reason")?.as_str());
+    let reason = status
+        .as_ref()
+        .and_then(|status| status.pointer("/state/waiting/reason")?.as_str());
     reason.unwrap_or("ContainerCreating").to_owned()
 }
 

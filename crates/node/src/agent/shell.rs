@@ -49,7 +49,15 @@ pub struct PodHandle {
 
 impl Shell {
     pub fn new(parts: Parts, tasks: TaskTracker) -> Self {
-        let Parts { config, client, env, rows, runtime, network, images } = parts;
+        let Parts {
+            config,
+            client,
+            env,
+            rows,
+            runtime,
+            network,
+            images,
+        } = parts;
         let (recorder, writing) = Recorder::new(client.clone(), env.clone(), rows);
         // It ends with the last recorder, so nobody waits for it.
         tokio::spawn(writing);
@@ -87,9 +95,16 @@ impl Shell {
     }
 
     pub fn facts(&self, pod: &PodView, ips: &[String]) -> Facts {
-        let host_ips = self.node(&pod.node).map(|node| node.ips.clone()).unwrap_or_default();
+        let host_ips = self
+            .node(&pod.node)
+            .map(|node| node.ips.clone())
+            .unwrap_or_default();
         Facts {
-            pod_ips: if pod.host_network { host_ips.clone() } else { ips.to_vec() },
+            pod_ips: if pod.host_network {
+                host_ips.clone()
+            } else {
+                ips.to_vec()
+            },
             host_ips,
             node_name: pod.node.clone(),
             allocatable: self.allocatable.clone(),
@@ -102,6 +117,8 @@ impl Shell {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
         let _permit = self.disk.acquire().await.map_err(|e| e.to_string())?;
-        tokio::task::spawn_blocking(work).await.map_err(|e| format!("a task of the node ended early: {e}"))
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| format!("a task of the node ended early: {e}"))
     }
 }

@@ -34,7 +34,10 @@ pub async fn gather(shell: &Shell, pod: &PodView) -> Result<(Sources, Option<Tim
     }
     if !folders.is_empty() {
         let work = move || folders.iter().try_for_each(|path| make_folder(path));
-        shell.blocking(work).await?.map_err(|e| format!("cannot make the folder of a claim: {e}"))?;
+        shell
+            .blocking(work)
+            .await?
+            .map_err(|e| format!("cannot make the folder of a claim: {e}"))?;
     }
     let mut refresh_at: Option<Timestamp> = None;
     for request in needed.tokens {
@@ -77,14 +80,25 @@ pub fn claims(snapshot: &Snapshot, pod: &PodView, sources: &mut Sources) -> Resu
 }
 
 /// The folder of a bound claim, and whether it is our provisioner's. `None`: not bound yet.
-fn claim_folder(snapshot: &Snapshot, namespace: &str, claim: &str) -> Result<Option<(PathBuf, bool)>, String> {
+fn claim_folder(
+    snapshot: &Snapshot,
+    namespace: &str,
+    claim: &str,
+) -> Result<Option<(PathBuf, bool)>, String> {
     let Some(object) = snapshot.get(PERSISTENTVOLUMECLAIMS, namespace, claim) else {
         return Err(format!("persistentvolumeclaim \"{claim}\" not found"));
     };
-    let claim_object: PersistentVolumeClaim =
-        serde_json::from_slice(object.json()).map_err(|e| format!("persistentvolumeclaim \"{claim}\": {e}"))?;
-    let bound = claim_object.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
-    let volume = claim_object.spec.and_then(|spec| spec.volume_name).unwrap_or_default();
+    let claim_object: PersistentVolumeClaim = serde_json::from_slice(object.json())
+        .map_err(|e| format!("persistentvolumeclaim \"{claim}\": {e}"))?;
+    let bound = claim_object
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        == Some("Bound");
+    let volume = claim_object
+        .spec
+        .and_then(|spec| spec.volume_name)
+        .unwrap_or_default();
     let Some(object) = snapshot.get(PERSISTENTVOLUMES, "", &volume).filter(|_| bound) else {
         return Ok(None);
     };
@@ -99,13 +113,17 @@ fn claim_folder(snapshot: &Snapshot, namespace: &str, claim: &str) -> Result<Opt
 pub fn folder(volume: &PersistentVolume) -> Option<PathBuf> {
     let spec = volume.spec.as_ref()?;
     let host = spec.host_path.as_ref().map(|source| source.path.as_str());
-    host.or(spec.local.as_ref().map(|source| source.path.as_str())).map(PathBuf::from)
+    host.or(spec.local.as_ref().map(|source| source.path.as_str()))
+        .map(PathBuf::from)
 }
 
 /// Made by this cluster's own provisioner.
 pub fn is_ours(volume: &PersistentVolume) -> bool {
     let annotations = volume.metadata.annotations.as_ref();
-    annotations.and_then(|all| all.get(PROVISIONED_BY)).map(String::as_str) == Some(PROVISIONER)
+    annotations
+        .and_then(|all| all.get(PROVISIONED_BY))
+        .map(String::as_str)
+        == Some(PROVISIONER)
 }
 
 /// Writable by all (which user a container has is its own affair); one that is there is never touched.
@@ -126,7 +144,9 @@ fn make_folder(path: &Path) -> io::Result<()> {
 /// A token bound to the pod, and when it should be renewed: after four fifths of its life.
 async fn token(shell: &Shell, pod: &PodView, request: &TokenRequest) -> Result<(String, Timestamp), String> {
     let spec = pod.pod.spec.as_ref();
-    let account = spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_else(|| "default".to_owned());
+    let account = spec
+        .and_then(|spec| spec.service_account_name.clone())
+        .unwrap_or_else(|| "default".to_owned());
     let audiences: Vec<&String> = request.audience.iter().collect();
     let body = json!({
         "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
@@ -138,7 +158,11 @@ async fn token(shell: &Shell, pod: &PodView, request: &TokenRequest) -> Result<(
     let mut call = Call::create(SERVICEACCOUNTS, &pod.namespace, body).subresource("token");
     call.name = account;
     let failed = |why: String| format!("failed to fetch token: {why}");
-    let reply = shell.client.call(call).await.map_err(|status| failed(status.to_string()))?;
+    let reply = shell
+        .client
+        .call(call)
+        .await
+        .map_err(|status| failed(status.to_string()))?;
     let value = match reply {
         Reply::Value { value, .. } => value,
         Reply::Object { object, .. } => object.value(),
@@ -148,14 +172,23 @@ async fn token(shell: &Shell, pod: &PodView, request: &TokenRequest) -> Result<(
     let token = text("/status/token").ok_or_else(|| failed("the API gave none".to_owned()))?;
     let now = shell.env.now();
     let expires = text("/status/expirationTimestamp").and_then(Timestamp::parse);
-    let life = expires.map_or(request.expiration_seconds, |at| i64::try_from(at.since(now).as_secs()).unwrap_or(0));
+    let life = expires.map_or(request.expiration_seconds, |at| {
+        i64::try_from(at.since(now).as_secs()).unwrap_or(0)
+    });
     Ok((token.to_owned(), now.plus_seconds((life * 4 / 5).max(60))))
 }
 
 /// Services whose variables the pod gets.
 pub fn services(snapshot: &Snapshot, pod: &PodView) -> Vec<Service> {
-    let links = pod.pod.spec.as_ref().and_then(|spec| spec.enable_service_links).unwrap_or(true);
+    let links = pod
+        .pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.enable_service_links)
+        .unwrap_or(true);
     let own = snapshot.list(SERVICES, &pod.namespace).filter(|_| links);
     let api = snapshot.get(SERVICES, "default", "kubernetes").into_iter();
-    own.chain(api).filter_map(|object| serde_json::from_slice(object.json()).ok()).collect()
+    own.chain(api)
+        .filter_map(|object| serde_json::from_slice(object.json()).ok())
+        .collect()
 }

@@ -48,7 +48,10 @@ async fn adopt(shell: &Arc<Shell>, object: &Object) -> Result<Worker, String> {
     let pod = PodView::of(object).map_err(|e| e.to_string())?;
     let left = shell.runtime.pod(object.uid()).await.map_err(|e| e.to_string())?;
     let seen = Observed::adopt(&pod, left.as_ref(), shell.env.now());
-    let host_ips = shell.node(&pod.node).map(|node| node.ips.clone()).unwrap_or_default();
+    let host_ips = shell
+        .node(&pod.node)
+        .map(|node| node.ips.clone())
+        .unwrap_or_default();
     Ok(Worker {
         shell: shell.clone(),
         pod: Arc::new(pod),
@@ -97,9 +100,11 @@ impl Worker {
     fn begin(&mut self, step: Step, now: Timestamp) {
         tracing::debug!(pod = self.pod.name, ?step, "begins");
         let first_stop = match &step {
-            Step::StopContainer { container, .. } => {
-                self.seen.containers.get(container).is_some_and(|seen| seen.stopping().is_none())
-            }
+            Step::StopContainer { container, .. } => self
+                .seen
+                .containers
+                .get(container)
+                .is_some_and(|seen| seen.stopping().is_none()),
             _ => true,
         };
         let events = self.seen.begin(&self.pod, &step, now);
@@ -108,7 +113,10 @@ impl Worker {
             shell: self.shell.clone(),
             pod: self.pod.clone(),
             ips: self.seen.ips.clone(),
-            container: step.container().and_then(|name| self.seen.containers.get(name)).cloned(),
+            container: step
+                .container()
+                .and_then(|name| self.seen.containers.get(name))
+                .cloned(),
         };
         self.work.push(
             async move {
@@ -134,7 +142,11 @@ impl Worker {
                     Err(status) if status.code == 404 || self.pod.gone => {}
                     Err(status) => {
                         // A newer object is on its way here; for all else there is a pause.
-                        let pause = if status.code == 409 { Duration::from_millis(20) } else { WRITE_PAUSE };
+                        let pause = if status.code == 409 {
+                            Duration::from_millis(20)
+                        } else {
+                            WRITE_PAUSE
+                        };
                         tracing::debug!(pod = self.pod.name, %status, "the status was not written");
                         self.write_after = Some(now.plus(pause));
                     }
@@ -193,7 +205,8 @@ impl Worker {
         }
         self.writing = true;
         let (shell, pod) = (self.shell.clone(), self.pod.clone());
-        self.work.push(async move { Done::Written(write(&shell, &pod, wanted).await) }.boxed());
+        self.work
+            .push(async move { Done::Written(write(&shell, &pod, wanted).await) }.boxed());
         None
     }
 }
@@ -219,6 +232,10 @@ async fn write(shell: &Shell, pod: &PodView, wanted: Value) -> Result<Object, St
         .manager(super::events::COMPONENT);
     match shell.client.call(call).await? {
         Reply::Object { object, .. } => Ok(object),
-        _ => Err(Status::new(500, "InternalError", "the API answered a status with something else")),
+        _ => Err(Status::new(
+            500,
+            "InternalError",
+            "the API answered a status with something else",
+        )),
     }
 }

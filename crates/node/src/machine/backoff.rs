@@ -42,5 +42,7 @@ impl Backoff {
 
 /// The wait after the `failures`-th failure in a row of something else that is tried again.
 pub(super) fn retry_seconds(failures: u32, first: u64, most: u64) -> u64 {
-    first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(most)
+    first
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(most)
 }

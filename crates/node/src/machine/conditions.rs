@@ -26,12 +26,23 @@ pub(super) fn conditions(now: Timestamp, pod: &PodView, seen: &Observed, phase: 
         ("ContainersReady", ready),
         ("PodScheduled", Ok("")),
     ];
-    let old = pod.stored.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
-    let find = |kind: &str| old.iter().find(|c| c.get("type").and_then(Value::as_str) == Some(kind));
-    let mut list: Vec<Value> =
-        ours.iter().map(|(kind, verdict)| condition(now, pod, kind, verdict, find(kind))).collect();
+    let old = pod
+        .stored
+        .get("conditions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let find = |kind: &str| {
+        old.iter()
+            .find(|c| c.get("type").and_then(Value::as_str) == Some(kind))
+    };
+    let mut list: Vec<Value> = ours
+        .iter()
+        .map(|(kind, verdict)| condition(now, pod, kind, verdict, find(kind)))
+        .collect();
     let foreign = old.iter().filter(|c| {
-        ours.iter().all(|(kind, _)| c.get("type").and_then(Value::as_str) != Some(kind))
+        ours.iter()
+            .all(|(kind, _)| c.get("type").and_then(Value::as_str) != Some(kind))
     });
     list.extend(foreign.cloned());
     list
@@ -66,7 +77,9 @@ fn initialized(pod: &PodView, seen: &Observed, phase: Phase) -> Verdict {
         return Ok("PodCompleted");
     }
     let app_runs = pod.of_kind(ContainerKind::App).any(|spec| {
-        seen.containers.get(&spec.name).is_some_and(|c| c.life.as_ref().is_some_and(|life| !life.stale))
+        seen.containers
+            .get(&spec.name)
+            .is_some_and(|c| c.life.as_ref().is_some_and(|life| !life.stale))
     });
     let pending: Vec<&str> = pod
         .containers
@@ -109,21 +122,31 @@ fn containers_ready(pod: &PodView, seen: &Observed, phase: Phase) -> Verdict {
         .collect();
     match unready.is_empty() {
         true => Ok(""),
-        false => Err((UNREADY, format!("containers with unready status: [{}]", unready.join(" ")))),
+        false => Err((
+            UNREADY,
+            format!("containers with unready status: [{}]", unready.join(" ")),
+        )),
     }
 }
 
 fn gates(pod: &PodView) -> Verdict {
     let mut messages = Vec::new();
     for gate in &pod.readiness_gates {
-        let conditions = pod.stored.get("conditions").and_then(Value::as_array).into_iter().flatten();
+        let conditions = pod
+            .stored
+            .get("conditions")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
         let mut conditions = conditions.filter(|c| c.get("type").and_then(Value::as_str) == Some(gate));
         match conditions.next().and_then(|c| c.get("status")?.as_str()) {
             Some("True") => {}
             Some(status) => messages.push(format!(
                 "the status of pod readiness gate \"{gate}\" is not \"True\", but {status}"
             )),
-            None => messages.push(format!("corresponding condition of pod readiness gate \"{gate}\" does not exist.")),
+            None => messages.push(format!(
+                "corresponding condition of pod readiness gate \"{gate}\" does not exist."
+            )),
         }
     }
     match messages.is_empty() {
@@ -134,7 +157,12 @@ fn gates(pod: &PodView) -> Verdict {
 
 /// Reason and message of the whole pod, when this node has ended it.
 pub(super) fn pod_reason(seen: &Observed, phase: Phase) -> Option<(&'static str, &'static str)> {
-    let deadline = seen.ending.as_ref().is_some_and(|ending| ending.cause == EndingCause::Deadline);
-    (deadline && phase == Phase::Failed)
-        .then_some(("DeadlineExceeded", "Pod was active on the node longer than the specified deadline"))
+    let deadline = seen
+        .ending
+        .as_ref()
+        .is_some_and(|ending| ending.cause == EndingCause::Deadline);
+    (deadline && phase == Phase::Failed).then_some((
+        "DeadlineExceeded",
+        "Pod was active on the node longer than the specified deadline",
+    ))
 }

@@ -22,3 +22,6 @@ pub use spec::{ContainerKind, ContainerView, PodView, Restart};
 pub use status::status;
 pub use step::{Outcome, PodEvent, StartFailure, Step, StopReason};
 pub use sync::{Decision, sync};
+
+#[cfg(test)]
+mod tests;

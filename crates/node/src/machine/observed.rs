@@ -1,13 +1,15 @@
 //! What was seen of a pod on this node, and how each thing that happens changes it. Everything that `sync` and `status`
 //! decide from is in here or in the pod's own object.
 
+mod adopt;
+mod outcome;
+
 use super::backoff::{Backoff, retry_seconds};
 use super::probe::{Probe, ProbeKind};
 use super::spec::{ContainerView, PodView};
 use super::step::{Outcome, PodEvent, StartFailure, Step, StopReason};
-use crate::runtime::{ContainerState, Exit, PodState};
+use crate::runtime::Exit;
 use meta::Timestamp;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -41,7 +43,11 @@ pub enum Task {
     #[default]
     Todo,
     Done,
-    Failed { message: String, failures: u32, retry_at: Timestamp },
+    Failed {
+        message: String,
+        failures: u32,
+        retry_at: Timestamp,
+    },
 }
 
 #[derive(Clone, Debug, Default)]
@@ -72,8 +78,17 @@ pub struct Trouble {
 pub enum Image {
     #[default]
     Todo,
-    Present { name: String, id: String },
-    Failed { reason: &'static str, message: String, failures: u32, since: Timestamp, retry_at: Timestamp },
+    Present {
+        name: String,
+        id: String,
+    },
+    Failed {
+        reason: &'static str,
+        message: String,
+        failures: u32,
+        since: Timestamp,
+        retry_at: Timestamp,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +102,11 @@ pub struct Life {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum LifeState {
-    Running { at: Timestamp, hook: Hook, stopping: Option<Timestamp> },
+    Running {
+        at: Timestamp,
+        hook: Hook,
+        stopping: Option<Timestamp>,
+    },
     Ended(Ended),
 }
 
@@ -137,7 +156,11 @@ impl Ended {
             // Upstream leaves `signal` unset: the code says it.
             signal: 0,
             reason: exit.reason.as_str().to_owned(),
-            message: if message.is_empty() { exit.message.clone() } else { message },
+            message: if message.is_empty() {
+                exit.message.clone()
+            } else {
+                message
+            },
             started: time(exit.started_at_ns),
             finished: time(exit.finished_at_ns),
         }
@@ -155,7 +178,11 @@ impl Task {
             _ => 1,
         };
         let wait = Duration::from_secs(retry_seconds(failures, SET_UP.0, SET_UP.1));
-        *self = Self::Failed { message, failures, retry_at: now.plus(wait) };
+        *self = Self::Failed {
+            message,
+            failures,
+            retry_at: now.plus(wait),
+        };
     }
 
     /// Try again at once.
@@ -168,7 +195,13 @@ impl Task {
 
 impl Container {
     pub fn is_alive(&self) -> bool {
-        matches!(&self.life, Some(Life { state: LifeState::Running { .. }, .. }))
+        matches!(
+            &self.life,
+            Some(Life {
+                state: LifeState::Running { .. },
+                ..
+            })
+        )
     }
 
     /// The newest attempt's end, if it has ended.
@@ -183,9 +216,16 @@ impl Container {
     pub fn is_started(&self) -> bool {
         let hooked = matches!(
             &self.life,
-            Some(Life { state: LifeState::Running { hook: Hook::Done, .. }, .. })
+            Some(Life {
+                state: LifeState::Running { hook: Hook::Done, .. },
+                ..
+            })
         );
-        hooked && self.probes.get(&ProbeKind::Startup).is_none_or(|probe| probe.result == Some(true))
+        hooked
+            && self
+                .probes
+                .get(&ProbeKind::Startup)
+                .is_none_or(|probe| probe.result == Some(true))
     }
 
     pub fn is_ready(&self) -> bool {
@@ -219,90 +259,56 @@ impl Container {
             Image::Present { name, id } => (name.clone(), id.clone()),
             _ => (spec.image.clone(), String::new()),
         };
-        let hook = if spec.has_post_start { Hook::Todo } else { Hook::Done };
-        let state = LifeState::Running { at, hook, stopping: None };
-        self.life = Some(Life { attempt, state, image, stale: false });
+        let hook = if spec.has_post_start {
+            Hook::Todo
+        } else {
+            Hook::Done
+        };
+        let state = LifeState::Running {
+            at,
+            hook,
+            stopping: None,
+        };
+        self.life = Some(Life {
+            attempt,
+            state,
+            image,
+            stale: false,
+        });
         self.trouble = None;
         self.image = Image::Todo;
         self.next_attempt = attempt + 1;
-        self.probes = spec.probes.iter().map(|(kind, p)| (*kind, Probe::new(p, at, now))).collect();
+        self.probes = spec
+            .probes
+            .iter()
+            .map(|(kind, p)| (*kind, Probe::new(p, at, now)))
+            .collect();
         if let Some((_, ended)) = self.early_end.take_if(|(early, _)| *early == attempt) {
             self.end(ended);
         }
     }
 
     fn previous(&mut self) {
-        if let Some(Life { state: LifeState::Ended(ended), .. }) = self.life.take() {
+        if let Some(Life {
+            state: LifeState::Ended(ended),
+            ..
+        }) = self.life.take()
+        {
             self.last = Some(ended);
         }
     }
 }
 
 impl Observed {
-    /// A pod that this node has not seen before, or that an earlier server ran: `left` is what the runtime has of it.
-    pub fn adopt(pod: &PodView, left: Option<&PodState>, now: Timestamp) -> Self {
-        let started = pod.stored.get("startTime").and_then(Value::as_str).and_then(Timestamp::parse);
-        let mut seen = Self { started_at: Some(started.unwrap_or(now.truncated())), ..Self::default() };
-        let stored_ips = pod.stored.get("podIPs").and_then(Value::as_array).into_iter().flatten();
-        seen.ips = stored_ips.filter_map(|ip| Some(ip.get("ip")?.as_str()?.to_owned())).collect();
-        for spec in &pod.containers {
-            let mut container = Container::default();
-            let stored = pod.stored_container(&spec.name);
-            let restarts = stored.and_then(|s| s.get("restartCount")).and_then(Value::as_u64).unwrap_or(0);
-            let has_run = stored.is_some_and(|s| {
-                s.pointer("/state/running").or(s.pointer("/state/terminated")).is_some()
-            });
-            let known = u32::try_from(restarts).unwrap_or(u32::MAX - 1);
-            container.next_attempt = known + u32::from(has_run);
-            if let Some(stored) = stored {
-                container.last = stored_end(stored, "/lastState/terminated", known.saturating_sub(1));
-            }
-            seen.containers.insert(spec.name.clone(), container);
-        }
-        if let Some(left) = left {
-            seen.take_over(pod, left, now);
-        }
-        seen
-    }
-
-    fn take_over(&mut self, pod: &PodView, left: &PodState, now: Timestamp) {
-        let mut attempts: Vec<_> = left.containers.iter().collect();
-        attempts.sort_by(|a, b| a.id.cmp(&b.id));
-        for status in attempts {
-            let Some(spec) = pod.container(&status.id.name) else { continue };
-            let Some(container) = self.containers.get_mut(&status.id.name) else { continue };
-            let stored = pod.stored_container(&spec.name);
-            let text = |key: &str| {
-                let value = stored.and_then(|s| s.get(key)).and_then(Value::as_str);
-                value.unwrap_or_default().to_owned()
-            };
-            container.previous();
-            let attempt = status.id.attempt;
-            container.next_attempt = container.next_attempt.max(attempt + 1);
-            let image = (text("image"), text("imageID"));
-            let state = match &status.state {
-                // The shim finishes what it was told; the event tells how.
-                ContainerState::Creating => continue,
-                ContainerState::Running { started_at_ns, .. } => {
-                    let at = jiff::Timestamp::from_nanosecond(i128::from(*started_at_ns));
-                    let at = at.map_or(now, Timestamp::new);
-                    container.probes = adopted_probes(spec, stored, attempt, at, now);
-                    LifeState::Running { at, hook: Hook::Done, stopping: None }
-                }
-                ContainerState::Exited(exit) => LifeState::Ended(Ended::of(attempt, exit, String::new())),
-            };
-            let stale = !left.ready;
-            container.life = Some(Life { attempt, state, image, stale });
-        }
-    }
-
     pub fn is_running(&self, step: &Step) -> bool {
         self.running.contains(step)
     }
 
     /// Something is done to this container now.
     pub(super) fn is_busy(&self, name: &str, what: fn(&Step) -> bool) -> bool {
-        self.running.iter().any(|step| step.container() == Some(name) && what(step))
+        self.running
+            .iter()
+            .any(|step| step.container() == Some(name) && what(step))
     }
 
     /// Takes notice of the pod's object: how it ends, if it does.
@@ -328,7 +334,13 @@ impl Observed {
                     ending.cause = EndingCause::Deleted;
                 }
             }
-            None => self.ending = Some(Ending { cause: wanted.0, since: now, deadline }),
+            None => {
+                self.ending = Some(Ending {
+                    cause: wanted.0,
+                    since: now,
+                    deadline,
+                })
+            }
         }
     }
 
@@ -384,9 +396,18 @@ impl Observed {
                 }
                 Vec::new()
             }
-            Step::StopContainer { container: name, deadline, reason, .. } => {
+            Step::StopContainer {
+                container: name,
+                deadline,
+                reason,
+                ..
+            } => {
                 let first = container.stopping().is_none();
-                if let Some(Life { state: LifeState::Running { stopping, .. }, .. }) = &mut container.life {
+                if let Some(Life {
+                    state: LifeState::Running { stopping, .. },
+                    ..
+                }) = &mut container.life
+                {
                     *stopping = Some(*deadline);
                 }
                 let message = match reason {
@@ -394,10 +415,15 @@ impl Observed {
                     StopReason::Liveness => {
                         format!("Container {name} failed liveness probe, will be restarted")
                     }
-                    StopReason::Startup => format!("Container {name} failed startup probe, will be restarted"),
+                    StopReason::Startup => {
+                        format!("Container {name} failed startup probe, will be restarted")
+                    }
                     StopReason::PostStartFailed => "FailedPostStartHook".to_owned(),
                 };
-                first.then(|| about(pod, name, false, "Killing", message)).into_iter().collect()
+                first
+                    .then(|| about(pod, name, false, "Killing", message))
+                    .into_iter()
+                    .collect()
             }
             _ => Vec::new(),
         }
@@ -450,131 +476,11 @@ impl Observed {
                     return Vec::new();
                 }
                 let events = seen.finish(spec, step, outcome, now);
-                events.into_iter().map(|(warning, reason, message)| about(pod, container, warning, reason, message)).collect()
+                events
+                    .into_iter()
+                    .map(|(warning, reason, message)| about(pod, container, warning, reason, message))
+                    .collect()
             }
-        }
-    }
-}
-
-type Told = (bool, &'static str, String);
-
-impl Container {
-    fn finish(&mut self, spec: &ContainerView, step: &Step, outcome: Outcome, now: Timestamp) -> Vec<Told> {
-        match (step, outcome) {
-            (Step::PullImage { .. }, Outcome::Image { name, id, message }) => {
-                self.image = Image::Present { name, id };
-                vec![(false, "Pulled", message)]
-            }
-            (Step::PullImage { .. }, Outcome::NoImage { reason, message }) => {
-                self.no_image(reason, message, now)
-            }
-            (Step::StartContainer { attempt, .. }, Outcome::Started { at }) => {
-                self.begin_life(spec, *attempt, at, now);
-                let name = &spec.name;
-                vec![
-                    (false, "Created", format!("Container created: {name}")),
-                    (false, "Started", format!("Container started: {name}")),
-                ]
-            }
-            (Step::StartContainer { attempt, .. }, Outcome::NotStarted(failure)) => {
-                self.not_started(spec, *attempt, failure, now)
-            }
-            (Step::PostStart { attempt, .. }, Outcome::Hook(result)) => self.hooked(*attempt, result),
-            (Step::StopContainer { attempt, .. }, Outcome::Stopped(ended)) => {
-                if let Some(ended) = ended {
-                    self.end(ended);
-                } else if let Some(Life { attempt: a, state: LifeState::Running { stopping, .. }, .. }) = &mut self.life
-                    && a == attempt
-                {
-                    // It could not be stopped; it is tried again.
-                    *stopping = None;
-                }
-                Vec::new()
-            }
-            (Step::StopContainer { .. }, Outcome::Hook(Err(message))) => {
-                vec![(true, "FailedPreStopHook", message)]
-            }
-            (Step::Probe { attempt, kind, .. }, Outcome::Probed(result)) => {
-                self.probed(spec, *attempt, *kind, result, now)
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    fn no_image(&mut self, reason: &'static str, message: String, now: Timestamp) -> Vec<Told> {
-        let failures = match &self.image {
-            Image::Failed { failures, .. } => failures + 1,
-            _ => 1,
-        };
-        let wait = Duration::from_secs(retry_seconds(failures, PULL.0, PULL.1));
-        let told = vec![(true, "Failed", message.clone()), (true, "Failed", format!("Error: {reason}"))];
-        self.image = Image::Failed { reason, message, failures, since: now, retry_at: now.plus(wait) };
-        told
-    }
-
-    fn not_started(&mut self, spec: &ContainerView, attempt: u32, failure: StartFailure, now: Timestamp) -> Vec<Told> {
-        match failure {
-            StartFailure::Create { reason, message } => {
-                let failures = self.trouble.as_ref().map_or(1, |trouble| trouble.failures + 1);
-                let wait = Duration::from_secs(retry_seconds(failures, CREATE.0, CREATE.1));
-                let told = vec![(true, "Failed", format!("Error: {message}"))];
-                self.trouble = Some(Trouble { reason, message, failures, retry_at: now.plus(wait) });
-                told
-            }
-            StartFailure::Run { message } => {
-                self.begin_life(spec, attempt, now, now);
-                self.end(Ended {
-                    attempt,
-                    code: 128,
-                    reason: "StartError".to_owned(),
-                    message: message.clone(),
-                    started: Some(Timestamp::EPOCH),
-                    finished: Some(now),
-                    ..Ended::default()
-                });
-                vec![
-                    (false, "Created", format!("Container created: {}", spec.name)),
-                    (true, "Failed", format!("Error: {message}")),
-                ]
-            }
-            StartFailure::NoSandbox => Vec::new(),
-        }
-    }
-
-    fn hooked(&mut self, of: u32, result: Result<(), String>) -> Vec<Told> {
-        let Some(Life { attempt, state: LifeState::Running { hook, .. }, .. }) = &mut self.life else {
-            return Vec::new();
-        };
-        if *attempt != of {
-            return Vec::new();
-        }
-        *hook = if result.is_ok() { Hook::Done } else { Hook::Failed };
-        result.err().map(|message| (true, "FailedPostStartHook", message)).into_iter().collect()
-    }
-
-    fn probed(
-        &mut self,
-        spec: &ContainerView,
-        attempt: u32,
-        kind: ProbeKind,
-        result: Result<(), String>,
-        now: Timestamp,
-    ) -> Vec<Told> {
-        let current = self.life.as_ref().is_some_and(|life| life.attempt == attempt) && self.is_alive();
-        let (Some(probe), Some(probe_spec), true) = (self.probes.get_mut(&kind), spec.probe(kind), current)
-        else {
-            return Vec::new();
-        };
-        let counts = probe.finish(kind, probe_spec, result.is_ok(), now);
-        if kind == ProbeKind::Startup && probe.result == Some(true) {
-            // The others have waited for this.
-            for (kind, spec) in spec.probes.iter().filter(|(kind, _)| *kind != ProbeKind::Startup) {
-                self.probes.insert(*kind, Probe::new(spec, now, now));
-            }
-        }
-        match result {
-            Err(why) if counts => vec![(true, "Unhealthy", format!("{} probe failed: {why}", kind.name()))],
-            _ => Vec::new(),
         }
     }
 }
@@ -583,7 +489,12 @@ fn settle(task: &mut Task, outcome: Outcome, reason: &'static str, now: Timestam
     match outcome {
         Outcome::Failed(message) => {
             task.failed(message.clone(), now);
-            vec![PodEvent { warning: true, reason, message, field_path: None }]
+            vec![PodEvent {
+                warning: true,
+                reason,
+                message,
+                field_path: None,
+            }]
         }
         _ => {
             *task = Task::Done;
@@ -593,42 +504,13 @@ fn settle(task: &mut Task, outcome: Outcome, reason: &'static str, now: Timestam
 }
 
 fn about(pod: &PodView, container: &str, warning: bool, reason: &'static str, message: String) -> PodEvent {
-    let field_path = pod.container(container).map(|container| container.field_path.clone());
-    PodEvent { warning, reason, message, field_path }
-}
-
-/// Probes of a container that has run on without us: what held is taken to hold.
-fn adopted_probes(
-    spec: &ContainerView,
-    stored: Option<&Value>,
-    attempt: u32,
-    at: Timestamp,
-    now: Timestamp,
-) -> BTreeMap<ProbeKind, Probe> {
-    let same = stored.and_then(|s| s.get("restartCount")).and_then(Value::as_u64) == Some(u64::from(attempt));
-    let was = |key: &str| same && stored.and_then(|s| s.get(key)).and_then(Value::as_bool) == Some(true);
-    let probes = spec.probes.iter().map(|(kind, probe)| {
-        let holds = match kind {
-            ProbeKind::Startup => was("started"),
-            ProbeKind::Readiness => was("ready"),
-            ProbeKind::Liveness => false,
-        };
-        (*kind, if holds { Probe::known(probe, now) } else { Probe::new(probe, at, now) })
-    });
-    probes.collect()
-}
-
-fn stored_end(stored: &Value, pointer: &str, attempt: u32) -> Option<Ended> {
-    let ended = stored.pointer(pointer)?;
-    let text = |key: &str| ended.get(key).and_then(Value::as_str).unwrap_or_default();
-    let number = |key: &str| ended.get(key).and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok());
-    Some(Ended {
-        attempt,
-        code: number("exitCode").unwrap_or(0),
-        signal: number("signal").unwrap_or(0),
-        reason: text("reason").to_owned(),
-        message: text("message").to_owned(),
-        started: Timestamp::parse(text("startedAt")),
-        finished: Timestamp::parse(text("finishedAt")),
-    })
+    let field_path = pod
+        .container(container)
+        .map(|container| container.field_path.clone());
+    PodEvent {
+        warning,
+        reason,
+        message,
+        field_path,
+    }
 }

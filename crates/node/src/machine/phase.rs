@@ -21,7 +21,9 @@ pub(super) enum Shown {
 
 /// Waiting after an end counts as that end.
 pub(super) fn shown(container: Option<&Container>) -> Shown {
-    let Some(container) = container else { return Shown::Waiting };
+    let Some(container) = container else {
+        return Shown::Waiting;
+    };
     match (container.is_alive(), container.ended(), &container.last) {
         (true, ..) => Shown::Running,
         (false, Some(ended), _) => Shown::Ended(ended.code),
@@ -47,7 +49,11 @@ impl Phase {
         }
         let counts = Counts::of(pod, seen);
         if counts.init_failed && pod.restart == Restart::Never {
-            return if counts.running > 0 { Self::Pending } else { Self::Failed };
+            return if counts.running > 0 {
+                Self::Pending
+            } else {
+                Self::Failed
+            };
         }
         if counts.init_pending && !counts.app_started {
             return Self::Pending;
@@ -59,7 +65,10 @@ impl Phase {
             return Self::Running;
         }
         let ended_by_us = seen.ending.is_some();
-        let deadline = seen.ending.as_ref().is_some_and(|ending| ending.cause == EndingCause::Deadline);
+        let deadline = seen
+            .ending
+            .as_ref()
+            .is_some_and(|ending| ending.cause == EndingCause::Deadline);
         let good = counts.app_ended == counts.app_succeeded && !deadline;
         match (counts.may_restart && !ended_by_us, good) {
             (true, _) => Self::Running,

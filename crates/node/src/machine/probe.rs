@@ -74,12 +74,24 @@ impl Probe {
     /// The first try comes `initialDelaySeconds` after the container's start, or now if that has passed.
     pub fn new(spec: &ProbeSpec, started: Timestamp, now: Timestamp) -> Self {
         let first = started.plus(spec.initial_delay).max(now);
-        Self { next: first, tick: first, early_tries: 0, successes: 0, failures: 0, succeeded_once: false, result: None }
+        Self {
+            next: first,
+            tick: first,
+            early_tries: 0,
+            successes: 0,
+            failures: 0,
+            succeeded_once: false,
+            result: None,
+        }
     }
 
     /// Known to hold from before a restart of the server.
     pub fn known(spec: &ProbeSpec, now: Timestamp) -> Self {
-        Self { result: Some(true), succeeded_once: true, ..Self::new(spec, now, now) }
+        Self {
+            result: Some(true),
+            succeeded_once: true,
+            ..Self::new(spec, now, now)
+        }
     }
 
     /// Takes in a result; says whether a failure counts (and is worth an event).

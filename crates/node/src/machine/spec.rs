@@ -61,7 +61,10 @@ pub struct ContainerView {
 impl PodView {
     pub fn of(object: &Object) -> Result<Self, NotAnObject> {
         let value = object.value();
-        let stored = value.get("status").cloned().unwrap_or_else(|| Value::Object(Default::default()));
+        let stored = value
+            .get("status")
+            .cloned()
+            .unwrap_or_else(|| Value::Object(Default::default()));
         let pod: Pod = serde_json::from_slice(object.json())
             .map_err(|e| NotAnObject(format!("{}: {e}", object.meta().key())))?;
         let meta = object.meta();
@@ -101,14 +104,17 @@ impl PodView {
     }
 
     pub fn of_kind(&self, kind: ContainerKind) -> impl DoubleEndedIterator<Item = &ContainerView> {
-        self.containers.iter().filter(move |container| container.kind == kind)
+        self.containers
+            .iter()
+            .filter(move |container| container.kind == kind)
     }
 
     /// The container as the API has it.
     pub fn container_spec(&self, name: &str) -> Option<&Container> {
         let spec = self.pod.spec.as_ref()?;
         let init = spec.init_containers.iter().flatten();
-        init.chain(&spec.containers).find(|container| container.name == name)
+        init.chain(&spec.containers)
+            .find(|container| container.name == name)
     }
 
     /// What was stored about the container.
@@ -122,7 +128,10 @@ impl PodView {
 
     /// Succeeded or Failed for good.
     pub fn is_finished(&self) -> bool {
-        matches!(self.stored.get("phase").and_then(Value::as_str), Some("Succeeded" | "Failed"))
+        matches!(
+            self.stored.get("phase").and_then(Value::as_str),
+            Some("Succeeded" | "Failed")
+        )
     }
 }
 

@@ -24,21 +24,35 @@ pub fn status(now: Timestamp, pod: &PodView, seen: &Observed, host_ips: &[String
         put("reason", reason.into());
         put("message", message.into());
     }
-    put("startTime", seen.started_at.map_or(Value::Null, |at| at.rfc3339().into()));
+    put(
+        "startTime",
+        seen.started_at.map_or(Value::Null, |at| at.rfc3339().into()),
+    );
     let ips = if pod.host_network { host_ips } else { &seen.ips };
     for (one, all, ips) in [("hostIP", "hostIPs", host_ips), ("podIP", "podIPs", ips)] {
         if let Some(first) = ips.first() {
             put(one, first.as_str().into());
-            put(all, ips.iter().map(|ip| json!({"ip": ip})).collect::<Vec<_>>().into());
+            put(
+                all,
+                ips.iter().map(|ip| json!({"ip": ip})).collect::<Vec<_>>().into(),
+            );
         }
     }
     let statuses = |wanted: fn(ContainerKind) -> bool| {
         let chosen = pod.containers.iter().filter(|spec| wanted(spec.kind));
-        chosen.map(|spec| container_status(now, pod, seen, spec)).collect::<Vec<_>>()
+        chosen
+            .map(|spec| container_status(now, pod, seen, spec))
+            .collect::<Vec<_>>()
     };
-    put("containerStatuses", statuses(|kind| kind == ContainerKind::App).into());
+    put(
+        "containerStatuses",
+        statuses(|kind| kind == ContainerKind::App).into(),
+    );
     let init = statuses(|kind| kind != ContainerKind::App);
-    put("initContainerStatuses", if init.is_empty() { Value::Null } else { init.into() });
+    put(
+        "initContainerStatuses",
+        if init.is_empty() { Value::Null } else { init.into() },
+    );
     Value::Object(status)
 }
 
@@ -69,7 +83,11 @@ fn container_status(now: Timestamp, pod: &PodView, seen: &Observed, spec: &Conta
         None => (spec.image.clone(), String::new()),
     };
     // Without a life this node (re)starts it: what was counted before holds until then.
-    let restarts = attempt.unwrap_or(container.next_attempt.saturating_sub(u32::from(container.next_attempt > 0)));
+    let restarts = attempt.unwrap_or(
+        container
+            .next_attempt
+            .saturating_sub(u32::from(container.next_attempt > 0)),
+    );
     let mut status = json!({
         "name": spec.name, "image": image, "imageID": image_id, "ready": ready,
         "restartCount": restarts,
@@ -104,13 +122,26 @@ fn state(
     {
         return one("running", json!({"startedAt": at.rfc3339()}));
     }
-    let starting = |seen: &Observed| if initializing(pod, seen, spec) { "PodInitializing" } else { "ContainerCreating" };
+    let starting = |seen: &Observed| {
+        if initializing(pod, seen, spec) {
+            "PodInitializing"
+        } else {
+            "ContainerCreating"
+        }
+    };
     if let Some(ended) = container.ended()
         && (seen.ending.is_some() || pod.is_finished() || !spec.restarts_after(ended.code))
     {
         return one("terminated", terminated(pod, spec, ended));
     }
-    if let Image::Failed { reason, message, since, retry_at, .. } = &container.image {
+    if let Image::Failed {
+        reason,
+        message,
+        since,
+        retry_at,
+        ..
+    } = &container.image
+    {
         if now >= back_off_shown(*since, *retry_at) && *reason == "ErrImagePull" {
             let text = format!("Back-off pulling image \"{}\": {reason}: {message}", spec.image);
             return waiting("ImagePullBackOff", &text);
@@ -121,8 +152,14 @@ fn state(
         return waiting(trouble.reason, &trouble.message);
     }
     if let Some(ended) = container.ended() {
-        let until = ended.finished.and_then(|finished| container.backoff.until(finished));
-        if until.is_some_and(|until| until > now) {
+        let until = ended
+            .finished
+            .and_then(|finished| container.backoff.until(finished));
+        // While it is being started the back-off is already the next one's.
+        let starts = seen.is_busy(&spec.name, |step| {
+            matches!(step, super::Step::StartContainer { .. })
+        });
+        if !starts && until.is_some_and(|until| until > now) {
             let seconds = container.backoff.seconds();
             let back_off = match seconds {
                 0..60 => format!("{seconds}s"),

@@ -32,7 +32,12 @@ struct Sync<'a> {
 
 /// `seen` has taken notice of `pod` (`Observed::notice`).
 pub fn sync(now: Timestamp, pod: &PodView, seen: &Observed) -> Decision {
-    let mut sync = Sync { now, pod, seen, out: Decision::default() };
+    let mut sync = Sync {
+        now,
+        pod,
+        seen,
+        out: Decision::default(),
+    };
     match &seen.ending {
         Some(ending) => sync.end(ending),
         None if pod.is_finished() => {}
@@ -103,8 +108,13 @@ impl<'a> Sync<'a> {
     /// All app containers have ended and none will be started again.
     fn is_complete(&self) -> bool {
         let pod = self.pod;
-        let failed_init = pod.of_kind(ContainerKind::Init).any(|spec| self.is_done(spec, |code| code != 0));
-        failed_init || pod.of_kind(ContainerKind::App).all(|spec| self.is_done(spec, |_| true))
+        let failed_init = pod
+            .of_kind(ContainerKind::Init)
+            .any(|spec| self.is_done(spec, |code| code != 0));
+        failed_init
+            || pod
+                .of_kind(ContainerKind::App)
+                .all(|spec| self.is_done(spec, |_| true))
     }
 
     fn is_done(&self, spec: &ContainerView, wanted: fn(i32) -> bool) -> bool {
@@ -130,10 +140,16 @@ impl<'a> Sync<'a> {
         let current = |container: &Container| container.life.as_ref().is_some_and(|life| !life.stale);
         let mut apps = self.pod.of_kind(ContainerKind::App);
         let initialized = apps.any(|spec| self.container(spec).is_some_and(current));
-        let specs: Vec<&ContainerView> =
-            self.pod.containers.iter().filter(|spec| spec.kind != ContainerKind::App).collect();
+        let specs: Vec<&ContainerView> = self
+            .pod
+            .containers
+            .iter()
+            .filter(|spec| spec.kind != ContainerKind::App)
+            .collect();
         for spec in &specs {
-            let Some(container) = self.container(spec) else { return false };
+            let Some(container) = self.container(spec) else {
+                return false;
+            };
             let passed = match spec.kind {
                 ContainerKind::Sidecar => container.is_started(),
                 _ => current(container) && container.ended().is_some_and(|ended| ended.code == 0),
@@ -152,12 +168,16 @@ impl<'a> Sync<'a> {
     /// Each after the start and postStart hook of those before it are through; one that cannot start holds up nobody.
     fn start_in_order(&mut self, specs: &[&ContainerView], ready: bool) {
         for spec in specs {
-            let Some(container) = self.container(spec) else { continue };
+            let Some(container) = self.container(spec) else {
+                continue;
+            };
             let steps = self.out.steps.len();
             self.start(spec, container, ready);
-            let starts = self.out.steps[steps..].iter().any(is_start)
-                || self.seen.is_busy(&spec.name, is_start);
-            let hooked = !container.is_alive() || container.stopping().is_some() || hook(container) != Some(Hook::Todo);
+            let starts =
+                self.out.steps[steps..].iter().any(is_start) || self.seen.is_busy(&spec.name, is_start);
+            let hooked = !container.is_alive()
+                || container.stopping().is_some()
+                || hook(container) != Some(Hook::Todo);
             if starts || !hooked {
                 // Images of the others may come meanwhile.
                 return;
@@ -189,13 +209,18 @@ impl<'a> Sync<'a> {
             Image::Present { .. } => {}
         }
         if ready {
-            self.push(Step::StartContainer { container: spec.name.clone(), attempt: container.next_attempt });
+            self.push(Step::StartContainer {
+                container: spec.name.clone(),
+                attempt: container.next_attempt,
+            });
         }
     }
 
     fn pull(&mut self, spec: &ContainerView) {
         if !self.seen.is_busy(&spec.name, is_pull) {
-            self.push(Step::PullImage { container: spec.name.clone() });
+            self.push(Step::PullImage {
+                container: spec.name.clone(),
+            });
         }
     }
 
@@ -203,14 +228,25 @@ impl<'a> Sync<'a> {
     fn watch_running(&mut self) {
         let pod = self.pod;
         for spec in &pod.containers {
-            let Some(container) = self.container(spec) else { continue };
-            let Some(Life { attempt, state: LifeState::Running { hook, stopping: None, .. }, .. }) = &container.life
+            let Some(container) = self.container(spec) else {
+                continue;
+            };
+            let Some(Life {
+                attempt,
+                state: LifeState::Running {
+                    hook, stopping: None, ..
+                },
+                ..
+            }) = &container.life
             else {
                 continue;
             };
             let name = || spec.name.clone();
             match hook {
-                Hook::Todo => self.push(Step::PostStart { container: name(), attempt: *attempt }),
+                Hook::Todo => self.push(Step::PostStart {
+                    container: name(),
+                    attempt: *attempt,
+                }),
                 Hook::Failed => {
                     let deadline = self.now.plus_seconds(pod.grace_seconds.max(1));
                     self.stop(spec, deadline, StopReason::PostStartFailed);
@@ -223,7 +259,9 @@ impl<'a> Sync<'a> {
     fn probe(&mut self, spec: &ContainerView, container: &Container, attempt: u32) {
         let started = container.is_started();
         for (kind, probe_spec) in &spec.probes {
-            let Some(probe) = container.probes.get(kind) else { continue };
+            let Some(probe) = container.probes.get(kind) else {
+                continue;
+            };
             let reason = match kind {
                 ProbeKind::Startup => Some(StopReason::Startup),
                 ProbeKind::Liveness => Some(StopReason::Liveness),
@@ -236,7 +274,11 @@ impl<'a> Sync<'a> {
             if !probe.is_due(*kind) || (*kind != ProbeKind::Startup && !started) {
                 continue;
             }
-            let step = Step::Probe { container: spec.name.clone(), attempt, kind: *kind };
+            let step = Step::Probe {
+                container: spec.name.clone(),
+                attempt,
+                kind: *kind,
+            };
             if self.seen.is_running(&step) {
                 continue;
             }
@@ -249,12 +291,24 @@ impl<'a> Sync<'a> {
 
     /// Stops a container, once for each (earlier) deadline.
     fn stop(&mut self, spec: &ContainerView, deadline: Timestamp, reason: StopReason) {
-        let Some(container) = self.container(spec) else { return };
-        let Some(Life { attempt, state: LifeState::Running { stopping, .. }, .. }) = &container.life else {
+        let Some(container) = self.container(spec) else {
+            return;
+        };
+        let Some(Life {
+            attempt,
+            state: LifeState::Running { stopping, .. },
+            ..
+        }) = &container.life
+        else {
             return;
         };
         if stopping.is_none_or(|earlier| deadline < earlier) {
-            self.push(Step::StopContainer { container: spec.name.clone(), attempt: *attempt, deadline, reason });
+            self.push(Step::StopContainer {
+                container: spec.name.clone(),
+                attempt: *attempt,
+                deadline,
+                reason,
+            });
         }
     }
 
@@ -265,7 +319,11 @@ impl<'a> Sync<'a> {
             sync.container(spec).is_some_and(Container::is_alive) || sync.seen.is_busy(&spec.name, is_start)
         };
         let mut alive = false;
-        for spec in pod.containers.iter().filter(|spec| spec.kind != ContainerKind::Sidecar) {
+        for spec in pod
+            .containers
+            .iter()
+            .filter(|spec| spec.kind != ContainerKind::Sidecar)
+        {
             alive |= lives(self, spec);
             self.stop(spec, ending.deadline, StopReason::PodEnds);
         }
@@ -284,8 +342,14 @@ impl<'a> Sync<'a> {
         if ending.cause == EndingCause::Deadline {
             return;
         }
-        let busy = self.seen.running.iter().any(|step| !matches!(step, Step::Probe { .. } | Step::PullImage { .. } | Step::PostStart { .. }));
-        if busy {
+        // What still makes something is waited for; hooks and probes of what has ended are not.
+        let makes = |step: &Step| {
+            matches!(
+                step,
+                Step::SetUpVolumes | Step::CreateSandbox | Step::StartContainer { .. }
+            )
+        };
+        if self.seen.running.iter().any(makes) {
             return;
         }
         if !self.ensure(&self.seen.torn_down, Step::TearDown) {
@@ -307,7 +371,9 @@ fn hook(container: &Container) -> Option<Hook> {
 /// Whether an attempt that is over is followed by another one. In a new sandbox what succeeded once is not repeated
 /// unless it always is, but init containers are.
 fn may_restart(spec: &ContainerView, life: &Life) -> bool {
-    let LifeState::Ended(ended) = &life.state else { return false };
+    let LifeState::Ended(ended) = &life.state else {
+        return false;
+    };
     match (life.stale, spec.kind) {
         (true, ContainerKind::Init) => true,
         _ => spec.restarts_after(ended.code) && !(spec.kind == ContainerKind::Init && ended.code == 0),

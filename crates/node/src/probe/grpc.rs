@@ -14,8 +14,9 @@ const SERVING: u64 = 1;
 pub async fn health(stream: TcpStream, authority: &str, service: &str) -> Result<(), String> {
     let text = |e: hyper::Error| format!("rpc error: {e}");
     let io = TokioIo::new(stream);
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.map_err(text)?;
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .map_err(text)?;
     let request = Request::builder()
         .method(Method::POST)
         .uri(format!("http://{authority}/grpc.health.v1.Health/Check"))
@@ -32,7 +33,10 @@ pub async fn health(stream: TcpStream, authority: &str, service: &str) -> Result
         let trailers = collected.trailers().cloned().unwrap_or_default();
         let header = |name: &str| {
             let value = trailers.get(name).or(head.headers.get(name));
-            value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+            value
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+                .to_owned()
         };
         match header("grpc-status").as_str() {
             "0" | "" => {}
@@ -101,7 +105,9 @@ fn name(status: Option<u64>) -> &'static str {
 fn failure(code: &str, message: &str, service: &str) -> String {
     match code {
         "12" => "this server does not implement the grpc health protocol (grpc.health.v1.Health)".to_owned(),
-        "5" if !service.is_empty() => format!("service unhealthy (service \"{service}\" is not known to the server)"),
+        "5" if !service.is_empty() => {
+            format!("service unhealthy (service \"{service}\" is not known to the server)")
+        }
         _ => format!("rpc error: code = {code} desc = {message}"),
     }
 }

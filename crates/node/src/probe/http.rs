@@ -62,7 +62,10 @@ impl Get {
     /// Those of the probe win; an empty value takes a default away.
     fn headers(&self) -> Result<HeaderMap, http::Error> {
         let mut headers = HeaderMap::new();
-        headers.insert(HOST, HeaderValue::from_str(&format!("{}:{}", self.host, self.port))?);
+        headers.insert(
+            HOST,
+            HeaderValue::from_str(&format!("{}:{}", self.host, self.port))?,
+        );
         headers.insert(USER_AGENT, HeaderValue::from_static(self.agent));
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -86,7 +89,9 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let text = |e: hyper::Error| e.to_string();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(text)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(text)?;
     let exchange = async {
         let mut response = sender.send_request(request).await.map_err(text)?;
         let code = response.status().as_u16();
@@ -98,7 +103,10 @@ where
             }
         }
         body.truncate(MAX_ANSWER_BYTES);
-        Ok(Answer { code, body: body.into() })
+        Ok(Answer {
+            code,
+            body: body.into(),
+        })
     };
     tokio::pin!(exchange, connection);
     // The connection is driven until the answer is there, then dropped.

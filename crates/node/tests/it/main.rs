@@ -1,6 +1,7 @@
 //! The node's parts against the real kernel; needs root.
 #![allow(clippy::unwrap_used)]
 
+mod agent;
 mod images;
 mod layers;
 mod pull;

@@ -140,7 +140,7 @@ impl Drop for World {
     }
 }
 
-fn make_rootfs(path: &Path) {
+pub(crate) fn make_rootfs(path: &Path) {
     for dir in ["bin", "etc", "proc", "sys", "dev", "tmp", "root"] {
         std::fs::create_dir_all(path.join(dir)).expect("directory");
     }

@@ -1,0 +1,148 @@
+//! Taking a pod on: a new one, or one that an earlier server ran.
+
+use super::super::probe::{Probe, ProbeKind};
+use super::super::spec::{ContainerView, PodView};
+use super::{Container, Ended, Hook, Life, LifeState, Observed};
+use crate::runtime::{ContainerState, PodState};
+use meta::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+impl Observed {
+    /// A pod that this node has not seen before, or that an earlier server ran: `left` is what the runtime has of it.
+    pub fn adopt(pod: &PodView, left: Option<&PodState>, now: Timestamp) -> Self {
+        let started = pod
+            .stored
+            .get("startTime")
+            .and_then(Value::as_str)
+            .and_then(Timestamp::parse);
+        let mut seen = Self {
+            started_at: Some(started.unwrap_or(now.truncated())),
+            ..Self::default()
+        };
+        let stored_ips = pod
+            .stored
+            .get("podIPs")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        seen.ips = stored_ips
+            .filter_map(|ip| Some(ip.get("ip")?.as_str()?.to_owned()))
+            .collect();
+        for spec in &pod.containers {
+            let mut container = Container::default();
+            let stored = pod.stored_container(&spec.name);
+            let restarts = stored
+                .and_then(|s| s.get("restartCount"))
+                .and_then(Value::as_u64)
+                .unwrap_or(0);
+            let has_run = stored.is_some_and(|s| {
+                s.pointer("/state/running")
+                    .or(s.pointer("/state/terminated"))
+                    .is_some()
+            });
+            let known = u32::try_from(restarts).unwrap_or(u32::MAX - 1);
+            container.next_attempt = known + u32::from(has_run);
+            if let Some(stored) = stored {
+                container.last = stored_end(stored, "/lastState/terminated", known.saturating_sub(1));
+            }
+            seen.containers.insert(spec.name.clone(), container);
+        }
+        if let Some(left) = left {
+            seen.take_over(pod, left, now);
+        }
+        seen
+    }
+
+    fn take_over(&mut self, pod: &PodView, left: &PodState, now: Timestamp) {
+        let mut attempts: Vec<_> = left.containers.iter().collect();
+        attempts.sort_by(|a, b| a.id.cmp(&b.id));
+        for status in attempts {
+            let Some(spec) = pod.container(&status.id.name) else {
+                continue;
+            };
+            let Some(container) = self.containers.get_mut(&status.id.name) else {
+                continue;
+            };
+            let stored = pod.stored_container(&spec.name);
+            let text = |key: &str| {
+                let value = stored.and_then(|s| s.get(key)).and_then(Value::as_str);
+                value.unwrap_or_default().to_owned()
+            };
+            container.previous();
+            let attempt = status.id.attempt;
+            container.next_attempt = container.next_attempt.max(attempt + 1);
+            let image = (text("image"), text("imageID"));
+            let state = match &status.state {
+                // The shim finishes what it was told; the event tells how.
+                ContainerState::Creating => continue,
+                ContainerState::Running { started_at_ns, .. } => {
+                    let at = jiff::Timestamp::from_nanosecond(i128::from(*started_at_ns));
+                    let at = at.map_or(now, Timestamp::new);
+                    container.probes = adopted_probes(spec, stored, attempt, at, now);
+                    LifeState::Running {
+                        at,
+                        hook: Hook::Done,
+                        stopping: None,
+                    }
+                }
+                ContainerState::Exited(exit) => LifeState::Ended(Ended::of(attempt, exit, String::new())),
+            };
+            let stale = !left.ready;
+            container.life = Some(Life {
+                attempt,
+                state,
+                image,
+                stale,
+            });
+        }
+    }
+}
+
+/// Probes of a container that has run on without us: what held is taken to hold.
+fn adopted_probes(
+    spec: &ContainerView,
+    stored: Option<&Value>,
+    attempt: u32,
+    at: Timestamp,
+    now: Timestamp,
+) -> BTreeMap<ProbeKind, Probe> {
+    let same = stored.and_then(|s| s.get("restartCount")).and_then(Value::as_u64) == Some(u64::from(attempt));
+    let was = |key: &str| same && stored.and_then(|s| s.get(key)).and_then(Value::as_bool) == Some(true);
+    let probes = spec.probes.iter().map(|(kind, probe)| {
+        let holds = match kind {
+            ProbeKind::Startup => was("started"),
+            ProbeKind::Readiness => was("ready"),
+            ProbeKind::Liveness => false,
+        };
+        (
+            *kind,
+            if holds {
+                Probe::known(probe, now)
+            } else {
+                Probe::new(probe, at, now)
+            },
+        )
+    });
+    probes.collect()
+}
+
+fn stored_end(stored: &Value, pointer: &str, attempt: u32) -> Option<Ended> {
+    let ended = stored.pointer(pointer)?;
+    let text = |key: &str| ended.get(key).and_then(Value::as_str).unwrap_or_default();
+    let number = |key: &str| {
+        ended
+            .get(key)
+            .and_then(Value::as_i64)
+            .and_then(|n| i32::try_from(n).ok())
+    };
+    Some(Ended {
+        attempt,
+        code: number("exitCode").unwrap_or(0),
+        signal: number("signal").unwrap_or(0),
+        reason: text("reason").to_owned(),
+        message: text("message").to_owned(),
+        started: Timestamp::parse(text("startedAt")),
+        finished: Timestamp::parse(text("finishedAt")),
+    })
+}
