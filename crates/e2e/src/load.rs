@@ -1,0 +1,361 @@
+//! Load on the API and on HTTP servers: N clients, each with a connection of its own, call as fast as they are answered.
+
+use crate::client::{Connection, Protocol, Target};
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+const NAMESPACE: &str = "load";
+/// Payload of an object; with its metadata it is about 1 kB.
+const PAYLOAD_BYTES: usize = 800;
+/// How many objects LIST gives back, as in the figures of upstream.
+pub const LISTED: u64 = 2_200;
+
+/// What the clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Create,
+    Get,
+    Update,
+    Patch,
+    List,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Figures {
+    pub calls: u64,
+    pub seconds: f64,
+    /// Sorted.
+    pub latencies_us: Vec<u32>,
+}
+
+impl Figures {
+    pub fn json(&self) -> Value {
+        json!({"calls": self.calls, "per_s": self.calls as f64 / self.seconds,
+               "p50_ms": self.percentile(50), "p99_ms": self.percentile(99)})
+    }
+
+    fn percentile(&self, percent: usize) -> f64 {
+        let index = (self.latencies_us.len() * percent / 100).min(self.latencies_us.len().saturating_sub(1));
+        self.latencies_us.get(index).copied().unwrap_or_default() as f64 / 1000.0
+    }
+}
+
+fn collection() -> String {
+    format!("/api/v1/namespaces/{NAMESPACE}/configmaps")
+}
+
+fn object(name: &str, note: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"app": "load"}},
+           "data": {"note": note, "payload": "x".repeat(PAYLOAD_BYTES)}})
+}
+
+async fn expect(
+    connection: &mut Connection,
+    method: Method,
+    path: &str,
+    kind: &str,
+    body: &Value,
+) -> Result<Bytes> {
+    let body = if body.is_null() {
+        Bytes::new()
+    } else {
+        body.to_string().into()
+    };
+    let answer = connection.call(method.clone(), path, kind, body).await?;
+    if !answer.status.is_success() {
+        bail!(
+            "{method} {path}: {} {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        );
+    }
+    Ok(answer.body)
+}
+
+/// Makes the namespace with the objects that GET and LIST read.
+pub async fn prepare(target: &Target) -> Result<()> {
+    let mut connection = target.connect(Protocol::Http2).await?;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    let body = namespace.to_string().into();
+    let answer = connection
+        .call(Method::POST, "/api/v1/namespaces", "application/json", body)
+        .await?;
+    if answer.status == 409 {
+        return Ok(());
+    }
+    if answer.status != 201 {
+        bail!("no namespace: {}", String::from_utf8_lossy(&answer.body));
+    }
+    for n in 0..LISTED {
+        let body = object(&format!("listed-{n}"), "first");
+        expect(
+            &mut connection,
+            Method::POST,
+            &collection(),
+            "application/json",
+            &body,
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Runs `clients` of them for `duration`. Their names begin with `tag`, which must be a new one each time for creates.
+pub async fn run(
+    target: &Target,
+    operation: Operation,
+    clients: usize,
+    duration: Duration,
+    tag: &str,
+    protocol: Protocol,
+) -> Result<Figures> {
+    let mut connections = Vec::new();
+    for n in 0..clients {
+        let mut connection = target.connect(protocol).await?;
+        if matches!(operation, Operation::Update | Operation::Patch) {
+            let body = object(&format!("{tag}-own-{n}"), "0");
+            expect(
+                &mut connection,
+                Method::POST,
+                &collection(),
+                "application/json",
+                &body,
+            )
+            .await?;
+        }
+        connections.push(connection);
+    }
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    for (n, mut connection) in connections.into_iter().enumerate() {
+        let tag = tag.to_owned();
+        tasks.spawn(async move {
+            let mut latencies = Vec::new();
+            while started.elapsed() < duration {
+                let begun = Instant::now();
+                one_call(&mut connection, operation, &tag, n, latencies.len()).await?;
+                latencies.push(begun.elapsed().as_micros() as u32);
+            }
+            anyhow::Ok(latencies)
+        });
+    }
+    let mut latencies_us = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        latencies_us.extend(ended??);
+    }
+    latencies_us.sort_unstable();
+    Ok(Figures {
+        calls: latencies_us.len() as u64,
+        seconds: started.elapsed().as_secs_f64(),
+        latencies_us,
+    })
+}
+
+async fn one_call(
+    connection: &mut Connection,
+    operation: Operation,
+    tag: &str,
+    client: usize,
+    call: usize,
+) -> Result<()> {
+    let own = format!("{}/{tag}-own-{client}", collection());
+    let (method, path, kind, body) = match operation {
+        Operation::Create => {
+            let body = object(&format!("{tag}-{client}-{call}"), "new");
+            (Method::POST, collection(), "application/json", body)
+        }
+        Operation::Get => {
+            let n = (call as u64 * 7919 + client as u64 * 104_729) % LISTED;
+            (
+                Method::GET,
+                format!("{}/listed-{n}", collection()),
+                "",
+                Value::Null,
+            )
+        }
+        Operation::Update => {
+            let body = object(&format!("{tag}-own-{client}"), &call.to_string());
+            (Method::PUT, own, "application/json", body)
+        }
+        Operation::Patch => {
+            let body = json!({"data": {"note": call.to_string()}});
+            (Method::PATCH, own, "application/merge-patch+json", body)
+        }
+        Operation::List => (Method::GET, collection(), "", Value::Null),
+    };
+    expect(connection, method, &path, kind, &body).await.map(drop)
+}
+
+/// Fan-out: `watchers` see what `writers` write; how many events a second, and how long each took from the write's start.
+pub async fn watch(
+    target: &Target,
+    watchers: usize,
+    writers: usize,
+    duration: Duration,
+    tag: &str,
+) -> Result<Figures> {
+    let began = Instant::now();
+    let ended = Arc::new(AtomicBool::new(false));
+    let ready = Arc::new(AtomicU64::new(0));
+    let mut tasks = JoinSet::new();
+    let mut open = Vec::new();
+    for _ in 0..watchers {
+        let mut connection = target.connect(Protocol::Http1).await?;
+        let path = format!(
+            "{}?watch=1&labelSelector=fan%3D{tag}&timeoutSeconds=600",
+            collection()
+        );
+        let request = Request::get(path)
+            .header("accept", "application/json")
+            .body(Full::new(Bytes::new()))?;
+        let response = connection.start(request).await?;
+        if response.status() != 200 {
+            bail!("a watch: {}", response.status());
+        }
+        open.push((connection, response.into_body()));
+    }
+    for (connection, mut body) in open {
+        let (ended, ready) = (ended.clone(), ready.clone());
+        tasks.spawn(async move {
+            let (mut latencies, mut rest) = (Vec::new(), Vec::new());
+            ready.fetch_add(1, Ordering::SeqCst);
+            while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_secs(2), body.frame()).await {
+                let frame = frame.context("a watch broke")?;
+                rest.extend_from_slice(frame.data_ref().map_or(&[][..], |d| d));
+                let now = began.elapsed().as_micros() as u64;
+                while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+                    let line: Vec<u8> = rest.drain(..=end).collect();
+                    latencies.extend(sent_us(&line).map(|sent| now.saturating_sub(sent) as u32));
+                }
+                if ended.load(Ordering::SeqCst) && rest.is_empty() {
+                    break;
+                }
+            }
+            drop(connection);
+            anyhow::Ok(latencies)
+        });
+    }
+    let written = write_stamped(target, writers, duration, tag, began).await?;
+    ended.store(true, Ordering::SeqCst);
+    let mut latencies_us = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        latencies_us.extend(done??);
+    }
+    latencies_us.sort_unstable();
+    Ok(Figures {
+        calls: latencies_us.len() as u64,
+        seconds: written.as_secs_f64(),
+        latencies_us,
+    })
+}
+
+/// The time that a write carries, found without parsing the event.
+fn sent_us(line: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(line).ok()?;
+    let rest = &text[text.find("sent-")? + 5..];
+    let end = rest.find(|c: char| !c.is_ascii_digit())?;
+    rest[..end].parse().ok()
+}
+
+async fn write_stamped(
+    target: &Target,
+    writers: usize,
+    duration: Duration,
+    tag: &str,
+    began: Instant,
+) -> Result<Duration> {
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    for n in 0..writers {
+        let mut connection = target.connect(Protocol::Http2).await?;
+        let name = format!("{tag}-fan-{n}");
+        tasks.spawn(async move {
+            let stamp = || format!("sent-{}", began.elapsed().as_micros());
+            let mut body = object(&name, &stamp());
+            body["metadata"]["labels"]["fan"] = json!(name.split("-fan-").next());
+            expect(
+                &mut connection,
+                Method::POST,
+                &collection(),
+                "application/json",
+                &body,
+            )
+            .await?;
+            while started.elapsed() < duration {
+                let path = format!("{}/{name}", collection());
+                let patch = json!({"data": {"note": stamp()}});
+                expect(
+                    &mut connection,
+                    Method::PATCH,
+                    &path,
+                    "application/merge-patch+json",
+                    &patch,
+                )
+                .await?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(started.elapsed())
+}
+
+/// GETs over kept connections to any HTTP server.
+pub async fn http(address: SocketAddr, path: &str, clients: usize, duration: Duration) -> Result<Figures> {
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..clients {
+        let path = path.to_owned();
+        tasks.spawn(async move {
+            let mut latencies = Vec::new();
+            while started.elapsed() < duration {
+                let stream = TcpStream::connect(address)
+                    .await
+                    .with_context(|| format!("connect to {address}"))?;
+                stream.set_nodelay(true)?;
+                let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+                tokio::spawn(async move { connection.await.ok() });
+                // A server may end a connection after some requests: then a new one is made.
+                while started.elapsed() < duration && sender.ready().await.is_ok() {
+                    let begun = Instant::now();
+                    let request = Request::get(&path)
+                        .header("host", "bench")
+                        .body(Full::new(Bytes::new()))?;
+                    let Ok(response) = sender.send_request(request).await else {
+                        break;
+                    };
+                    if response.status() != 200 {
+                        bail!("{address}{path}: {}", response.status());
+                    }
+                    response.into_body().collect().await?;
+                    latencies.push(begun.elapsed().as_micros() as u32);
+                }
+            }
+            anyhow::Ok(latencies)
+        });
+    }
+    let mut latencies_us = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        latencies_us.extend(done??);
+    }
+    latencies_us.sort_unstable();
+    Ok(Figures {
+        calls: latencies_us.len() as u64,
+        seconds: started.elapsed().as_secs_f64(),
+        latencies_us,
+    })
+}

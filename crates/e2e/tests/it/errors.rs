@@ -1,0 +1,325 @@
+//! What users get wrong on the command line, and what a machine can do to a cluster: each is one clear message, nothing
+//! half-made is left, nothing stored is lost.
+
+use crate::harness::cluster::free_port;
+use crate::harness::{Cluster, Tool, host};
+
+/// One line that says `isopod: …`, all of `words`, and no backtrace.
+#[track_caller]
+fn clear(said: &str, words: &[&str]) {
+    assert!(said.starts_with("isopod: "), "{said}");
+    assert!(
+        !said.contains("panicked") && !said.contains("stack backtrace"),
+        "{said}"
+    );
+    for word in words {
+        assert!(said.contains(word), "no {word:?} in: {said}");
+    }
+}
+
+#[test]
+fn mistakes_on_the_command_line() {
+    let Some(cluster) = Cluster::start("mistakes_on_the_command_line", &[]) else {
+        return;
+    };
+    let raw = |line: &str| cluster.isopod_raw(crate::harness::words(line)).run();
+    clear(
+        &cluster.isopod_with("up").run().fails(),
+        &["is up already", "isopod down"],
+    );
+    clear(
+        &raw("down --name nobody").fails(),
+        &["no cluster nobody", "isopod up --name nobody"],
+    );
+    clear(
+        &raw("rm --name nobody").fails(),
+        &["no cluster nobody", "isopod ls"],
+    );
+    clear(&raw("up --name Not_A_Name").fails(), &["Not_A_Name"]);
+    clear(
+        &raw("image build x --binary /none --name nobody").fails(),
+        &["nobody"],
+    );
+    clear(
+        &cluster
+            .isopod_with("image build x:1 --binary /none")
+            .run()
+            .fails(),
+        &["/none"],
+    );
+    clear(
+        &cluster
+            .isopod_with("image build x:1 --from-dir /none")
+            .run()
+            .fails(),
+        &["/none"],
+    );
+    clear(
+        &cluster
+            .isopod_with("image build Not/Valid:1 --binary /bin/true")
+            .run()
+            .fails(),
+        &["Not/Valid"],
+    );
+    // A program that needs a loader and libraries would not start in an image of its own.
+    let dynamic = cluster
+        .isopod_with("image build x:1 --binary /bin/ls")
+        .run()
+        .fails();
+    clear(&dynamic, &["/bin/ls", "static"]);
+    for line in [
+        "",
+        "unheard-of",
+        "up --api-port 99999",
+        "up --wait soon",
+        "image build",
+        "rm --force-it",
+        "completions ksh",
+    ] {
+        let run = raw(line);
+        assert_eq!(run.status.code(), Some(2), "{}", run.report("is no command"));
+        assert!(
+            run.stderr.contains("Usage:") || run.stderr.contains("--help"),
+            "{}",
+            run.report("explains nothing")
+        );
+    }
+    let help = raw("up --help").ok();
+    assert!(help.contains("Examples:"), "{help}");
+    assert!(raw("completions bash").ok().contains("isopod"));
+    cluster.remove();
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let Some(cluster) = Cluster::prepare("a_port_that_is_taken", &[]) else {
+        return;
+    };
+    let taken = std::net::TcpListener::bind(("127.0.0.1", cluster.api_port)).expect("the port");
+    let said = cluster.up().fails();
+    clear(&said, &[&cluster.api_port.to_string(), "taken", "--api-port"]);
+    let left = cluster.traces();
+    assert!(left.is_empty(), "a failed `up` left {left:#?}");
+    assert!(!cluster.kubeconfig.exists(), "a failed `up` left a kubeconfig");
+    drop(taken);
+    cluster.up().ok();
+    cluster.kubectl("get nodes");
+    cluster.remove();
+}
+
+#[test]
+fn a_folder_of_another_version() {
+    let Some(cluster) = Cluster::start("a_folder_of_another_version", &[]) else {
+        return;
+    };
+    cluster.kubectl("create cm kept --from-literal=a=b");
+    cluster.isopod("down");
+    let file = cluster.dir().join("cluster.json");
+    let good = std::fs::read_to_string(&file).expect("the settings");
+    let mut other: serde_json::Value = serde_json::from_str(&good).expect("JSON");
+    other["layout"] = serde_json::json!(999);
+    std::fs::write(&file, other.to_string()).expect("written");
+    clear(&cluster.up().fails(), &["999", "isopod rm"]);
+    std::fs::write(&file, "{broken").expect("written");
+    clear(&cluster.up().fails(), &["cluster.json"]);
+    std::fs::write(&file, good).expect("written");
+    cluster.up().ok();
+    assert_eq!(cluster.jsonpath("cm/kept", "{.data.a}"), "b");
+    cluster.remove();
+}
+
+/// A torn tail is cut, with nothing acknowledged lost; damage in the midst is refused with a message, and left as it is.
+#[test]
+fn a_damaged_log() {
+    let Some(cluster) = Cluster::start("a_damaged_log", &[]) else {
+        return;
+    };
+    for n in 0..20 {
+        cluster.kubectl(&format!("create cm c{n} --from-literal=a=b"));
+    }
+    host::kill(&cluster.server());
+    cluster.isopod("down");
+    let newest = newest_log(&cluster.dir().join("store"));
+    let good = std::fs::read(&newest).expect("the log");
+    std::fs::write(
+        &newest,
+        [&good[..], &good[..good.len().min(37)], &[0xff; 11]].concat(),
+    )
+    .expect("written");
+    cluster.up().ok();
+    assert_eq!(
+        cluster
+            .kubectl("get cm -l '!none' -o name")
+            .lines()
+            .filter(|l| l.starts_with("configmap/c"))
+            .count(),
+        20
+    );
+    cluster.isopod("down");
+    let newest = newest_log(&cluster.dir().join("store"));
+    let good = std::fs::read(&newest).expect("the log");
+    let mut bad = good.clone();
+    let middle = bad.len() / 3;
+    bad[middle] ^= 0x55;
+    std::fs::write(&newest, &bad).expect("written");
+    let said = cluster.up().fails();
+    clear(&said, &["store"]);
+    assert_eq!(
+        std::fs::read(&newest).expect("the log"),
+        bad,
+        "a damaged log was changed"
+    );
+    std::fs::write(&newest, good).expect("written");
+    cluster.up().ok();
+    assert_eq!(
+        cluster
+            .kubectl("get cm -l '!none' -o name")
+            .lines()
+            .filter(|l| l.starts_with("configmap/c"))
+            .count(),
+        20
+    );
+    cluster.remove();
+}
+
+/// The largest file of the store: what was written last goes there.
+fn newest_log(folder: &std::path::Path) -> std::path::PathBuf {
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("the store")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_file())
+        .collect();
+    files.sort_by_key(|path| std::fs::metadata(path).expect("a file").len());
+    files.pop().expect("a log")
+}
+
+/// A file system of 24 MB of its own, as the cluster's folder; gone with the test.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: std::path::PathBuf) -> Self {
+        std::fs::create_dir_all(&at).expect("a folder");
+        let options = Some("size=24m");
+        nix::mount::mount(
+            Some("isopod-e2e"),
+            &at,
+            Some("tmpfs"),
+            nix::mount::MsFlags::empty(),
+            options,
+        )
+        .expect("mounted");
+        Self(at)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH).ok();
+    }
+}
+
+/// A full disk refuses writes with a message; reads go on; when there is room again, so do writes, and nothing is lost.
+#[test]
+fn a_full_disk() {
+    let Some(cluster) = Cluster::prepare("a_full_disk", &[Tool::Busybox]) else {
+        return;
+    };
+    let disk = SmallDisk::mount(cluster.home.path().join("disk"));
+    let up = format!(
+        "up --kubeconfig {} --api-port {} --data-dir {}",
+        cluster.kubeconfig.display(),
+        cluster.api_port,
+        disk.0.join("data").display()
+    );
+    cluster.isopod(&up);
+    cluster.kubectl("create cm kept --from-literal=a=b");
+    let hog = disk.0.join("hog");
+    // It fails in the end: that is the point.
+    std::fs::write(&hog, vec![0_u8; 32 << 20]).expect_err("the disk is small");
+    let big = cluster.home.path().join("big");
+    std::fs::write(&big, "x".repeat(300_000)).expect("written");
+    let mut refusals = Vec::new();
+    for n in 0..60 {
+        let run = cluster
+            .kubectl_with(&format!("create cm full{n} --from-file={}", big.display()))
+            .run();
+        if !run.status.success() {
+            refusals.push(run.stderr);
+            break;
+        }
+    }
+    assert!(!refusals.is_empty(), "60 writes of 300 kB went onto a full disk");
+    assert!(
+        refusals[0].contains("no space") || refusals[0].contains("No space"),
+        "{refusals:?}"
+    );
+    assert_eq!(cluster.jsonpath("cm/kept", "{.data.a}"), "b");
+    std::fs::remove_file(&hog).expect("removed");
+    let wrote = cluster.kubectl_with("create cm after --from-literal=a=b").run();
+    if !wrote.status.success() {
+        cluster.isopod("down");
+        cluster.isopod(&up);
+        cluster.kubectl("create cm after --from-literal=a=b");
+    }
+    assert_eq!(cluster.jsonpath("cm/kept", "{.data.a}"), "b");
+    cluster.isopod("rm");
+    let left: Vec<_> = std::fs::read_dir(&disk.0).expect("the disk").collect();
+    assert!(left.is_empty(), "`isopod rm` left {left:?}");
+    drop(disk);
+}
+
+/// Mistakes in manifests, as kubectl shows them.
+#[test]
+fn mistakes_in_manifests() {
+    let Some(cluster) = Cluster::start("mistakes_in_manifests", &[]) else {
+        return;
+    };
+    let apply = |manifest: &str| cluster.kubectl_with("apply -f -").input(manifest).run().fails();
+    let said = apply(
+        "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: main, imagee: x}]}}",
+    );
+    assert!(
+        said.contains("unknown field \"spec.containers[0].imagee\""),
+        "{said}"
+    );
+    let said = apply(
+        "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: A_B}, {name: main, image: x, ports: [{containerPort: 99999}]}]}}",
+    );
+    for text in [
+        "spec.containers[0].name: Invalid value: \"A_B\"",
+        "spec.containers[0].image: Required value",
+        "spec.containers[1].ports[0].containerPort: Invalid value: 99999: must be between 1 and 65535, inclusive",
+    ] {
+        assert!(said.contains(text), "no {text:?} in {said}");
+    }
+    let said = apply("{apiVersion: v1, kind: Submarine, metadata: {name: p}}");
+    assert!(
+        said.contains("no matches for kind \"Submarine\" in version \"v1\""),
+        "{said}"
+    );
+    let said =
+        apply("{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: s}, spec: {replicas: three}}");
+    assert!(said.contains("replicas"), "{said}");
+    let none = cluster.kubectl("get all");
+    assert!(!none.contains("pod/"), "{none}");
+    let anonymous = cluster.kubectl_with(&format!(
+        "get pods --server=https://127.0.0.1:{} --insecure-skip-tls-verify --kubeconfig=/dev/null --username=a --password=b",
+        cluster.api_port
+    ));
+    let said = anonymous.run().fails();
+    assert!(
+        said.contains("Unauthorized") || said.contains("forbidden") || said.contains("must be logged in"),
+        "{said}"
+    );
+    let nowhere = format!(
+        "up --name second --kubeconfig {0}/none --api-port {1}",
+        cluster.kubeconfig.display(),
+        free_port()
+    );
+    let said = cluster.isopod_raw(crate::harness::words(&nowhere)).run().fails();
+    clear(&said, &["kubeconfig"]);
+    cluster
+        .isopod_raw(crate::harness::words("rm --name second"))
+        .run();
+    cluster.remove();
+}

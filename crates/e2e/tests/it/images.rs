@@ -1,0 +1,302 @@
+//! Images: from a folder, from one binary, from archives, and from a registry on loopback.
+
+use crate::harness::cluster::{LIMIT, free_port};
+use crate::harness::{Cluster, Tool};
+use crate::lifecycle::pod;
+use std::process::{Child, Command, Stdio};
+
+/// Debian's registry on a port of its own; ends with the test.
+struct Registry {
+    child: Child,
+    address: String,
+}
+
+impl Registry {
+    fn start(cluster: &Cluster) -> Self {
+        let address = format!("127.0.0.1:{}", free_port());
+        let folder = cluster.home.path().join("registry");
+        let config = cluster.home.path().join("registry.yml");
+        let text = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{address}'}}\n",
+            folder.display()
+        );
+        std::fs::write(&config, text).expect("written");
+        let child = Command::new(Tool::Registry.path())
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the registry starts");
+        let registry = Self { child, address };
+        // It answers once it listens; until then a connection is refused, which kubectl's client would retry as well.
+        let answers = (0..2000).any(|_| {
+            std::thread::yield_now();
+            crate::services::try_get(&registry.address, "/v2/").is_ok()
+        });
+        assert!(
+            answers || wait_until_listening(&registry.address),
+            "the registry does not answer"
+        );
+        registry
+    }
+
+    /// Puts an image there, blob by blob, as `docker push` does.
+    fn push(&self, cluster: &Cluster, image: &str, name: &str) {
+        let folder = cluster.home.path().join("pushed");
+        let archive = cluster.home.path().join("pushed.tar");
+        cluster.isopod(&format!("image save {image} --output {}", archive.display()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let tar = crate::harness::command::prepare(
+            "tar".as_ref(),
+            [
+                "-xf",
+                archive.to_str().expect("UTF-8"),
+                "-C",
+                folder.to_str().expect("UTF-8"),
+            ],
+        );
+        tar.run().ok();
+        let read = |path: std::path::PathBuf| {
+            std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        };
+        let json = |bytes: &[u8]| -> serde_json::Value { serde_json::from_slice(bytes).expect("JSON") };
+        let blob = |digest: &str| read(folder.join("blobs").join(digest.replace(':', "/")));
+        let index = json(&read(folder.join("index.json")));
+        let descriptor = &index["manifests"][0];
+        let manifest = blob(descriptor["digest"].as_str().expect("a digest"));
+        let parsed = json(&manifest);
+        let layers = parsed["layers"].as_array().expect("layers").clone();
+        for item in layers.iter().chain([&parsed["config"]]) {
+            let digest = item["digest"].as_str().expect("a digest");
+            self.upload(name, digest, &blob(digest));
+        }
+        let kind = parsed["mediaType"]
+            .as_str()
+            .or(descriptor["mediaType"].as_str())
+            .expect("a media type");
+        let tag = name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
+        let path = format!("/v2/{}/manifests/{tag}", repository(name));
+        let (code, _) = self.curl(
+            &[
+                "-X",
+                "PUT",
+                "-H",
+                &format!("Content-Type: {kind}"),
+                "--data-binary",
+                "@-",
+            ],
+            &path,
+            manifest,
+        );
+        assert_eq!(code, "201", "the manifest was not taken");
+    }
+
+    fn upload(&self, name: &str, digest: &str, bytes: &[u8]) {
+        let (code, headers) = self.curl(
+            &["-X", "POST", "-D", "-"],
+            &format!("/v2/{}/blobs/uploads/", repository(name)),
+            Vec::new(),
+        );
+        assert_eq!(code, "202", "{headers}");
+        let location = headers
+            .lines()
+            .find_map(|l| l.strip_prefix("Location: "))
+            .expect("a location")
+            .trim();
+        let path = location
+            .split_once(&self.address)
+            .map_or(location, |(_, path)| path);
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let args = [
+            "-X",
+            "PUT",
+            "-H",
+            "Content-Type: application/octet-stream",
+            "--data-binary",
+            "@-",
+        ];
+        let (code, said) = self.curl(&args, &format!("{path}{joint}digest={digest}"), bytes.to_vec());
+        assert_eq!(code, "201", "{said}");
+    }
+
+    fn curl(&self, args: &[&str], path: &str, body: Vec<u8>) -> (String, String) {
+        let url = format!("http://{}{path}", self.address);
+        let all = [&["-sS", "--max-time", "30", "-w", "%{http_code}"], args, &[&url]].concat();
+        let said = crate::harness::command::prepare(&Tool::Curl.path(), all)
+            .input(body)
+            .run()
+            .ok();
+        let (head, code) = said.split_at(said.len() - 3);
+        (code.to_owned(), head.to_owned())
+    }
+}
+
+fn repository(name: &str) -> &str {
+    name.rsplit_once(':').map_or(name, |(repository, _)| repository)
+}
+
+/// Connection attempts that block: each is answered or refused by the kernel at once, and curl's retry waits between.
+fn wait_until_listening(address: &str) -> bool {
+    let url = format!("http://{address}/v2/");
+    let args = [
+        "-sS",
+        "--retry",
+        "60",
+        "--retry-connrefused",
+        "--retry-delay",
+        "1",
+        "--retry-max-time",
+        "30",
+        &url,
+    ];
+    crate::harness::command::prepare(&Tool::Curl.path(), args)
+        .run()
+        .status
+        .success()
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[test]
+fn pulled_from_a_registry() {
+    let tools = [Tool::Registry, Tool::Curl];
+    let Some(cluster) = Cluster::with_images("pulled_from_a_registry", &tools) else {
+        return;
+    };
+    let registry = Registry::start(&cluster);
+    registry.push(&cluster, "busybox:1", "tools/busybox:2");
+    let image = format!("{}/tools/busybox:2", registry.address);
+    let with = |name: &str, policy: &str| {
+        pod(
+            name,
+            "echo pulled; sleep 3600",
+            "",
+            &format!("imagePullPolicy: {policy}"),
+        )
+        .replace("busybox:1", &image)
+    };
+    cluster.apply(&with("first", "IfNotPresent"));
+    cluster.wait("pod/first", "condition=Ready");
+    assert_eq!(cluster.kubectl("logs first"), "pulled\n");
+    let mut events = cluster.watch("get events --field-selector=involvedObject.name=first -w --no-headers");
+    events.until_contains(&format!("Successfully pulled image \"{image}\""));
+    drop(events);
+    let digest = cluster.jsonpath("pod/first", "{.status.containerStatuses[0].imageID}");
+    assert!(digest.contains("sha256:"), "{digest}");
+    cluster.apply(&with("missing", "Always").replace("busybox:2", "busybox:none"));
+    cluster.wait(
+        "pod/missing",
+        "jsonpath={.status.containerStatuses[0].state.waiting.reason}=ErrImagePull",
+    );
+    let gone = registry.address.clone();
+    drop(registry);
+    // What is there needs no registry; Always asks it each time.
+    cluster.apply(&[with("cached", "IfNotPresent"), with("always", "Always")].concat());
+    cluster.wait("pod/cached", "condition=Ready");
+    cluster.wait(
+        "pod/always",
+        "jsonpath={.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff",
+    );
+    let message = cluster.jsonpath(
+        "pod/always",
+        "{.status.containerStatuses[0].state.waiting.message}",
+    );
+    assert!(message.contains(&gone), "{message}");
+    cluster.remove();
+}
+
+#[test]
+fn built_saved_and_loaded() {
+    let Some(cluster) = Cluster::with_images("built_saved_and_loaded", &[]) else {
+        return;
+    };
+    let folder = cluster.busybox_folder();
+    cluster.isopod(&format!(
+        "image build tool:1 --from-dir {} --entrypoint /bin/sh --entrypoint -c --cmd 'echo $GREETING from $PWD as $(id -u)' \
+         --env GREETING=hi --user 77 --workdir /tmp --port 8080",
+        folder.display()
+    ));
+    let archive = cluster.home.path().join("tool.tar");
+    cluster.isopod(&format!("image save tool:1 --output {}", archive.display()));
+    cluster.isopod("image rm tool:1");
+    let listed = cluster.isopod("image ls");
+    assert!(!listed.contains("tool"), "{listed}");
+    cluster.isopod(&format!("image load {}", archive.display()));
+    let listed = cluster.isopod("image ls");
+    assert!(listed.contains("tool"), "{listed}");
+    cluster.apply(
+        "{apiVersion: v1, kind: Pod, metadata: {name: t}, spec: {restartPolicy: Never, containers: [{name: main, image: 'tool:1'}]}}",
+    );
+    cluster.wait("pod/t", "jsonpath={.status.phase}=Succeeded");
+    assert_eq!(cluster.kubectl("logs t"), "hi from /tmp as 77\n");
+    cluster.remove();
+}
+
+/// An archive that is damaged in any way is refused with one clear message, and what was there before still runs.
+#[test]
+fn damaged_archives_are_refused() {
+    let Some(cluster) = Cluster::with_images("damaged_archives_are_refused", &[]) else {
+        return;
+    };
+    let file = |name: &str| cluster.home.path().join(name);
+    cluster.isopod(&format!(
+        "image save busybox:1 --output {}",
+        file("good.tar").display()
+    ));
+    let good = std::fs::read(file("good.tar")).expect("the archive");
+    let before = cluster.isopod("image ls");
+    let mut flipped = good.clone();
+    let middle = good.len() / 2;
+    flipped[middle] ^= 0xff;
+    let cases: [(&str, Vec<u8>); 6] = [
+        ("empty", Vec::new()),
+        ("text", b"not an archive\n".to_vec()),
+        ("half", good[..middle].to_vec()),
+        ("cut", good[..good.len() - 700].to_vec()),
+        ("flipped", flipped),
+        ("zeros", vec![0; 10_240]),
+    ];
+    for (name, bytes) in cases {
+        std::fs::write(file(name), bytes).expect("written");
+        let run = cluster
+            .isopod_with(&format!("image load {}", file(name).display()))
+            .run();
+        // A cut in the padding after the last blob harms nothing.
+        if name == "cut" && run.status.success() {
+            continue;
+        }
+        let said = run.fails();
+        assert!(
+            said.starts_with("isopod: ") && said.contains(name),
+            "{name}: {said}"
+        );
+        assert!(!said.contains("panicked"), "{said}");
+    }
+    let said = cluster.isopod_with("image load /none.tar").run().fails();
+    assert!(said.contains("/none.tar"), "{said}");
+    assert_eq!(before, cluster.isopod("image ls"));
+    cluster.apply(&pod("p", "sleep 3600", "", ""));
+    cluster.kubectl(&format!("wait pod/p --for=condition=Ready {LIMIT}"));
+    cluster.remove();
+}
+
+/// With no server there are still images: built before the first `up`, run after it.
+#[test]
+fn images_outlive_down_and_up() {
+    let Some(cluster) = Cluster::with_images("images_outlive_down_and_up", &[]) else {
+        return;
+    };
+    cluster.isopod("down");
+    cluster.build_busybox("late:1");
+    cluster.up().ok();
+    cluster.apply(&pod("p", "sleep 3600", "", "").replace("busybox:1", "late:1"));
+    cluster.wait("pod/p", "condition=Ready");
+    cluster.remove();
+}

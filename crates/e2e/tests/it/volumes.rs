@@ -1,0 +1,165 @@
+//! Volumes of every kind: what is in them, who may write, what is shared, what stays.
+
+use crate::harness::Cluster;
+use crate::harness::cluster::LIMIT;
+use crate::helm::rows;
+use crate::lifecycle::pod;
+
+#[test]
+fn every_kind_of_volume() {
+    let Some(cluster) = Cluster::with_images("every_kind_of_volume", &[]) else {
+        return;
+    };
+    let host = cluster.home.path().join("on-the-host");
+    std::fs::create_dir(&host).expect("a folder");
+    std::fs::write(host.join("file"), "host\n").expect("written");
+    let manifest = "
+{apiVersion: v1, kind: ConfigMap, metadata: {name: c}, data: {a: in-a, b: in-b}, binaryData: {bin: AAEC}}
+---
+{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {password: pw}}
+---
+{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: d}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: v, labels: {color: blue}}
+spec:
+  terminationGracePeriodSeconds: 1
+  volumes:
+  - {name: c, configMap: {name: c, defaultMode: 256, items: [{key: a, path: deep/er/a}, {key: bin, path: bin, mode: 292}]}}
+  - {name: s, secret: {secretName: s}}
+  - {name: e, emptyDir: {}}
+  - {name: m, emptyDir: {medium: Memory, sizeLimit: 2Mi}}
+  - {name: d, persistentVolumeClaim: {claimName: d}}
+  - {name: h, hostPath: {path: HOST, type: Directory}}
+  - {name: w, downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}
+  - name: p
+    projected:
+      sources:
+      - {configMap: {name: c, items: [{key: b, path: b}]}}
+      - {secret: {name: s}}
+      - {downwardAPI: {items: [{path: name, fieldRef: {fieldPath: metadata.name}}]}}
+      - {serviceAccountToken: {path: token, audience: me, expirationSeconds: 600}}
+  containers:
+  - name: main
+    image: busybox:1
+    command: [sh, -c, 'trap \"exit 0\" TERM; while true; do sleep 0.1; done']
+    volumeMounts:
+    - {name: c, mountPath: /c}
+    - {name: s, mountPath: /s, readOnly: true}
+    - {name: e, mountPath: /e}
+    - {name: m, mountPath: /m}
+    - {name: d, mountPath: /d}
+    - {name: d, mountPath: /sub, subPath: below}
+    - {name: h, mountPath: /h, readOnly: true}
+    - {name: w, mountPath: /w}
+    - {name: p, mountPath: /p}
+    - {name: c, mountPath: /etc/one, subPath: b}
+  - {name: other, image: 'busybox:1', command: [sleep, '3600'], volumeMounts: [{name: e, mountPath: /shared}]}
+";
+    cluster.apply(&manifest.replace("HOST", &host.display().to_string()));
+    cluster.wait("pod/v", "condition=Ready");
+    let sh = |line: &str| cluster.kubectl(&format!("exec v -c main -- sh -c '{line} 2>&1 || true'"));
+    assert_eq!(sh("cat /c/deep/er/a"), "in-a");
+    assert_eq!(sh("stat -L -c %a /c/deep/er/a /c/bin"), "400\n444\n");
+    assert_eq!(sh("od -An -tx1 /c/bin").trim(), "00 01 02");
+    assert_eq!(sh("cat /s/password"), "pw");
+    assert!(
+        sh("touch /s/x").contains("Read-only"),
+        "a Secret is not to be written"
+    );
+    assert!(
+        sh("stat -f -c %T /s").contains("tmpfs"),
+        "a Secret lies in memory"
+    );
+    sh("echo hello > /e/file");
+    assert_eq!(cluster.kubectl("exec v -c other -- cat /shared/file"), "hello\n");
+    assert!(sh("df -k /m | tail -1").contains(" 2048 "), "{}", sh("df -k /m"));
+    sh("echo kept > /d/file; echo sub > /sub/file");
+    assert_eq!(sh("cat /d/below/file"), "sub\n");
+    assert_eq!(sh("cat /h/file"), "host\n");
+    assert!(sh("touch /h/x").contains("Read-only"));
+    assert_eq!(sh("cat /w/labels").trim(), "color=\"blue\"");
+    assert_eq!(sh("cat /p/b /p/password /p/name"), "in-bpwv");
+    assert_eq!(sh("cut -d. -f3 /p/token | wc -l").trim(), "1");
+    assert_eq!(sh("cat /etc/one"), "in-b");
+    // What changes in the API changes in the files, except under a subPath.
+    cluster.kubectl("patch cm c -p '{\"data\":{\"a\":\"new\",\"b\":\"new\"}}'");
+    cluster.kubectl("label pod v color=red --overwrite");
+    let changed = "for i in $(seq 600); do grep -q new /c/deep/er/a && grep -q new /p/b && grep -q red /w/labels && echo seen && break; sleep 0.1; done";
+    assert_eq!(sh(changed).trim(), "seen");
+    assert_eq!(sh("cat /etc/one"), "in-b");
+    cluster.kubectl("delete pod v");
+    cluster.apply(&pod(
+        "later",
+        "cat /d/file; sleep 3600",
+        "volumes: [{name: d, persistentVolumeClaim: {claimName: d}}]",
+        "volumeMounts: [{name: d, mountPath: /d}]",
+    ));
+    cluster.wait("pod/later", "condition=Ready");
+    assert_eq!(cluster.kubectl("logs later"), "kept\n");
+    assert_eq!(
+        std::fs::read_to_string(host.join("file")).expect("the host's file"),
+        "host\n"
+    );
+    cluster.remove();
+}
+
+#[test]
+fn claims_and_volumes_as_users_see_them() {
+    let Some(cluster) = Cluster::with_images("claims_and_volumes_as_users_see_them", &[]) else {
+        return;
+    };
+    let table = rows(&cluster.kubectl("get sc"));
+    assert_eq!(table[0][..2], ["NAME", "PROVISIONER"]);
+    assert_eq!(table[1][..2], ["standard", "(default)"]);
+    cluster.apply("{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: d}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 3Mi}}}}");
+    let mode = cluster.jsonpath("sc/standard", "{.volumeBindingMode}");
+    if mode == "WaitForFirstConsumer" {
+        assert_eq!(rows(&cluster.kubectl("get pvc d --no-headers"))[0][1], "Pending");
+    }
+    cluster.apply(&pod(
+        "user",
+        "sleep 3600",
+        "volumes: [{name: d, persistentVolumeClaim: {claimName: d}}]",
+        "volumeMounts: [{name: d, mountPath: /d}]",
+    ));
+    cluster.wait("pod/user", "condition=Ready");
+    cluster.wait("pvc/d", "jsonpath={.status.phase}=Bound");
+    let table = rows(&cluster.kubectl("get pv"));
+    assert_eq!(
+        table[0],
+        [
+            "NAME",
+            "CAPACITY",
+            "ACCESS",
+            "MODES",
+            "RECLAIM",
+            "POLICY",
+            "STATUS",
+            "CLAIM",
+            "STORAGECLASS",
+            "VOLUMEATTRIBUTESCLASS",
+            "REASON",
+            "AGE"
+        ]
+    );
+    assert_eq!(
+        table[1][1..7],
+        ["3Mi", "RWO", "Delete", "Bound", "default/d", "standard"]
+    );
+    // A claim in use stays until nobody uses it; then its volume and folder go.
+    let volume = table[1][0].clone();
+    let path = cluster.jsonpath(&format!("pv/{volume}"), "{.spec.hostPath.path}{.spec.local.path}");
+    assert!(std::path::Path::new(&path).is_dir(), "{path}");
+    cluster.kubectl("delete pvc d --wait=false");
+    assert_eq!(
+        rows(&cluster.kubectl("get pvc d --no-headers"))[0][1],
+        "Terminating"
+    );
+    cluster.kubectl("exec user -- touch /d/still-here");
+    cluster.kubectl("delete pod user");
+    cluster.kubectl(&format!("wait --for=delete pvc/d pv/{volume} {LIMIT}"));
+    assert!(!std::path::Path::new(&path).exists(), "{path} is left");
+    cluster.remove();
+}
