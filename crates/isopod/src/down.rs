@@ -32,7 +32,6 @@ fn stop(place: &Place) -> Result<()> {
     crate::pods::end_all(place)?;
     unmount_all(&place.dir)?;
     net::ClusterNet::remove(&place.dir).context("cannot remove the cluster's network")?;
-    crate::pods::unmount_all(place)?;
     remove_file(&place.pid_file())
 }
 
