@@ -7,6 +7,7 @@ fn patched(mut doc: Value, patch: Value) -> Result<Value, String> {
 }
 
 #[test]
+// LONG: one table of cases, which reads best in one piece.
 fn operations_follow_rfc_6902() {
     for (doc, patch, want) in [
         (

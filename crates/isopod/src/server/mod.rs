@@ -166,8 +166,8 @@ async fn wait_for_end() -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {} // ignored: a signal carries nothing
+        _ = interrupt.recv() => {} // ignored: a signal carries nothing
     }
     Ok(())
 }

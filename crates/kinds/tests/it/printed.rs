@@ -68,6 +68,7 @@ fn phase(phase: &str) -> Value {
 }
 
 #[test]
+// LONG: one table of cases, which reads best in one piece.
 fn pods_in_every_state() {
     let none = || json!([]);
     let deleted = json!({"metadata": {"deletionTimestamp": "2026-11-21T09:59:59Z"}});

@@ -47,6 +47,7 @@ fn rich(res: Res) -> Value {
 }
 
 /// The kinds that run nothing, with most of what they can have. One table, a line a kind: it stays in one piece.
+// LONG: one table of cases, which reads best in one piece.
 fn rich_others() -> Vec<(Res, Value)> {
     let meta = json!({"name": "x", "namespace": "shop", "uid": "u", "labels": {"a": "b"}, "annotations": {"kubernetes.io/service-account.name": "a"}, "creationTimestamp": "2026-11-21T09:00:00Z"});
     let object = |more: Value| {

@@ -101,6 +101,7 @@ fn container_status(now: Timestamp, pod: &PodView, seen: &Observed, spec: &Conta
     status
 }
 
+// LONG: one story from top to bottom; its parts make no sense alone.
 fn state(
     now: Timestamp,
     pod: &PodView,

@@ -10,6 +10,7 @@ fn told(cases: &[(&str, &str)]) -> String {
 }
 
 #[test]
+// LONG: one table of cases, which reads best in one piece.
 fn starting_and_stopping() {
     insta::assert_snapshot!(told(&[
         (
