@@ -208,6 +208,7 @@ async fn a_new_agent_finds_the_pod_again_and_leaves_it_alone() {
     let (runtime, agent) = start(world.dir.path(), &world.cluster, &world.api).await;
     (world.runtime, world.agent) = (runtime, agent);
     world.api.events();
+    // pause: nothing may happen in this time, and nothing tells of that.
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let after = world.wait("stay", "ready", is_ready).await;
     assert_eq!(
