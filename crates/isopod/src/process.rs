@@ -8,11 +8,17 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// Field 22 of /proc/PID/stat: when the process started, in clock ticks after the boot.
+/// When a process started, in clock ticks after the boot (field 22 of /proc/PID/stat). `None` when it is gone, also
+/// when only its entry is left because its parent has not taken note of its end (a zombie).
 pub fn start_ticks(pid: i32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the name in parentheses and may hold anything.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 /// The cluster's server, if it runs.
