@@ -17,7 +17,7 @@ const WRITE_PAUSE: Duration = Duration::from_millis(500);
 
 enum Done {
     Step(Step, Outcome),
-    Written(Result<Object, Status>),
+    Written(Value, Result<Object, Status>),
 }
 
 struct Worker {
@@ -26,6 +26,9 @@ struct Worker {
     seen: Observed,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
     writing: bool,
+    /// The last status that was taken, and the pod's revision since then. The API may keep it in another form (without
+    /// what is null, say): as long as nobody else changes the pod, it is not written again.
+    settled: Option<(u64, Value)>,
     /// No status is written before.
     write_after: Option<Timestamp>,
     host_ips: Vec<String>,
@@ -58,6 +61,7 @@ async fn adopt(shell: &Arc<Shell>, object: &Object) -> Result<Worker, String> {
         seen,
         work: FuturesUnordered::new(),
         writing: false,
+        settled: None,
         write_after: None,
         host_ips,
     })
@@ -135,10 +139,13 @@ impl Worker {
                 let events = self.seen.finish(&self.pod, &step, outcome, now);
                 self.tell(events);
             }
-            Done::Written(result) => {
+            Done::Written(wanted, result) => {
                 self.writing = false;
                 match result {
-                    Ok(object) => self.look_at(&object),
+                    Ok(object) => {
+                        self.look_at(&object);
+                        self.settled = Some((object.revision(), wanted));
+                    }
                     Err(status) if status.code == 404 || self.pod.gone => {}
                     Err(status) => {
                         // A newer object is on its way here; for all else there is a pause.
@@ -197,7 +204,11 @@ impl Worker {
             return None;
         }
         let wanted = status(now, &self.pod, &self.seen, &self.host_ips);
-        if wanted == self.pod.stored {
+        let settled = self
+            .settled
+            .as_ref()
+            .is_some_and(|(revision, status)| *revision == self.pod.revision && *status == wanted);
+        if settled || wanted == self.pod.stored {
             return None;
         }
         if let Some(after) = self.write_after.filter(|after| *after > now) {
@@ -205,14 +216,19 @@ impl Worker {
         }
         self.writing = true;
         let (shell, pod) = (self.shell.clone(), self.pod.clone());
-        self.work
-            .push(async move { Done::Written(write(&shell, &pod, wanted).await) }.boxed());
+        self.work.push(
+            async move {
+                let result = write(&shell, &pod, &wanted).await;
+                Done::Written(wanted, result)
+            }
+            .boxed(),
+        );
         None
     }
 }
 
 /// What is in the stored status and not in ours is taken away (null in a merge patch).
-async fn write(shell: &Shell, pod: &PodView, wanted: Value) -> Result<Object, Status> {
+async fn write(shell: &Shell, pod: &PodView, wanted: &Value) -> Result<Object, Status> {
     let mut patch = serde_json::Map::new();
     let (old, new) = (pod.stored.as_object(), wanted.as_object());
     for (key, value) in new.into_iter().flatten() {
