@@ -3,7 +3,8 @@
 use crate::place::{Place, home};
 use crate::{cli, kubeconfig, process};
 use anyhow::{Context, Result, bail};
-use std::path::Path;
+use nix::mount::{MntFlags, umount2};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The server finishes what it is at, which takes far less.
@@ -29,6 +30,7 @@ fn stop(place: &Place) -> Result<()> {
         process::end(&running, SERVER_LIMIT)?;
     }
     crate::pods::end_all(place)?;
+    unmount_all(&place.dir)?;
     net::ClusterNet::remove(&place.dir).context("cannot remove the cluster's network")?;
     remove_file(&place.pid_file())
 }
@@ -44,6 +46,38 @@ pub fn rm(args: &cli::Named) -> Result<()> {
     clear(&place)?;
     println!("cluster {} is removed", args.name);
     Ok(())
+}
+
+/// What a server that was killed while it made a container left mounted; the pods' own mounts are gone by now.
+fn unmount_all(dir: &Path) -> Result<()> {
+    let table = std::fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
+    // The last mounted goes first: it may stand on one before.
+    for point in mount_points(&table, dir).iter().rev() {
+        match umount2(point, MntFlags::MNT_DETACH) {
+            // Gone since, or no mount of this namespace's.
+            Ok(()) | Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot unmount {}", point.display())),
+        }
+    }
+    Ok(())
+}
+
+/// The container file systems below a folder, in the order in which they were mounted.
+fn mount_points(table: &str, dir: &Path) -> Vec<PathBuf> {
+    let unescaped = |text: &str| {
+        let spaces = text
+            .replace("\\040", " ")
+            .replace("\\011", "\t")
+            .replace("\\012", "\n");
+        PathBuf::from(spaces.replace("\\134", "\\"))
+    };
+    let points = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .map(unescaped);
+    points
+        .filter(|point| point.starts_with(dir.join("pods")))
+        .collect()
 }
 
 /// Removes everything there is of a cluster, from a half-made one too.
@@ -87,5 +121,17 @@ fn remove_tree(path: &Path) -> Result<()> {
             )
         }),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_clusters_own_mounts() {
+        let table = "proc /proc proc rw 0 0\noverlay /d/my\\040c/pods/a/rootfs overlay rw 0 0\ntmpfs /d/my\\040c2/pods/b tmpfs rw 0 0\n";
+        let found = mount_points(table, Path::new("/d/my c"));
+        assert_eq!(found, [PathBuf::from("/d/my c/pods/a/rootfs")]);
     }
 }

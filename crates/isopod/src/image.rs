@@ -30,7 +30,7 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Make an image of one static program or of a folder
-    Build(BuildArgs),
+    Build(Box<BuildArgs>),
     /// Load an archive made by docker save, buildah, skopeo or `image save`
     #[command(after_help = "Examples:
   isopod image load app.tar
@@ -298,6 +298,7 @@ fn pull(cluster: &Named, name: &str, insecure: &[String]) -> Result<()> {
     let pulled = runtime.block_on(async {
         tokio::select! {
             pulled = images.pull(name, &nobody, &progress) => pulled.map_err(Into::into),
+            // ignored: a signal, or none that can be had: both end the wait
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; nothing of {name} was stored")),
         }
     });

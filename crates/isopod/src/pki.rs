@@ -14,7 +14,6 @@ use std::path::Path;
 pub struct Pki {
     pub ca: String,
     pub server: Identity,
-    pub admin: Identity,
     /// PKCS#8, ECDSA P-256.
     pub token_key: String,
 }
@@ -69,7 +68,8 @@ impl Pki {
             },
             &issuer,
         )?;
-        let admin = identity(
+        // Nobody here asks for it; it is for the kubeconfig and the command line (`read_admin`).
+        identity(
             &dir,
             "admin",
             || {
@@ -83,7 +83,6 @@ impl Pki {
         Ok(Self {
             ca,
             server,
-            admin,
             token_key,
         })
     }

@@ -72,6 +72,7 @@ async fn run(socket: Socket, stdin: bool, tty: bool) -> Result<ExitCode> {
                     out.send(Message::binary(vec![CLOSE, STDIN])).await?;
                 }
             },
+            // ignored: the signal carries nothing
             _ = resized.recv(), if tty => {
                 if let Some(size) = size_message() {
                     out.send(size).await?;

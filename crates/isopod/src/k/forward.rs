@@ -52,6 +52,7 @@ pub async fn forward(session: &Session, args: &PortForward) -> Result<()> {
         .map(|(listener, path)| serve(session, listener, path));
     tokio::select! {
         ended = futures::future::try_join_all(all) => ended.map(|_| ()),
+        // ignored: a signal, or none that can be had: both end the wait
         _ = tokio::signal::ctrl_c() => Ok(()),
     }
 }
