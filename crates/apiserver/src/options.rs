@@ -198,6 +198,10 @@ pub fn of_delete_body(body: &Value, mut options: Options) -> Result<Options, Sta
 
 fn preconditions(given: Option<&Value>, options: &mut Options) -> Result<(), Status> {
     let Some(given) = given else { return Ok(()) };
+    // Read past, it would delete what the caller wanted to be spared.
+    if !given.is_object() {
+        return Err(Status::bad_request("preconditions is not an object"));
+    }
     let text = |field: &str| match given.get(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),

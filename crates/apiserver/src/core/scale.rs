@@ -130,6 +130,15 @@ fn rescale(
 
 /// `spec.replicas`; left out it is 0, as upstream reads it.
 fn wanted_replicas(scale: &Value, name: &str) -> Result<i64, Status> {
+    // Read past, it would scale to 0.
+    if scale
+        .get("spec")
+        .is_some_and(|spec| !spec.is_object() && !spec.is_null())
+    {
+        return Err(Status::bad_request(
+            "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal into Go struct field Scale.spec of type v1.ScaleSpec",
+        ));
+    }
     let replicas = match scale.pointer("/spec/replicas") {
         None | Some(Value::Null) => 0,
         Some(value) => value.as_i64().filter(|n| i32::try_from(*n).is_ok()).ok_or_else(|| {
