@@ -134,7 +134,9 @@ async fn serve(place: &Place) -> Result<()> {
         .context("cannot start the way out for pods")?;
     start_proxy(&api, &env, &net, &stop, &tasks).await?;
     let agents = node::start(place, &settings, &api, &env, &net).await?;
-    say(&Progress::Node { name: agents.name().to_string() });
+    say(&Progress::Node {
+        name: agents.name().to_string(),
+    });
 
     wait_for_end().await?;
     tracing::info!("stopping");

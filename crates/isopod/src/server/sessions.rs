@@ -172,7 +172,10 @@ fn pump_size(resize: Resizer) -> mpsc::Sender<(u16, u16)> {
     let (sender, mut sizes) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         while let Some((columns, rows)) = sizes.recv().await {
-            if let Err(error) = resize(TerminalSize { width: columns, height: rows }) {
+            if let Err(error) = resize(TerminalSize {
+                width: columns,
+                height: rows,
+            }) {
                 tracing::debug!(%error, "the terminal keeps its size");
             }
         }
