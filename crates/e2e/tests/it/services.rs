@@ -7,7 +7,7 @@ use crate::helm::rows;
 use crate::statefulset::visits_set;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::TcpStream;
 use std::time::Duration;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -246,49 +246,6 @@ fn affinity_keeps_a_client_with_one_pod() {
     );
     let seen: BTreeSet<String> = answers.lines().filter(|l| !l.is_empty()).map(who).collect();
     assert_eq!(seen.len(), 1, "{seen:?}");
-    cluster.remove();
-}
-
-#[test]
-fn udp_is_forwarded_both_ways() {
-    let Some(cluster) = Cluster::with_images("udp_is_forwarded_both_ways", &[]) else {
-        return;
-    };
-    cluster.apply(
-        "
-apiVersion: v1
-kind: Pod
-metadata: {name: echo, labels: {app: echo}}
-spec:
-  terminationGracePeriodSeconds: 0
-  containers: [{name: main, image: 'busybox:1', command: [udpsvd, -E, '0.0.0.0', '7000', cat]}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: echo}
-spec: {type: LoadBalancer, selector: {app: echo}, ports: [{port: 7123, targetPort: 7000, protocol: UDP}]}
-",
-    );
-    cluster.wait("pod/echo", "condition=Ready");
-    cluster.wait(
-        "endpoints/echo",
-        "jsonpath={.subsets[0].addresses[0].targetRef.name}=echo",
-    );
-    let address = cluster.load_balancer("echo");
-    let node_port = cluster.jsonpath("svc/echo", "{.spec.ports[0].nodePort}");
-    for address in [address, format!("127.0.0.1:{node_port}")] {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        socket
-            .set_read_timeout(Some(Duration::from_secs(1)))
-            .expect("a limit");
-        // Datagrams may be lost, by their nature.
-        let echoed = (0..20).any(|_| {
-            socket.send_to(b"hello", &address).expect("sent");
-            let mut buffer = [0; 64];
-            matches!(socket.recv_from(&mut buffer), Ok((5, _)) if &buffer[..5] == b"hello")
-        });
-        assert!(echoed, "no echo from {address}");
-    }
     cluster.remove();
 }
 
