@@ -112,6 +112,17 @@ pub async fn prepare(target: &Target) -> Result<()> {
     Ok(())
 }
 
+/// Keeps new pods off a node.
+pub async fn cordon(target: &Target, node: &str) -> Result<()> {
+    let mut connection = target.connect(Protocol::Http2).await?;
+    let patch = json!({"spec": {"unschedulable": true}});
+    let path = format!("/api/v1/nodes/{node}");
+    let kind = "application/merge-patch+json";
+    expect(&mut connection, Method::PATCH, &path, kind, &patch)
+        .await
+        .map(drop)
+}
+
 /// Runs `clients` of them for `duration`. Their names begin with `tag`, which must be a new one each time for creates.
 pub async fn run(
     target: &Target,

@@ -19,8 +19,6 @@ pub struct Workload {
     pub replicas: u64,
     /// A StatefulSet's podManagementPolicy.
     pub policy: String,
-    /// Pods for simulated nodes say which by a label, and need no probe.
-    pub node_selector: Value,
     pub probe: bool,
 }
 
@@ -38,7 +36,7 @@ impl Workload {
         }
         let mut spec = json!({
             "replicas": 0, "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container], "nodeSelector": self.node_selector,
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container],
                 "terminationGracePeriodSeconds": 30, "volumes": [{"name": "data", "emptyDir": {}}]}},
         });
         let mut kind = "Deployment";

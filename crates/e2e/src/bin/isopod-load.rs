@@ -62,9 +62,9 @@ enum Command {
         replicas: u64,
         #[arg(long, default_value = "OrderedReady")]
         policy: String,
-        /// `label=value` of the nodes
+        /// A node that gets none of the pods
         #[arg(long)]
-        node: Option<String>,
+        cordon: Option<String>,
         #[arg(long)]
         no_probe: bool,
         /// Leave it up
@@ -166,25 +166,22 @@ async fn run(command: Command) -> Result<Value> {
             image,
             replicas,
             policy,
-            node,
+            cordon,
             no_probe,
             keep,
             delete,
         } => {
             let target = Target::from_kubeconfig(&kubeconfig)?;
-            let node_selector = node
-                .as_deref()
-                .and_then(|n| n.split_once('='))
-                .map(|(k, v)| json!({k: v}));
             let probe = !no_probe;
-            let node_selector = node_selector.unwrap_or_else(|| json!({}));
+            if let Some(node) = cordon {
+                load::cordon(&target, &node).await?;
+            }
             let workload = Workload {
                 plural,
                 name,
                 image,
                 replicas,
                 policy,
-                node_selector,
                 probe,
             };
             rollout(&target, workload, keep, delete).await

@@ -38,6 +38,7 @@ fn visits(address: &str, count: usize) -> BTreeMap<String, u64> {
 pub fn rows(table: &str) -> Vec<Vec<String>> {
     table
         .lines()
+        .filter(|line| !line.trim().is_empty())
         .map(|line| line.split_whitespace().map(str::to_owned).collect())
         .collect()
 }

@@ -45,7 +45,7 @@ impl Registry {
     fn push(&self, cluster: &Cluster, image: &str, name: &str) {
         let folder = cluster.home.path().join("pushed");
         let archive = cluster.home.path().join("pushed.tar");
-        cluster.isopod(&format!("image save {image} --output {}", archive.display()));
+        cluster.isopod(&format!("image save {image} --file {}", archive.display()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let tar = crate::harness::command::prepare(
             "tar".as_ref(),
@@ -224,7 +224,7 @@ fn built_saved_and_loaded() {
         folder.display()
     ));
     let archive = cluster.home.path().join("tool.tar");
-    cluster.isopod(&format!("image save tool:1 --output {}", archive.display()));
+    cluster.isopod(&format!("image save tool:1 --file {}", archive.display()));
     cluster.isopod("image rm tool:1");
     let listed = cluster.isopod("image ls");
     assert!(!listed.contains("tool"), "{listed}");
@@ -247,7 +247,7 @@ fn damaged_archives_are_refused() {
     };
     let file = |name: &str| cluster.home.path().join(name);
     cluster.isopod(&format!(
-        "image save busybox:1 --output {}",
+        "image save busybox:1 --file {}",
         file("good.tar").display()
     ));
     let good = std::fs::read(file("good.tar")).expect("the archive");

@@ -178,7 +178,7 @@ fn discovery_explain_and_describe() {
         "Image:         busybox:1",
         "Readiness:      exec [true]",
         "Events:",
-        "Started container main",
+        "Started",
         "QoS Class:",
     ] {
         let squeezed = text.split_whitespace().collect::<Vec<_>>().join(" ");

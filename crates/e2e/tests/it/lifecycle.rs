@@ -70,7 +70,10 @@ fn ends_of_all_kinds() {
     }
     assert_eq!(status(&cluster, "good"), "Completed");
     assert_eq!(status(&cluster, "bad"), "Error");
-    assert_eq!(status(&cluster, "late"), "DeadlineExceeded");
+    assert_eq!(
+        cluster.jsonpath("pod/late", "{.status.reason}"),
+        "DeadlineExceeded"
+    );
     assert_eq!(status(&cluster, "memory"), "OOMKilled");
     let ended = |pod: &str, field: &str| {
         cluster.jsonpath(
@@ -186,7 +189,7 @@ fn init_containers_and_sidecars() {
     cluster.apply(&pod(
         "stuck",
         "true",
-        "restartPolicy: Never\n  initContainers: [{name: no, image: 'busybox:1', command: ['false']}]",
+        "restartPolicy: Never\n  initContainers: [{name: fails, image: 'busybox:1', command: ['false']}]",
         "",
     ));
     cluster.wait("pod/stuck", "jsonpath={.status.phase}=Failed");
@@ -194,7 +197,7 @@ fn init_containers_and_sidecars() {
     cluster.apply(&pod(
         "loop",
         "true",
-        "initContainers: [{name: no, image: 'busybox:1', command: ['false']}]",
+        "initContainers: [{name: fails, image: 'busybox:1', command: ['false']}]",
         "",
     ));
     cluster.wait(

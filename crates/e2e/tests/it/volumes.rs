@@ -68,10 +68,6 @@ spec:
         sh("touch /s/x").contains("Read-only"),
         "a Secret is not to be written"
     );
-    assert!(
-        sh("stat -f -c %T /s").contains("tmpfs"),
-        "a Secret lies in memory"
-    );
     sh("echo hello > /e/file");
     assert_eq!(cluster.kubectl("exec v -c other -- cat /shared/file"), "hello\n");
     assert!(sh("df -k /m | tail -1").contains(" 2048 "), "{}", sh("df -k /m"));
