@@ -79,7 +79,8 @@ pub fn claims(snapshot: &Snapshot, pod: &PodView, sources: &mut Sources) -> Resu
     Ok(())
 }
 
-/// The folder of a bound claim, and whether it is our provisioner's. `None`: not bound yet.
+/// The folder of a claim's volume, and whether it is our provisioner's. `None`: not bound yet. The claim's own
+/// `volumeName` says enough: its status follows one write later, and a pod need not wait for that.
 fn claim_folder(
     snapshot: &Snapshot,
     namespace: &str,
@@ -90,16 +91,11 @@ fn claim_folder(
     };
     let claim_object: PersistentVolumeClaim = serde_json::from_slice(object.json())
         .map_err(|e| format!("persistentvolumeclaim \"{claim}\": {e}"))?;
-    let bound = claim_object
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref())
-        == Some("Bound");
     let volume = claim_object
         .spec
         .and_then(|spec| spec.volume_name)
         .unwrap_or_default();
-    let Some(object) = snapshot.get(PERSISTENTVOLUMES, "", &volume).filter(|_| bound) else {
+    let Some(object) = snapshot.get(PERSISTENTVOLUMES, "", &volume) else {
         return Ok(None);
     };
     let volume: PersistentVolume =

@@ -51,7 +51,37 @@ impl Observed {
         if let Some(left) = left {
             seen.take_over(pod, left, now);
         }
+        if pod.is_finished() {
+            seen.recall_ends(pod);
+        }
         seen
+    }
+
+    /// A finished pod's containers are gone after a reboot and never run again: how they ended stands in the status
+    /// alone, and is kept from there.
+    fn recall_ends(&mut self, pod: &PodView) {
+        for (name, container) in &mut self.containers {
+            let Some(stored) = pod.stored_container(name).filter(|_| container.life.is_none()) else {
+                continue;
+            };
+            let attempt = container.next_attempt.saturating_sub(1);
+            let Some(ended) = stored_end(stored, "/state/terminated", attempt) else {
+                continue;
+            };
+            let text = |key: &str| {
+                stored
+                    .get(key)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            container.life = Some(Life {
+                attempt,
+                state: LifeState::Ended(ended),
+                image: (text("image"), text("imageID")),
+                stale: false,
+            });
+        }
     }
 
     fn take_over(&mut self, pod: &PodView, left: &PodState, now: Timestamp) {
