@@ -24,7 +24,7 @@
 //! net.set_services(&[Service { namespace, name, cluster_ips, ports: vec![port], affinity: None }]).await?;
 //! let ports = vec![PublishPort { protocol: Protocol::Tcp, port: 8000, target: std::net::SocketAddrV4::new(vip, 80) }];
 //! let service = "default/web".to_owned();
-//! let published = publisher.set(&[Publication { service, on: PublishOn::AnyLoopback, ports }]).await;
+//! let published = publisher.set(&[Publication { service, on: PublishOn::AnyLoopback, prefer: None, ports }]).await;
 //! assert!(published[0].address().is_some()); // the Service's ingress IP
 //!
 //! let probe = net.dial(std::net::SocketAddrV4::new(ip, 8080)).await?; // connects from inside

@@ -48,6 +48,8 @@ pub struct Publication {
     /// `namespace/name`.
     pub service: String,
     pub on: PublishOn,
+    /// Tried first: where it was before the server's restart.
+    pub prefer: Option<Ipv4Addr>,
     pub ports: Vec<PublishPort>,
 }
 
@@ -221,7 +223,10 @@ impl Publisher {
         before: Option<Active>,
     ) -> (Active, Published) {
         let mut now = before.unwrap_or(Active {
-            address: Ipv4Addr::LOCALHOST,
+            address: publication
+                .prefer
+                .filter(Ipv4Addr::is_loopback)
+                .unwrap_or(Ipv4Addr::LOCALHOST),
             listeners: BTreeMap::new(),
         });
         let (start, mut last_error) = (now.address, None);

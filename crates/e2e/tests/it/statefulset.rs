@@ -230,7 +230,7 @@ fn on_delete_waits_for_the_user() {
         return;
     };
     cluster.apply(&sleepers(2, "updateStrategy: {type: OnDelete}"));
-    cluster.wait("pod/s-1", "condition=Ready");
+    cluster.wait("sts/s", "jsonpath={.status.readyReplicas}=2");
     cluster.kubectl(TO_TWO);
     let refused = cluster.kubectl_fails("rollout status sts s --timeout=5s");
     assert!(

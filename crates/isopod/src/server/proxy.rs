@@ -317,6 +317,9 @@ impl ServiceView {
             Publication {
                 service: self.key(),
                 on,
+                prefer: text(&self.value, "/status/loadBalancer/ingress/0/ip")
+                    .parse()
+                    .ok(),
                 ports: ports.collect(),
             }
         };

@@ -34,6 +34,7 @@ fn publication(on: PublishOn, ports: &[(Protocol, u16, u16)]) -> Publication {
     Publication {
         service: "default/web".into(),
         on,
+        prefer: None,
         ports: ports.iter().map(port).collect(),
     }
 }

@@ -6,6 +6,7 @@ use crate::machine::{Ended, Observed, Outcome, PodEvent, PodView, Step, status, 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use kinds::pod::PODS;
+use kinds::row::text;
 use meta::{Call, Object, Reply, Status, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -212,6 +213,7 @@ impl Worker {
         if let Some(after) = self.write_after.filter(|after| *after > now) {
             return Some(after);
         }
+        self.tell_back_off(&wanted);
         self.writing = true;
         let (shell, pod) = (self.shell.clone(), self.pod.clone());
         self.work.push(
@@ -222,6 +224,54 @@ impl Worker {
             .boxed(),
         );
         None
+    }
+}
+
+/// Reasons to wait that are events as well, each time a container begins to wait for them.
+const BACK_OFFS: [&str; 2] = ["CrashLoopBackOff", "ImagePullBackOff"];
+
+impl Worker {
+    fn tell_back_off(&mut self, wanted: &Value) {
+        let mut events = Vec::new();
+        for list in ["/initContainerStatuses", "/containerStatuses"] {
+            for status in wanted
+                .pointer(list)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
+                let (name, reason) = (text(status, "/name"), text(status, "/state/waiting/reason"));
+                let before = self
+                    .pod
+                    .stored
+                    .pointer(list)
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten();
+                let before = before
+                    .filter(|s| text(s, "/name") == name)
+                    .map(|s| text(s, "/state/waiting/reason"));
+                if !BACK_OFFS.contains(&reason) || before.last() == Some(reason) {
+                    continue;
+                }
+                let crash = reason == BACK_OFFS[0];
+                let message = if crash {
+                    format!(
+                        "Back-off restarting failed container {name} in pod {}_{}({})",
+                        self.pod.name, self.pod.namespace, self.pod.uid
+                    )
+                } else {
+                    format!("Back-off pulling image {:?}", text(status, "/image"))
+                };
+                events.push(PodEvent {
+                    warning: crash,
+                    reason: "BackOff",
+                    message,
+                    field_path: None,
+                });
+            }
+        }
+        self.tell(events);
     }
 }
 

@@ -114,11 +114,6 @@ impl Prepared {
         self
     }
 
-    pub fn limit(mut self, limit: Duration) -> Self {
-        self.limit = limit;
-        self
-    }
-
     /// For those who talk to it while it runs.
     pub fn into_command(self) -> Command {
         self.command
@@ -134,7 +129,11 @@ impl Prepared {
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start `{}`: {e}", self.shown));
         let mut stdin = child.stdin.take().expect("piped");
-        let input = std::mem::take(&mut self.input);
+        let mut input = std::mem::take(&mut self.input);
+        // kubectl before 1.35 takes a manifest that begins with a brace for JSON, whatever follows.
+        if self.shown.contains("-f -") && input.first() == Some(&b'{') {
+            input.splice(0..0, *b"---\n");
+        }
         // Who does not read its input is not in the wrong.
         std::thread::spawn(move || stdin.write_all(&input).ok());
         let stdout = collect(child.stdout.take().expect("piped"));

@@ -79,24 +79,6 @@ impl Watch {
         self.until(text, |line| line.contains(text))
     }
 
-    /// All lines until it ends by itself.
-    #[track_caller]
-    pub fn until_end(&mut self) -> Vec<String> {
-        let until = Instant::now() + LIMIT;
-        loop {
-            match self
-                .lines
-                .recv_timeout(until.saturating_duration_since(Instant::now()))
-            {
-                Ok(line) => self.seen.push(line),
-                Err(RecvTimeoutError::Disconnected) => return self.seen.clone(),
-                Err(RecvTimeoutError::Timeout) => {
-                    panic!("`{}` does not end; it said: {:#?}", self.shown, self.seen)
-                }
-            }
-        }
-    }
-
     pub fn say(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().expect("open");
         stdin.write_all(text.as_bytes()).expect("written");
