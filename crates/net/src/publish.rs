@@ -217,6 +217,7 @@ impl Publisher {
         (now, report(publication, ports))
     }
 
+    // LONG: one story from top to bottom; its parts make no sense alone.
     async fn publish_together(
         &self,
         publication: &Publication,

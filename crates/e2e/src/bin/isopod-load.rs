@@ -117,6 +117,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+// LONG: one story from top to bottom; its parts make no sense alone.
 async fn run(command: Command) -> Result<Value> {
     match command {
         Command::Api {

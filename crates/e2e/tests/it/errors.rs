@@ -18,6 +18,7 @@ fn clear(said: &str, words: &[&str]) {
 }
 
 #[test]
+// LONG: one table of cases, which reads best in one piece.
 fn mistakes_on_the_command_line() {
     let Some(cluster) = Cluster::start("mistakes_on_the_command_line", &[]) else {
         return;

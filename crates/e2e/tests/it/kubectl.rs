@@ -126,6 +126,7 @@ fn server_side_apply_knows_who_owns_what() {
 }
 
 #[test]
+// LONG: one table of cases, which reads best in one piece.
 fn discovery_explain_and_describe() {
     let Some(cluster) = Cluster::with_images("discovery_explain_and_describe", &[]) else {
         return;

@@ -53,6 +53,7 @@ fn images_that_are_not_there() {
 }
 
 #[test]
+// LONG: one table of cases, which reads best in one piece.
 fn what_a_pod_waits_for() {
     let Some(cluster) = Cluster::with_images("what_a_pod_waits_for", &[]) else {
         return;

@@ -6,6 +6,7 @@ use crate::helm::rows;
 use crate::lifecycle::pod;
 
 #[test]
+// LONG: one table of cases, which reads best in one piece.
 fn every_kind_of_volume() {
     let Some(cluster) = Cluster::with_images("every_kind_of_volume", &[]) else {
         return;

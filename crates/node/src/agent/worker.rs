@@ -248,10 +248,10 @@ impl Worker {
                     .and_then(Value::as_array)
                     .into_iter()
                     .flatten();
-                let before = before
+                let mut before = before
                     .filter(|s| text(s, "/name") == name)
                     .map(|s| text(s, "/state/waiting/reason"));
-                if !BACK_OFFS.contains(&reason) || before.last() == Some(reason) {
+                if !BACK_OFFS.contains(&reason) || before.any(|known| known == reason) {
                     continue;
                 }
                 let crash = reason == BACK_OFFS[0];

@@ -34,6 +34,7 @@ fn with(plural: &str, pointer: &str, value: Value) -> Value {
     object
 }
 
+// LONG: one table of cases, which reads best in one piece.
 pub fn bodies() -> Vec<Bad> {
     let to = config_maps();
     let raw = |why: &str, kind: &str, body: Vec<u8>| Bad::new(why, Method::POST, &to).raw(kind, body);
@@ -137,6 +138,7 @@ pub fn bodies() -> Vec<Bad> {
     ]
 }
 
+// LONG: one table of cases, which reads best in one piece.
 pub fn routes() -> Vec<Bad> {
     let mut corpus = Vec::new();
     let kept = format!("{}/kept", config_maps());
@@ -222,6 +224,7 @@ pub fn routes() -> Vec<Bad> {
     corpus
 }
 
+// LONG: one table of cases, which reads best in one piece.
 pub fn queries() -> Vec<Bad> {
     let list = config_maps();
     let mut corpus = Vec::new();
@@ -376,6 +379,7 @@ pub fn callers() -> Vec<Bad> {
     corpus
 }
 
+// LONG: one table of cases, which reads best in one piece.
 pub fn names() -> Vec<Bad> {
     let mut corpus = Vec::new();
     let long = "x".repeat(254);
@@ -479,6 +483,7 @@ pub fn values() -> Vec<Bad> {
         .collect()
 }
 
+// LONG: one table of cases, which reads best in one piece.
 pub fn conflicts() -> Vec<Bad> {
     let kept = format!("{}/kept", config_maps());
     let object = |change: Value| {

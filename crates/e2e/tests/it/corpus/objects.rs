@@ -61,6 +61,7 @@ fn claim_spec() -> Value {
 }
 
 /// One right object a kind. Their names are not those that are stored.
+// LONG: one table of cases, which reads best in one piece.
 pub fn samples() -> Vec<Sample> {
     let meta = json!({"name": "fresh", "labels": {"app": "x"}, "annotations": {"note": "y"}});
     let object = |version: &str, kind: &str, rest: Value| {

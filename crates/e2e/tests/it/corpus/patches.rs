@@ -35,6 +35,7 @@ pub fn all() -> Vec<Bad> {
     .concat()
 }
 
+// LONG: one table of cases, which reads best in one piece.
 fn json_patches() -> Vec<Bad> {
     let invalid = |why: &str, operations: Value| patch(why, deployment(), JSON, operations.to_string());
     let many: Vec<Value> = (0..=MOST_OPERATIONS)

@@ -38,6 +38,7 @@ fn quantities() -> Vec<Wrong> {
     wrong
 }
 
+// LONG: one table of cases, which reads best in one piece.
 fn containers() -> Vec<Wrong> {
     let at = |pointer, value| ("pods", pointer, value);
     let probe = "/spec/containers/0/readinessProbe";
@@ -127,6 +128,7 @@ fn containers() -> Vec<Wrong> {
     ]
 }
 
+// LONG: one table of cases, which reads best in one piece.
 fn pods() -> Vec<Wrong> {
     let at = |pointer, value| ("pods", pointer, value);
     vec![
@@ -199,6 +201,7 @@ fn pods() -> Vec<Wrong> {
     ]
 }
 
+// LONG: one table of cases, which reads best in one piece.
 fn sets() -> Vec<Wrong> {
     let mut wrong = Vec::new();
     for plural in ["statefulsets", "deployments", "replicasets"] {
