@@ -80,6 +80,22 @@ pub fn of_query(query: &Query) -> Result<Options, Status> {
         }
     }
     options.propagation = propagation(query.text("propagationPolicy"), &mut errors);
+    // Wherever it stands: a word where a number belongs is a mistake.
+    query.number("timeoutSeconds")?;
+    if query.get("sendInitialEvents").is_some() && !query.flag("watch") {
+        errors.forbidden(
+            &Path::new("sendInitialEvents"),
+            "sendInitialEvents is forbidden for list",
+        );
+    }
+    if options.propagation.is_some() && query.get("orphanDependents").is_some() {
+        let detail = "orphanDependents and deletionPropagation cannot be both set";
+        errors.invalid(
+            &Path::new("propagationPolicy"),
+            query.text("propagationPolicy"),
+            detail,
+        );
+    }
     if let Some(orphan) = query.get("orphanDependents") {
         options.propagation = Some(if orphan == "true" {
             Propagation::Orphan

@@ -49,7 +49,12 @@ async fn answer(
 ) -> Result<Response<Body>, Status> {
     let path = parts.uri.path().to_string();
     if let Some(response) = probes::answer(server, &path, parts.uri.query().unwrap_or_default()) {
-        return Ok(response);
+        let reads = matches!(parts.method, Method::GET | Method::HEAD);
+        return if reads {
+            Ok(response)
+        } else {
+            Err(Status::method_not_allowed())
+        };
     }
     let api = server.api();
     let Some(caller) = request::authenticate(api, peer, &parts.headers)? else {

@@ -131,7 +131,7 @@ impl Prepared {
         let mut stdin = child.stdin.take().expect("piped");
         let mut input = std::mem::take(&mut self.input);
         // kubectl before 1.35 takes a manifest that begins with a brace for JSON, whatever follows.
-        if self.shown.contains("-f -") && input.first() == Some(&b'{') {
+        if self.shown.contains("-f -") && input.trim_ascii_start().first() == Some(&b'{') {
             input.splice(0..0, *b"---\n");
         }
         // Who does not read its input is not in the wrong.
