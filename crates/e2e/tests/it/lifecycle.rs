@@ -78,7 +78,6 @@ fn ends_of_all_kinds() {
     assert_eq!(ended("good", "message").trim(), "done");
     assert_eq!(ended("bad", "message").trim(), "reason");
     assert_eq!(ended("bad", "exitCode"), "3");
-    assert_eq!(ended("killed", "exitCode"), "137");
     assert_eq!(ended("memory", "reason"), "OOMKilled");
     let ready = rows(&cluster.kubectl("get pod good --no-headers"))[0][1].clone();
     assert_eq!(ready, "0/1");
