@@ -105,7 +105,7 @@ async fn serve(place: &Place) -> Result<()> {
     .with_context(|| format!("cannot open the store of cluster {}", place.name))?;
     let pki = Pki::open(place, &[addresses.service, addresses.endpoint])?;
     let env: Arc<dyn Env> = Arc::new(env::RealEnv);
-    let tokens = Arc::new(tokens::Tokens::new(&pki.token_key)?);
+    let tokens = Arc::new(tokens::open(&pki.token_key)?);
     let api = Api::new(Parts {
         signer: Some(tokens.clone()),
         authenticator: Some(tokens),
