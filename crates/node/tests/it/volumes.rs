@@ -201,14 +201,14 @@ fn updates_swap_atomically_and_only_when_needed() {
     );
 
     let mut changed = sources();
-    let map = json!({"data": {"a": "new", "c": "3"}});
+    let map = json!({"data": {"a": "new", "c": "new"}});
     changed
         .config_maps
         .insert("cm".into(), serde_json::from_value(map).expect("a map"));
     assert_eq!(volumes.update(&pod, &changed, &facts()).expect("update"), ["v"]);
     assert_eq!(
         (read(&dir, "a"), read(&dir, "c"), read(&dir, "b")),
-        ("new".into(), "3".into(), "entity not found".into())
+        ("new".into(), "new".into(), "entity not found".into())
     );
     assert!(
         fs::symlink_metadata(dir.join("b")).is_err(),
