@@ -74,21 +74,27 @@ fn repair_specs(world: &mut World) {
 }
 
 /// Deletes what stands in the way and that no controller may touch: pods that lost their label but hold a name, and
-/// pods of a broken template that an ordered update waits for. False when there is none.
+/// pods of a broken template that an ordered update or scale-down waits for. False when there is none.
 fn repair_pods(world: &mut World) -> bool {
     let seen = world.snapshot();
     let Some(set) = seen.get(STATEFULSETS, NAMESPACE, SET).map(SetView::of) else {
         return false;
     };
     let in_the_way = |pod: &Pod| {
-        let named = set.ordinal(pod.name()).is_some_and(|n| set.wants(n));
+        let ordinal = set.ordinal(pod.name());
+        let wanted = ordinal.is_some_and(|n| set.wants(n));
         let owned = pod
             .object
             .meta()
             .controller()
             .is_some_and(|o| &*o.uid == set.object.uid());
         let broken = !pod.is_ready() && image(pod) != set.template_image();
-        named && !pod.is_deleting() && (!owned || broken)
+        let stuck = if owned {
+            broken && ordinal.is_some()
+        } else {
+            wanted
+        };
+        stuck && !pod.is_deleting()
     };
     let pods: Vec<Pod> = seen
         .list(PODS, NAMESPACE)
