@@ -1,6 +1,6 @@
 //! `isopod down` and `isopod rm`: everything that runs is ended; `rm` then removes everything there is.
 
-use crate::place::{Place, home};
+use crate::place::{Place, home, remove_home};
 use crate::pods::Fate;
 use crate::server::Running;
 use crate::{cli, kubeconfig, process};
@@ -118,11 +118,8 @@ pub fn clear(place: &Place) -> Result<()> {
     if let Some(link) = place.link() {
         remove_file(&link)?;
     }
-    // The folder of all clusters goes with the last of them.
-    if let Err(error) = std::fs::remove_dir(home()) {
-        tracing::debug!(%error, "other clusters are left");
-    }
-    Ok(())
+    // The folder of all clusters goes with the last of them, if it came with the first.
+    remove_home()
 }
 
 fn remove_file(path: &Path) -> Result<()> {

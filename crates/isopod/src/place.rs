@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// All clusters are found here: a folder each, or a link to the folder that `--data-dir` named.
@@ -14,9 +15,13 @@ pub const LAYOUT: u32 = 1;
 /// What a cluster's folder may hold before its settings are written.
 const OWN: [&str; 3] = ["cluster.", "pki", "server."];
 
+/// Says in the folder of all clusters that `up` made it, so that it goes with the last of them.
+const HOME_MARK: &str = ".made-by-isopod";
+
 /// What was there before `create`.
 pub struct Made {
-    pub folder_was_there: bool,
+    /// The folder's mode, if it was there.
+    pub folder: Option<Permissions>,
 }
 
 /// The folder of one cluster.
@@ -66,8 +71,8 @@ impl Place {
             Some(dir) => std::path::absolute(dir)?,
             None => known.dir.clone(),
         };
-        let folder_was_there = dir.is_dir();
-        if folder_was_there {
+        let folder = std::fs::metadata(&dir).ok().filter(std::fs::Metadata::is_dir);
+        if folder.is_some() {
             known.check_folder(&dir)?;
         }
         let new_link = std::fs::symlink_metadata(&link).is_err() && dir != link;
@@ -78,15 +83,15 @@ impl Place {
                 dir.display()
             );
         }
-        std::fs::create_dir_all(home()).with_context(|| format!("cannot make {}", home().display()))?;
-        std::fs::create_dir_all(&dir)
-            .with_context(|| format!("cannot make the data folder {}", dir.display()))?;
+        make_home()?;
+        make_private(&dir).with_context(|| format!("cannot make the data folder {}", dir.display()))?;
         if new_link {
             let dir = std::fs::canonicalize(&dir)?;
             std::os::unix::fs::symlink(&dir, &link)
                 .with_context(|| format!("cannot link {} to {}", link.display(), dir.display()))?;
         }
-        Ok((Self::of(name)?, Made { folder_was_there }))
+        let folder = folder.map(|f| f.permissions());
+        Ok((Self::of(name)?, Made { folder }))
     }
 
     /// A folder that holds other things is no cluster's: `rm` would remove them.
@@ -161,6 +166,15 @@ impl Place {
         self.dir.join("cluster.json")
     }
 
+    /// Says that the cluster has been up: its store and its keys are there, or are lost.
+    pub fn mark(&self) -> PathBuf {
+        self.dir.join("cluster.was-up")
+    }
+
+    pub fn has_been_up(&self) -> bool {
+        self.mark().exists()
+    }
+
     pub fn log_file(&self) -> PathBuf {
         self.dir.join("server.log")
     }
@@ -220,6 +234,41 @@ impl Place {
             0o644,
         )
     }
+}
+
+fn make_home() -> Result<()> {
+    let home = home();
+    if home.is_dir() {
+        return Ok(());
+    }
+    let made = std::fs::create_dir_all(&home).and_then(|()| File::create(home.join(HOME_MARK)).map(drop));
+    made.with_context(|| format!("cannot make {}", home.display()))
+}
+
+/// Removes the folder of all clusters if `up` made it and no cluster is left in it.
+pub fn remove_home() -> Result<()> {
+    let (home, mark) = (home(), home().join(HOME_MARK));
+    let remove = || -> std::io::Result<()> {
+        let mut entries = std::fs::read_dir(&home)?;
+        if !mark.exists() || entries.any(|entry| entry.map_or(true, |e| e.path() != mark)) {
+            return Ok(());
+        }
+        std::fs::remove_file(&mark)?;
+        std::fs::remove_dir(&home)
+    };
+    match remove() {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", home.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes a folder that only its owner gets into, and closes one that is there. Secrets, claims and whatever programs
+/// containers left, with whatever rights, lie below it.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    std::fs::set_permissions(dir, Permissions::from_mode(0o700))
 }
 
 /// Replaces a file as a whole, or not at all.

@@ -140,8 +140,9 @@ fn undo(place: &Place, known: Option<&Settings>, made: &Made) -> Result<()> {
         return place.write_settings(known);
     }
     down::clear(place)?;
-    if made.folder_was_there {
+    if let Some(mode) = &made.folder {
         std::fs::create_dir_all(&place.dir)?;
+        std::fs::set_permissions(&place.dir, mode.clone())?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! log-<revision>            every change after that revision, up to the start of the next log
 //! ```
 
+use crate::state::FIRST_REVISION;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -42,10 +43,8 @@ pub enum OpenError {
     Version { path: PathBuf, found: u32 },
     /// Something that was once durable is damaged.
     #[error(
-        "{} is damaged at byte {offset}: {why}. Nothing was changed. Restore the data directory from a copy; or, to \
-         give up what this file holds from there on and all later revisions, move the later log files away and run \
-         `truncate -s {offset} {}`",
-        path.display(), path.display()
+        "{} is damaged at byte {offset}: {why}. Nothing was changed. Restore the data directory from a copy{}",
+        path.display(), way_on(path, *offset)
     )]
     Damaged {
         path: PathBuf,
@@ -57,8 +56,32 @@ pub enum OpenError {
         path.display()
     )]
     Missing { path: PathBuf },
+    /// It has been a store, and now looks like a new one.
+    #[error(
+        "{} is missing or empty, but this store has been in use: what it held is gone from here. Nothing was changed. \
+         Restore the data directory from a copy",
+        path.display()
+    )]
+    Emptied { path: PathBuf },
     #[error("the identity {0:?} is longer than {ID_LIMIT_BYTES} bytes")]
     LongId(String),
+}
+
+/// What else can be done about a damaged file. Only a log that has whole records before the damage, in it or in a
+/// checkpoint, can be cut there: cut at its head, the first log would be that of a new, empty store, and a cut checkpoint
+/// is no checkpoint.
+fn way_on(path: &Path, offset: usize) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let revision = name.strip_prefix("log-").and_then(|n| n.parse::<u64>().ok());
+    let has_before = offset > FILE_HEADER_BYTES || revision.is_some_and(|r| r > FIRST_REVISION);
+    if revision.is_none() || offset < FILE_HEADER_BYTES || !has_before {
+        return "; nothing in this file can be read without it".into();
+    }
+    format!(
+        "; or, to give up what this file holds from there on and all later revisions, move the later log files away and \
+         run `truncate -s {offset} {}`",
+        path.display()
+    )
 }
 
 /// Adds what was tried, and on which path, to an IO error.

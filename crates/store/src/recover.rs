@@ -51,6 +51,8 @@ pub struct Recovered {
     pub past: Past,
     /// The log to go on with: its revision, and where its next frame goes. `None`: it has to be created.
     pub log: Option<(u64, u64)>,
+    /// The newest checkpoint's revision.
+    checkpoint: Option<u64>,
     pub checkpoint_bytes: u64,
     /// Several logs wait for a checkpoint that was not finished.
     pub lacks_checkpoint: bool,
@@ -62,6 +64,7 @@ pub fn recover(dir: &Path, id: &str) -> Result<Recovered, OpenError> {
         id: id.into(),
         past: Past::default(),
         log: None,
+        checkpoint: None,
         checkpoint_bytes: 0,
         lacks_checkpoint: false,
     };
@@ -71,6 +74,7 @@ pub fn recover(dir: &Path, id: &str) -> Result<Recovered, OpenError> {
     }
     out.past.base = out.past.newest.clone();
     let start = out.past.newest.revision();
+    out.checkpoint = checkpoint;
     let logs: Vec<u64> = listing.logs.into_iter().filter(|l| *l >= start).collect();
     let first_missing = logs.first() != Some(&start);
     if first_missing && (checkpoint.is_some() || !logs.is_empty()) {
@@ -117,6 +121,16 @@ fn damaged(path: &Path, offset: usize, why: impl Into<String>) -> OpenError {
 }
 
 impl Recovered {
+    /// A store that has been used holds at least its first commit; one that holds none has lost its files.
+    pub fn check_not_new(&self, dir: &Path) -> Result<(), OpenError> {
+        if self.checkpoint.is_some() || self.past.newest.revision() > FIRST_REVISION {
+            return Ok(());
+        }
+        Err(OpenError::Emptied {
+            path: files::log_path(dir, FIRST_REVISION),
+        })
+    }
+
     fn read_checkpoint(&mut self, dir: &Path, revision: u64) -> Result<(), OpenError> {
         let path = files::checkpoint_path(dir, revision);
         let bytes = read(&path)?;
@@ -157,8 +171,9 @@ impl Recovered {
         }
         let bytes = read(&path)?;
         let Some(header) = FileHeader::decode(&path, &bytes)? else {
-            // Died while making this log, before anything was acknowledged from it.
-            return if is_last {
+            // Died while making this log, before anything was acknowledged from it. A checkpoint of its revision was
+            // begun only after the header was durable.
+            return if is_last && self.checkpoint != Some(revision) {
                 Ok(())
             } else {
                 Err(damaged(&path, 0, "it has no header"))

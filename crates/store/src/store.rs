@@ -21,6 +21,8 @@ pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 pub struct Options {
     /// The store's own identity, given at creation; an existing directory keeps the one it has.
     pub id: String,
+    /// The directory has held a store before: one without a first commit is then an error, not a new store.
+    pub has_been: bool,
     pub history: Limits,
     pub clock: Clock,
 }
@@ -30,6 +32,7 @@ impl Options {
         let start = Instant::now();
         Self {
             id: id.into(),
+            has_been: false,
             history: Limits::default(),
             clock: Arc::new(move || start.elapsed()),
         }
@@ -65,6 +68,9 @@ impl Store {
         files::create_dir(dir)?;
         let lock = Lock::take(dir)?;
         let recovered = recover::recover(dir, &options.id)?;
+        if options.has_been {
+            recovered.check_not_new(dir)?;
+        }
         recover::sweep(dir)?;
         let log = DiskLog::open(dir, lock, &recovered)?;
         let published = published(recovered.past, &options);

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
-use store::Store;
+use store::{OpenError, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -98,11 +98,7 @@ async fn serve(place: &Place) -> Result<()> {
     let tasks = TaskTracker::new();
     let net_config = NetConfig::new(&place.name, &place.dir);
     let addresses = addresses(&net_config);
-    let store = Store::open(
-        &place.store(),
-        store::Options::new(meta::env::uuid(&env::RealEnv)),
-    )
-    .with_context(|| format!("cannot open the store of cluster {}", place.name))?;
+    let store = open_store(place)?;
     let pki = Pki::open(place, &[addresses.service, addresses.endpoint])?;
     let env: Arc<dyn Env> = Arc::new(env::RealEnv);
     let tokens = Arc::new(tokens::open(&pki.token_key)?);
@@ -116,6 +112,7 @@ async fn serve(place: &Place) -> Result<()> {
     let server = Server::new(api.clone(), Config::default());
     let own = api.client(caller("system:apiserver", &["system:masters"]));
     bootstrap::run(own.as_ref(), &pki.ca, &place.volumes(), &addresses).await?;
+    note_up(place)?;
     tasks.spawn(server.clone().serve(listener, acceptor.clone()));
     write_running(place, &settings)?;
     say(&Progress::Api {
@@ -151,6 +148,38 @@ async fn serve(place: &Place) -> Result<()> {
     store.close().await;
     std::fs::remove_file(place.pid_file()).or_else(ignore_missing)?;
     Ok(())
+}
+
+fn open_store(place: &Place) -> Result<Store> {
+    let options = store::Options {
+        has_been: place.has_been_up(),
+        ..store::Options::new(meta::env::uuid(&env::RealEnv))
+    };
+    Store::open(&place.store(), options).map_err(|error| {
+        let lost = matches!(
+            error,
+            OpenError::Emptied { .. } | OpenError::Damaged { .. } | OpenError::Missing { .. }
+        );
+        let name = &place.name;
+        let error = anyhow::Error::new(error);
+        if !lost {
+            return error.context(format!("cannot open the store of cluster {name}"));
+        }
+        // What pods stored is whole all the same, and would go with the cluster.
+        anyhow::anyhow!(
+            "cannot open the store of cluster {name}: {error:#}. If there is no copy, the cluster's objects are lost; what \
+             its claims hold is in {}: copy what you need, then isopod rm --name {name}",
+            place.volumes().display()
+        )
+    })
+}
+
+/// From here on the store holds the cluster's first objects, and `pki` what they were made with.
+fn note_up(place: &Place) -> Result<()> {
+    if place.has_been_up() {
+        return Ok(());
+    }
+    write_atomic(&place.mark(), b"", 0o600)
 }
 
 fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {

@@ -45,3 +45,37 @@ fn a_second_open_names_the_process_that_has_it() {
     open(dir.path());
     assert!(matches!(error, OpenError::Locked { .. }));
 }
+
+#[test]
+fn a_store_that_has_been_in_use_is_never_taken_for_a_new_one() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let store = open(dir.path());
+    create(&store, "a", "1");
+    drop(store);
+    let used = || {
+        let options = Options {
+            has_been: true,
+            ..Options::new("x")
+        };
+        Store::open(dir.path(), options)
+    };
+    drop(used().expect("it is whole"));
+    let log = dir.path().join("log-00000000000000000001");
+    let whole = std::fs::read(&log).expect("the log");
+    // Header alone, empty, zeros, its only frame torn, gone.
+    let torn = &whole[..whole.len() - 1];
+    for left in [Some(&whole[..128]), Some(b""), Some(&[0; 4096]), Some(torn), None] {
+        match left {
+            Some(bytes) => std::fs::write(&log, bytes).expect("write"),
+            None => std::fs::remove_file(&log).expect("remove"),
+        }
+        let error = used().err().expect("refused");
+        assert!(
+            matches!(&error, OpenError::Emptied { path } if *path == log),
+            "{error}"
+        );
+        assert_eq!(std::fs::read(&log).ok().as_deref(), left, "nothing was changed");
+    }
+    std::fs::write(&log, &whole).expect("write");
+    assert_eq!(contents(&used().expect("restored").snapshot()).len(), 1);
+}
