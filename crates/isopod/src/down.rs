@@ -51,6 +51,7 @@ fn stop(place: &Place, fate: Fate) -> Result<()> {
     if let Some(running) = process::running(place) {
         process::end(&running, SERVER_LIMIT)?;
     }
+    process::wait_for_dying(place)?;
     crate::pods::end_all(place, fate)?;
     unmount_all(&place.dir)?;
     net::ClusterNet::remove(&place.dir).context("cannot remove the cluster's network")?;

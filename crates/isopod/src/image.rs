@@ -101,6 +101,7 @@ enum Command {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["binary", "from_dir"]))]
 #[command(after_help = "Examples:
   isopod image build visits:1 --binary target/release/visits
   isopod image build tool:2 --binary ./tool --port 8080 --env MODE=prod --link /bin/tail=/tool
@@ -110,12 +111,7 @@ struct BuildArgs {
     #[arg(value_name = "REF")]
     image: String,
     /// A static program; it becomes /FILENAME and is what runs
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "from_dir",
-        conflicts_with = "from_dir"
-    )]
+    #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
     /// A folder that is the root file system
     #[arg(long, value_name = "DIR")]
@@ -248,11 +244,14 @@ fn load(images: &Images, file: &Path, tag: Option<&str>) -> Result<()> {
     } else {
         let shown = file.display().to_string();
         let open = File::open(file).with_context(|| format!("cannot load images from {shown}"))?;
-        let size = open
-            .metadata()
-            .with_context(|| format!("cannot read {shown}"))?
-            .len();
-        let bar = byte_bar(Some(size), shown.clone());
+        let about = open.metadata();
+        let about = about.with_context(|| format!("cannot read {shown}"))?;
+        if about.is_dir() {
+            bail!(
+                "{shown} is a folder; give an archive, or make the folder an image's root file system: isopod image build REF --from-dir {shown}"
+            );
+        }
+        let bar = byte_bar(Some(about.len()), shown.clone());
         images.load(bar.wrap_read(open), &shown, tag)
     };
     for image in loaded? {

@@ -5,8 +5,10 @@ use crate::place::{Place, write_atomic};
 use anyhow::{Context, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, PublicKeyData,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
@@ -41,9 +43,13 @@ impl Pki {
         Ok((read("ca.crt")?, identity))
     }
 
-    /// Reads what is there, and makes what is not.
+    /// Reads what is there, and makes what is not. What everything else rests on is made once only: with another
+    /// authority or another key for tokens, no kubeconfig and no service account of the cluster would work any more.
     pub fn open(place: &Place, server_ips: &[Ipv4Addr]) -> Result<Self> {
         let dir = place.pki();
+        if place.has_been_up() && dir.exists() {
+            check_roots(&dir)?;
+        }
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let ca_key = key(&dir.join("ca.key"))?;
         let ca = file(&dir.join("ca.crt"), || {
@@ -56,7 +62,8 @@ impl Pki {
             ];
             Ok(params.self_signed(&ca_key)?.pem())
         })?;
-        let issuer = Issuer::from_ca_cert_pem(&ca, &ca_key).context("pki/ca.crt is damaged")?;
+        let issuer = Issuer::from_ca_cert_pem(&ca, &ca_key)
+            .map_err(|error| lost(&dir.join("ca.crt"), "is damaged", &error))?;
         let server = identity(
             &dir,
             "apiserver",
@@ -86,6 +93,37 @@ impl Pki {
             token_key,
         })
     }
+}
+
+const ROOTS: [&str; 3] = ["ca.key", "ca.crt", "sa.key"];
+
+fn check_roots(dir: &Path) -> Result<()> {
+    for path in ROOTS.map(|name| dir.join(name)) {
+        match std::fs::metadata(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(lost(&path, "is missing", &e)),
+            Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// A file that cannot be made again without breaking what was made with it.
+fn lost(path: &Path, how: &str, why: &dyn std::fmt::Display) -> anyhow::Error {
+    let dir = path.parent().unwrap_or(path).display();
+    anyhow::anyhow!(
+        "{} {how} ({why}); the cluster's kubeconfigs and service account tokens rest on it, so no other is made. Put it back \
+         from a copy; or, to give all of those up, move the whole folder away, and isopod up begins with new keys: mv {dir} {dir}.lost",
+        path.display()
+    )
+}
+
+/// A file that is made again from the others.
+fn replaceable(path: &Path, why: &dyn std::fmt::Display) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{0} is damaged ({why}); remove it, and isopod up makes a new one: rm {0}",
+        path.display()
+    )
 }
 
 fn params(name: &str, groups: &[&str]) -> Result<CertificateParams> {
@@ -133,7 +171,10 @@ fn server_names(ips: &[Ipv4Addr]) -> Result<Vec<rcgen::SanType>> {
 
 fn key(path: &Path) -> Result<KeyPair> {
     let pem = file(path, || Ok(KeyPair::generate()?.serialize_pem()))?;
-    KeyPair::from_pem(&pem).with_context(|| format!("{} is damaged", path.display()))
+    KeyPair::from_pem(&pem).map_err(|error| match ROOTS.iter().any(|root| path.ends_with(root)) {
+        true => lost(path, "is damaged", &error),
+        false => replaceable(path, &error),
+    })
 }
 
 fn identity(
@@ -142,14 +183,28 @@ fn identity(
     params: impl FnOnce() -> Result<CertificateParams>,
     issuer: &Issuer<'_, &KeyPair>,
 ) -> Result<Identity> {
-    let key = key(&dir.join(format!("{name}.key")))?;
-    let certificate = file(&dir.join(format!("{name}.crt")), || {
-        Ok(params()?.signed_by(&key, issuer)?.pem())
-    })?;
+    let (key_path, path) = (dir.join(format!("{name}.key")), dir.join(format!("{name}.crt")));
+    if !key_path.exists() && path.exists() {
+        // It is for a key that is no more.
+        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    let key = key(&key_path)?;
+    let certificate = file(&path, || Ok(params()?.signed_by(&key, issuer)?.pem()))?;
+    check(&certificate, &key).map_err(|why| replaceable(&path, &why))?;
     Ok(Identity {
         certificate,
         key: key.serialize_pem(),
     })
+}
+
+/// A certificate that can be read and is this key's.
+fn check(certificate: &str, key: &KeyPair) -> Result<(), String> {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|e| e.to_string())?;
+    let parsed = rustls::server::ParsedCertificate::try_from(&der).map_err(|e| e.to_string())?;
+    match parsed.subject_public_key_info().as_ref() == key.subject_public_key_info() {
+        true => Ok(()),
+        false => Err("it is another key's".to_owned()),
+    }
 }
 
 /// The file's text; made and written when it is not there.

@@ -1,5 +1,6 @@
 //! Where a cluster lives on disk: one folder holds all of it, and nothing of it is anywhere else.
 
+use crate::kubeconfig;
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -215,7 +216,7 @@ impl Place {
             Err(e) => return Err(e).with_context(|| format!("cannot read {}", file.display())),
         };
         let settings: Settings =
-            serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))?;
+            serde_json::from_str(&text).map_err(|error| self.damaged_settings(&error))?;
         if settings.layout != LAYOUT {
             bail!(
                 "{} has layout {}, this isopod knows layout {LAYOUT}; use the isopod that made it, or remove the cluster: isopod rm --name {}",
@@ -225,6 +226,23 @@ impl Place {
             );
         }
         Ok(settings)
+    }
+
+    /// The file holds little, and nothing that cannot be said again.
+    fn damaged_settings(&self, error: &serde_json::Error) -> anyhow::Error {
+        let settings = Settings {
+            layout: LAYOUT,
+            name: self.name.clone(),
+            api_port: 6443,
+            kubeconfig: kubeconfig::default_path().unwrap_or_else(|_| "/root/.kube/config".into()),
+            simulated_nodes: 0,
+        };
+        let anew = serde_json::to_string(&settings).unwrap_or_default();
+        anyhow::anyhow!(
+            "{} is damaged ({error}); nothing else of the cluster is touched. Put the file back from a copy, or write it anew, \
+             with the port and kubeconfig that it had: {anew}",
+            self.settings_file().display()
+        )
     }
 
     pub fn write_settings(&self, settings: &Settings) -> Result<()> {

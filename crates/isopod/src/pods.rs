@@ -3,6 +3,10 @@
 use crate::place::Place;
 use anyhow::{Context, Result};
 use node::runtime::{Runtime, RuntimeConfig, ShimRuntime};
+use std::time::Duration;
+
+/// Shims that do not answer are killed, as they would be a moment later anyway.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// What becomes of the pods.
 #[derive(Clone, Copy)]
@@ -19,7 +23,11 @@ pub fn end_all(place: &Place, fate: Fate) -> Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let pods = ShimRuntime::open(RuntimeConfig::new(&place.dir, &place.name))
+        let config = RuntimeConfig {
+            answer_limit: ANSWER_LIMIT,
+            ..RuntimeConfig::new(&place.dir, &place.name)
+        };
+        let pods = ShimRuntime::open(config)
             .await
             .context("cannot look for pods that still run")?;
         let all = pods.list().await.context("cannot list the pods that still run")?;

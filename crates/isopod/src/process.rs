@@ -8,24 +8,92 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// When a process started, in clock ticks after the boot (field 22 of /proc/PID/stat). `None` when it is gone, also
-/// when only its entry is left because its parent has not taken note of its end (a zombie).
-pub fn start_ticks(pid: i32) -> Option<u64> {
+/// What /proc/PID/stat says.
+struct Stat {
+    state: char,
+    flags: u64,
+    /// When it started, in clock ticks after the boot.
+    started_ticks: u64,
+}
+
+fn stat(pid: i32) -> Option<Stat> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name in parentheses and may hold anything.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
+    // The second field is the name in parentheses and may hold anything; from the third on all are words.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        flags: fields.get(6)?.parse().ok()?,
+        started_ticks: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// When a process started, in clock ticks after the boot. `None` when it is gone, also when only its entry is left
+/// because its parent has not taken note of its end (a zombie).
+pub fn start_ticks(pid: i32) -> Option<u64> {
+    let stat = stat(pid)?;
+    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.started_ticks)
+}
+
+/// The server that the cluster's folder names; it may have ended.
+fn noted(place: &Place) -> Option<Running> {
+    let text = std::fs::read(place.pid_file()).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 /// The cluster's server, if it runs.
 pub fn running(place: &Place) -> Option<Running> {
-    let text = std::fs::read(place.pid_file()).ok()?;
-    let running: Running = serde_json::from_slice(&text).ok()?;
+    let running = noted(place)?;
     (start_ticks(running.pid) == Some(running.started_ticks)).then_some(running)
+}
+
+/// A killed server still holds its store, its port and its network while the kernel clears it away: waits for that, for
+/// at most `DYING_LIMIT`.
+pub fn wait_for_dying(place: &Place) -> Result<()> {
+    let Some(last) = noted(place) else { return Ok(()) };
+    let Some(handle) = pidfd(last.pid) else {
+        return Ok(());
+    };
+    let is_it = stat(last.pid).is_some_and(|now| now.started_ticks == last.started_ticks);
+    if !is_it || ended(&handle, Duration::ZERO)? {
+        return Ok(());
+    }
+    // Between taking its signal and saying that it exits, a process looks like any other, for a moment.
+    if !is_dying(last.pid) && (ended(&handle, DYING_MOMENT)? || !is_dying(last.pid)) {
+        return Ok(());
+    }
+    if ended(&handle, DYING_SILENCE)? {
+        return Ok(());
+    }
+    eprintln!(
+        "waiting for the last server (process {}), which was killed, to end",
+        last.pid
+    );
+    if ended(&handle, DYING_LIMIT)? {
+        return Ok(());
+    }
+    bail!(
+        "the last server (process {}) was killed, but does not end; see dmesg",
+        last.pid
+    )
+}
+
+const DYING_MOMENT: Duration = Duration::from_millis(50);
+const DYING_SILENCE: Duration = Duration::from_secs(1);
+const DYING_LIMIT: Duration = Duration::from_secs(20);
+
+/// Whether SIGKILL waits for a process, or it exits already (PF_EXITING), or only threads of it are left.
+fn is_dying(pid: i32) -> bool {
+    const PF_EXITING: u64 = 0x4;
+    if stat(pid).is_none_or(|stat| matches!(stat.state, 'Z' | 'X') || stat.flags & PF_EXITING != 0) {
+        return true;
+    }
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = |line: &str| {
+        let mask = line.strip_prefix("SigPnd:").or(line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    let kill = 1 << (Signal::KILL.as_raw() - 1);
+    status.lines().filter_map(pending).any(|mask| mask & kill != 0)
 }
 
 /// A handle on a process that names it and no other; `None` when it has ended.

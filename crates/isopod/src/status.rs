@@ -312,7 +312,8 @@ fn print_status(seen: &Seen, shims: usize, shim_bytes: u64, data_bytes: u64) {
             format!("{} in {file}", kubeconfig::context_name(&seen.place.name)),
         );
     }
-    if seen.server.is_none() {
+    // Damage says itself what to do.
+    if seen.server.is_none() && seen.damaged.is_none() {
         println!("\nBring it up with: isopod up --name {}", seen.place.name);
     }
 }

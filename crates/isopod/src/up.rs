@@ -93,6 +93,7 @@ pub fn up(args: &cli::Up) -> Result<()> {
     let name = orders.name.as_deref().unwrap_or("default");
     let (place, made) = Place::create(name, orders.data_dir.as_deref())?;
     let _lock = place.lock()?;
+    process::wait_for_dying(&place)?;
     if let Some(running) = process::running(&place) {
         bail!(
             "cluster {name} is up already (process {}, API on 127.0.0.1:{}); to restart it: isopod down --name {name} && isopod up --name {name}",
@@ -114,6 +115,12 @@ pub fn up(args: &cli::Up) -> Result<()> {
 fn bring_up(place: &Place, orders: &Orders, known: Option<&Settings>, start: Instant) -> Result<()> {
     let settings = settle(place, orders, known)?;
     kubeconfig::check(&settings.kubeconfig)?;
+    if place.has_been_up() && !place.pki().exists() {
+        eprintln!(
+            "{} is not there: the cluster gets new keys, and what was made with the old ones (kubeconfigs, service account tokens) no longer works",
+            place.pki().display()
+        );
+    }
     let mut child = start_server(place)?;
     let node = follow(
         &mut child,

@@ -31,6 +31,8 @@ pub enum PublishOn {
     Localhost,
     /// The first of 127.0.0.1 to 127.0.0.250 that has all of the Service's ports free (LoadBalancer).
     AnyLoopback,
+    /// This address only, each port for itself (host ports).
+    Address(Ipv4Addr),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub struct PublishPort {
     pub target: SocketAddrV4,
 }
 
-/// One Service to publish. `(service, on)` is unique: a LoadBalancer Service has one of each kind.
+/// One Service to publish, or a pod's host ports. `(service, on)` is unique: a LoadBalancer Service has one of each kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
     /// `namespace/name`.
@@ -59,6 +61,14 @@ pub enum PublishError {
         "port {port}/{protocol} is taken on 127.0.0.1; stop what listens there or choose another nodePort"
     )]
     NodePortTaken { port: u16, protocol: Protocol },
+    #[error(
+        "port {port}/{protocol} is taken on {address}; stop what listens there or choose another hostPort"
+    )]
+    HostPortTaken {
+        address: Ipv4Addr,
+        port: u16,
+        protocol: Protocol,
+    },
     #[error(
         "no address from 127.0.0.1 to 127.0.0.250 has all ports of the Service free ({ports}); stop what listens there (see `ss -lntu`) or choose other ports"
     )]
@@ -167,7 +177,7 @@ impl Publisher {
             let key = (publication.service.clone(), publication.on);
             let before = active.remove(&key);
             let (now, report) = match publication.on {
-                PublishOn::Localhost => self.publish_each(publication, before).await,
+                PublishOn::Localhost | PublishOn::Address(_) => self.publish_each(publication, before).await,
                 PublishOn::AnyLoopback => self.publish_together(publication, before).await,
             };
             if !now.listeners.is_empty() {
@@ -190,15 +200,26 @@ impl Publisher {
 
     async fn publish_each(&self, publication: &Publication, before: Option<Active>) -> (Active, Published) {
         let mut now = before.unwrap_or(Active {
-            address: Ipv4Addr::LOCALHOST,
+            address: match publication.on {
+                PublishOn::Address(address) => address,
+                _ => Ipv4Addr::LOCALHOST,
+            },
             listeners: BTreeMap::new(),
         });
         let mut ports = Vec::new();
         for port in &publication.ports {
             let address = SocketAddrV4::new(now.address, port.port);
-            let taken = PublishError::NodePortTaken {
-                port: port.port,
-                protocol: port.protocol,
+            let (number, protocol) = (port.port, port.protocol);
+            let taken = match publication.on {
+                PublishOn::Address(address) => PublishError::HostPortTaken {
+                    address,
+                    port: number,
+                    protocol,
+                },
+                _ => PublishError::NodePortTaken {
+                    port: number,
+                    protocol,
+                },
             };
             let bound = match self.ensure(&mut now, port).await {
                 Ok(()) => Ok(address),

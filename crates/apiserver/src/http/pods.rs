@@ -55,7 +55,7 @@ pub async fn serve(
         return Err(Status::unavailable("this server has no node that could be asked"));
     };
     match place.subresource {
-        "log" => logs(node, &place, query).await,
+        "log" => logs(server, node, &place, query).await,
         "portforward" => channel::port_forward(server, node.clone(), place, parts, query).await,
         _ => {
             let options = exec_options(&place, query)?;
@@ -64,7 +64,12 @@ pub async fn serve(
     }
 }
 
-async fn logs(node: &Arc<dyn NodeOps>, place: &Place, query: &Query) -> Result<Response<Body>, Status> {
+async fn logs(
+    server: &Arc<Server>,
+    node: &Arc<dyn NodeOps>,
+    place: &Place,
+    query: &Query,
+) -> Result<Response<Body>, Status> {
     let options = log_options(query)?;
     let stream = node.logs(&place.namespace, &place.name, options).await?;
     let stream = stream
@@ -74,6 +79,8 @@ async fn logs(node: &Arc<dyn NodeOps>, place: &Place, query: &Query) -> Result<R
                 .ok();
             std::future::ready(piece)
         })
+        // One that is followed would keep its connection open until its container ends.
+        .take_until(server.closing.clone().cancelled_owned())
         .boxed();
     let mut response = Response::new(Body::Stream(stream));
     let plain = HeaderValue::from_static("text/plain");

@@ -294,3 +294,20 @@ async fn no_bad_request_is_the_servers_fault() {
         "what was stored is still there"
     );
 }
+
+#[tokio::test]
+async fn a_pod_with_an_unknown_runtime_class_is_refused() {
+    use serde_json::json;
+    let world = World::new().await;
+    let account = json!({"metadata": {"name": "default"}});
+    world
+        .json("POST", "/api/v1/namespaces/default/serviceaccounts", &account)
+        .await;
+    let pod = json!({"metadata": {"name": "x"}, "spec": {"runtimeClassName": "gvisor", "containers": [{"name": "c", "image": "i"}]}});
+    let (code, answer) = world.json("POST", "/api/v1/namespaces/default/pods", &pod).await;
+    assert_eq!(code, 403);
+    assert_eq!(
+        answer["message"],
+        "pods \"x\" is forbidden: pod rejected: RuntimeClass \"gvisor\" not found"
+    );
+}

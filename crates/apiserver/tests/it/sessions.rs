@@ -27,7 +27,11 @@ impl NodeOps for Echo {
         options: LogOptions,
     ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, Status> {
         let text = format!("{pod} {:?}\n", options.tail_lines);
-        Ok(futures::stream::iter([Ok(Bytes::from(text))]).boxed())
+        let written = futures::stream::iter([Ok(Bytes::from(text))]);
+        Ok(match options.follow {
+            true => written.chain(futures::stream::pending()).boxed(),
+            false => written.boxed(),
+        })
     }
 
     async fn exec(&self, _: &str, _: &str, options: ExecOptions) -> Result<Session, Status> {
@@ -204,4 +208,25 @@ async fn a_tls_free_stream_can_be_read_to_its_end() {
         text.starts_with("HTTP/1.1 200 OK") && text.ends_with("ok"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn a_followed_log_ends_when_the_server_closes() {
+    let world = world().await;
+    let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(world.server.clone().serve_stream(theirs, (*world.admin).clone()));
+    let request = "GET /api/v1/namespaces/default/pods/p/log?follow=true HTTP/1.1\r\nhost: x\r\n\r\n";
+    ours.write_all(request.as_bytes()).await.expect("sent");
+    let mut text = String::new();
+    while !text.contains("p None") {
+        let mut piece = vec![0; 1024];
+        let count = ours.read(&mut piece).await.expect("an answer");
+        assert!(count > 0, "it ended early: {text}");
+        text.push_str(&String::from_utf8_lossy(&piece[..count]));
+    }
+    world.server.close().await;
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), ours.read_to_end(&mut rest)).await;
+    ended.expect("the log ends").expect("in good order");
+    assert!(rest.ends_with(b"0\r\n\r\n"), "the body is complete");
 }

@@ -295,3 +295,68 @@ fn pods_talk_to_the_api() {
     assert!(version.contains("APIResourceList"), "{version}");
     cluster.remove();
 }
+
+/// A port that another program held is had some seconds after it is free.
+fn eventually(address: &str) -> String {
+    let until = std::time::Instant::now() + LIMIT;
+    loop {
+        match try_get(address, "/") {
+            Ok(answer) => return answer,
+            Err(error) => assert!(std::time::Instant::now() < until, "{address}: {error}"),
+        }
+        // pause: nobody tells when a port of the host is published
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn ports_of_the_host_lead_to_their_pod_and_a_taken_one_is_had_when_it_is_free() {
+    let test = "ports_of_the_host_lead_to_their_pod_and_a_taken_one_is_had_when_it_is_free";
+    let Some(cluster) = Cluster::with_images(test, &[]) else {
+        return;
+    };
+    let [free, taken] = [(); 2].map(|()| crate::harness::cluster::free_port());
+    let held = std::net::TcpListener::bind(("127.0.0.1", taken)).expect("a port");
+    let pod = |name: &str, ports: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{app: {name}}}}}, spec: {{terminationGracePeriodSeconds: 0,
+              volumes: [{{name: data, emptyDir: {{}}}}], containers: [{{name: visits, image: 'visits:1',
+              volumeMounts: [{{name: data, mountPath: /data}}], env: [{{name: POD_NAME, value: {name}}}],
+              readinessProbe: {{httpGet: {{path: /healthz, port: 8080}}}}, ports: {ports}}}]}}}}"
+        )
+    };
+    cluster.apply(&pod(
+        "one",
+        &format!("[{{containerPort: 8080, hostPort: {free}}}]"),
+    ));
+    cluster.apply(&pod(
+        "two",
+        &format!("[{{containerPort: 8080, hostPort: {taken}, hostIP: 127.0.0.1}}]"),
+    ));
+    client(&cluster);
+    for name in ["one", "two"] {
+        cluster.wait(&format!("pod/{name}"), "condition=Ready");
+    }
+    assert_eq!(who(&eventually(&format!("127.0.0.1:{free}"))), "one");
+    let node = cluster.jsonpath("node", "{.items[0].status.addresses[0].address}");
+    let answer = from_client(&cluster, &format!("wget -qO- http://{node}:{free}/"));
+    assert_eq!(who(&answer), "one");
+    let mut events = cluster.watch("get events -w");
+    events.until("an event", |line| {
+        line.contains(&format!("port {taken}/tcp is taken on 127.0.0.1"))
+    });
+    drop(events);
+    drop(held);
+    assert_eq!(who(&eventually(&format!("127.0.0.1:{taken}"))), "two");
+    cluster.kubectl("delete pod one two");
+    assert!(try_get(&format!("127.0.0.1:{free}"), "/").is_err());
+    // An open log, exec and attachment do not hold up `down`.
+    let log = cluster.watch("logs -f client");
+    let mut exec = cluster.watch("exec client -- sh -c 'echo here; sleep 1000'");
+    exec.until_contains("here");
+    cluster.isopod("down");
+    let said = cluster.server_log();
+    assert!(!said.contains("did not end"), "{said}");
+    drop((log, exec));
+    cluster.remove();
+}

@@ -3,6 +3,7 @@
 
 mod bootstrap;
 mod env;
+mod hostports;
 mod node;
 mod proxy;
 mod sessions;
@@ -16,6 +17,7 @@ use apiserver::http::{Config, Server, Tls, tls};
 use apiserver::{Api, Parts};
 use control::shell::{Surroundings, run as run_controller};
 use futures::FutureExt;
+use hostports::HostPorts;
 use meta::Env;
 use net::{ClusterNet, DnsServer, DnsTable, NetConfig, Publisher, Upstreams};
 use rustls::pki_types::pem::PemObject;
@@ -108,7 +110,8 @@ async fn serve(place: &Place) -> Result<()> {
         ..Parts::new(store.clone(), env.clone())
     });
     let listener = listen(&settings, &place.name).await?;
-    let acceptor = tls(tls_parts(&pki)?)?;
+    let acceptor = tls(tls_parts(&pki)?)
+        .with_context(|| format!("the certificates in {} do not fit", place.pki().display()))?;
     let server = Server::new(api.clone(), Config::default());
     let own = api.client(caller("system:apiserver", &["system:masters"]));
     bootstrap::run(own.as_ref(), &pki.ca, &place.volumes(), &addresses).await?;
@@ -129,7 +132,7 @@ async fn serve(place: &Place) -> Result<()> {
     let _egress = net::Egress::start(&net)
         .await
         .context("cannot start the way out for pods")?;
-    start_proxy(&api, &env, &net, &stop, &tasks).await?;
+    start_proxy(place, &api, &env, &net, &stop, &tasks).await?;
     let agents = node::start(place, &settings, &api, &env, &net).await?;
     say(&Progress::Node {
         name: agents.name().to_string(),
@@ -139,7 +142,9 @@ async fn serve(place: &Place) -> Result<()> {
     tracing::info!("stopping");
     stop.cancel();
     server.close().await;
-    agents.stop().await;
+    if tokio::time::timeout(STOP_LIMIT, agents.stop()).await.is_err() {
+        tracing::warn!("the node's agent did not end within {STOP_LIMIT:?}");
+    }
     tasks.close();
     if tokio::time::timeout(STOP_LIMIT, tasks.wait()).await.is_err() {
         tracing::warn!("some tasks did not end within {STOP_LIMIT:?}");
@@ -167,8 +172,8 @@ fn open_store(place: &Place) -> Result<Store> {
         }
         // What pods stored is whole all the same, and would go with the cluster.
         anyhow::anyhow!(
-            "cannot open the store of cluster {name}: {error:#}. If there is no copy, the cluster's objects are lost; what \
-             its claims hold is in {}: copy what you need, then isopod rm --name {name}",
+            "cannot open the store of cluster {name}: {error:#}. What its claims hold is whole, in {}; isopod rm would remove \
+             that too",
             place.volumes().display()
         )
     })
@@ -289,6 +294,7 @@ fn start_controllers(api: &Api, env: &Arc<dyn Env>, stop: &CancellationToken, ta
 }
 
 async fn start_proxy(
+    place: &Place,
     api: &Api,
     env: &Arc<dyn Env>,
     net: &Arc<ClusterNet>,
@@ -305,6 +311,8 @@ async fn start_proxy(
         dns: dns.context("cannot start DNS inside the cluster's network")?,
         publisher: Publisher::new(net.sockets().clone()),
         zone,
+        // The node has the cluster's name.
+        host_ports: HostPorts::new(&place.name, net.config().node_ip),
     };
     let stop = stop.clone();
     tasks.spawn(async move {

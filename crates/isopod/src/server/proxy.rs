@@ -1,14 +1,17 @@
 //! Keeps the network in step with the API: service rules, DNS and what is published on the host's loopback; and says
 //! in each LoadBalancer Service's status where it can be reached.
 
+use super::hostports::HostPorts;
 use futures::{FutureExt, StreamExt};
 use kinds::endpointslice::ENDPOINTSLICES;
 use kinds::event;
 use kinds::plan::{EventAct, Target};
+use kinds::pod::PODS;
 use kinds::row::text;
 use kinds::service::SERVICES;
 use kinds::{Registry, Seen};
-use meta::{Call, Client, Env, Object, Snapshot};
+use meta::snapshot::Change;
+use meta::{Call, Client, Env, Object, Res, Snapshot, Timestamp};
 use net::dns::{DnsEndpoint, DnsKind, DnsPort, DnsService, DnsZone};
 use net::{
     ClusterNet, DnsServer, DnsTable, Endpoint, Protocol, Publication, PublishOn, PublishPort, Published,
@@ -22,6 +25,8 @@ use std::time::Duration;
 
 /// Changes taken in before the network is set anew, so that a burst is one change.
 const MAX_DRAIN: usize = 4096;
+/// What could not be published is tried again after 1, 2, 4 … seconds, at most this many.
+const RETRY_MAX_S: i64 = 60;
 
 pub struct Proxy {
     pub client: Arc<dyn Client>,
@@ -30,49 +35,106 @@ pub struct Proxy {
     pub dns: DnsServer,
     pub publisher: Publisher,
     pub zone: DnsZone,
+    pub host_ports: HostPorts,
+}
+
+/// When what could not be published is tried again. No event tells that a port of the host is free.
+#[derive(Default)]
+struct Retry {
+    failures: u32,
+    at: Option<Timestamp>,
+}
+
+impl Retry {
+    fn note(&mut self, complete: bool, now: Timestamp) {
+        self.failures = match complete {
+            true => 0,
+            false => self.failures.saturating_add(1),
+        };
+        let seconds = (1_i64 << self.failures.saturating_sub(1).min(6)).min(RETRY_MAX_S);
+        self.at = (!complete).then(|| now.plus_seconds(seconds));
+    }
 }
 
 impl Proxy {
     /// Follows the API until it ends, or the task is dropped.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
+        let mut retry = Retry::default();
         loop {
             let snapshot = self.client.snapshot();
-            self.apply(&snapshot).await;
+            self.host_ports.reset(&snapshot);
+            retry.note(self.apply(&snapshot).await, self.env.now());
             let mut changes = self.client.changes(snapshot.revision());
             loop {
-                let change = match changes.next().await {
+                let again = match retry.at {
+                    Some(at) => self.env.sleep_until(at),
+                    None => futures::future::pending().boxed(),
+                };
+                let change = tokio::select! {
+                    change = changes.next() => change,
+                    () = again => {
+                        retry.note(self.apply(&self.client.snapshot()).await, self.env.now());
+                        continue;
+                    }
+                };
+                let change = match change {
                     Some(Ok(change)) => change,
                     // The place in the history is lost: everything is read again.
                     Some(Err(_)) => break,
                     None => return,
                 };
-                let mut relevant = concerns(change.res);
+                let mut relevant = self.concerns(&change);
                 for _ in 0..MAX_DRAIN {
                     match changes.next().now_or_never() {
-                        Some(Some(Ok(change))) => relevant |= concerns(change.res),
+                        Some(Some(Ok(change))) => relevant |= self.concerns(&change),
                         _ => break,
                     }
                 }
                 if relevant {
-                    self.apply(&self.client.snapshot()).await;
+                    // What changed may be what was in the way.
+                    retry = Retry::default();
+                    retry.note(self.apply(&self.client.snapshot()).await, self.env.now());
                 }
             }
         }
     }
 
-    async fn apply(&self, snapshot: &Snapshot) {
+    fn concerns(&mut self, change: &Change) -> bool {
+        let pods = self.host_ports.change(change);
+        pods || change.res == SERVICES || change.res == ENDPOINTSLICES
+    }
+
+    /// Says whether all that should be published is.
+    async fn apply(&self, snapshot: &Snapshot) -> bool {
         let views = views(snapshot);
-        let services: Vec<Service> = views.iter().filter_map(ServiceView::rules).collect();
+        let services = views.iter().filter_map(ServiceView::rules);
+        let services: Vec<Service> = services.chain(self.host_ports.rules()).collect();
         if let Err(error) = self.net.set_services(&services).await {
             tracing::error!(%error, "service rules not changed");
         }
         let names: Vec<DnsService> = views.iter().map(ServiceView::dns).collect();
         self.dns.set_table(DnsTable::build(self.zone.clone(), &names));
-        let publications: Vec<Publication> = views.iter().flat_map(ServiceView::publications).collect();
+        let of_services = views.iter().flat_map(ServiceView::publications);
+        let publications: Vec<Publication> = of_services.chain(self.host_ports.publications()).collect();
         let published = self.publisher.set(&publications).await;
         for view in &views {
             self.settle_status(view, &published, snapshot).await;
         }
+        for pod in self.host_ports.pods() {
+            let key = pod.key();
+            let own = published
+                .iter()
+                .filter(|p| p.service == key)
+                .flat_map(|p| &p.ports);
+            let errors = own.filter_map(|port| port.bound.as_ref().err().map(ToString::to_string));
+            for message in errors.chain(self.host_ports.unreachable(pod)) {
+                self.warn(&pod.object, ("Pod", PODS), &message, snapshot).await;
+            }
+        }
+        published
+            .iter()
+            .flat_map(|p| &p.ports)
+            .all(|port| port.bound.is_ok())
     }
 
     /// Writes `status.loadBalancer` when it differs, and an event when a port could not be had.
@@ -103,16 +165,17 @@ impl Proxy {
             .flat_map(|p| &p.ports)
             .filter_map(|port| port.bound.as_ref().err());
         for error in errors {
-            self.warn(view, &error.to_string(), snapshot).await;
+            self.warn(&view.object, ("Service", SERVICES), &error.to_string(), snapshot)
+                .await;
         }
     }
 
-    /// An event about a Service, once: one that says the same is not counted up at each look.
-    async fn warn(&self, view: &ServiceView, message: &str, snapshot: &Snapshot) {
+    /// An event about an object, once: one that says the same is not counted up at each look.
+    async fn warn(&self, object: &Object, (kind, res): (&str, Res), message: &str, snapshot: &Snapshot) {
         let act = EventAct {
-            about: Target::of(SERVICES, &view.object),
+            about: Target::of(res, object),
             api_version: "v1".into(),
-            kind: "Service".into(),
+            kind: kind.into(),
             warning: true,
             reason: "PortNotPublished",
             message: message.to_string(),
@@ -130,10 +193,6 @@ impl Proxy {
             tracing::debug!(%status, "event not recorded");
         }
     }
-}
-
-fn concerns(res: meta::Res) -> bool {
-    res == SERVICES || res == ENDPOINTSLICES
 }
 
 /// A Service with the slices behind it.
@@ -161,7 +220,7 @@ fn views(snapshot: &Snapshot) -> Vec<ServiceView> {
         .collect()
 }
 
-fn protocol(port: &Value) -> Option<Protocol> {
+pub(super) fn protocol(port: &Value) -> Option<Protocol> {
     match port.get("protocol").and_then(Value::as_str) {
         Some("TCP") | None => Some(Protocol::Tcp),
         Some("UDP") => Some(Protocol::Udp),
@@ -169,11 +228,11 @@ fn protocol(port: &Value) -> Option<Protocol> {
     }
 }
 
-fn port_number(port: &Value, field: &str) -> Option<u16> {
+pub(super) fn port_number(port: &Value, field: &str) -> Option<u16> {
     port.get(field)?.as_u64()?.try_into().ok().filter(|p| *p > 0)
 }
 
-fn array<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+pub(super) fn array<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
     value
         .pointer(pointer)
         .and_then(Value::as_array)

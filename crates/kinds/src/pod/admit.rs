@@ -12,6 +12,7 @@ const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const TOKEN_SECONDS: i64 = 3607;
 /// How conflicts of a binding name what they are about.
 const BINDINGS: Res = Res::new("", "pods/binding");
+pub const RUNTIMECLASSES: Res = Res::new("node.k8s.io", "runtimeclasses");
 const PRIORITYCLASSES: Res = Res::new("scheduling.k8s.io", "priorityclasses");
 
 /// What needs nothing but the pod. It runs before validation, which counts on it.
@@ -47,6 +48,7 @@ pub(super) fn admit(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {
         return Err(Status::invalid("", "Pod", name(pod), &errors));
     }
     priority(pod, seen)?;
+    runtime_class(pod, seen)?;
     // Mirror pods stand for what a node runs by itself; they carry no token.
     let mirror = at(pod, "/metadata/annotations/kubernetes.io~1config.mirror");
     if !mirror.is_null() {
@@ -73,6 +75,16 @@ pub(super) fn binding(pod: &Value, old: Option<&Value>) -> Result<(), Status> {
 
 fn name(pod: &Value) -> &str {
     crate::row::text(pod, "/metadata/name")
+}
+
+/// Source: the admission plugin RuntimeClass.
+fn runtime_class(pod: &Value, seen: &Snapshot) -> Result<(), Status> {
+    let class = crate::row::text(pod, "/spec/runtimeClassName");
+    if class.is_empty() || seen.get(RUNTIMECLASSES, "", class).is_some() {
+        return Ok(());
+    }
+    let why = format!("pod rejected: RuntimeClass {class:?} not found");
+    Err(Status::forbidden(PODS, name(pod), &why))
 }
 
 fn priority(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {

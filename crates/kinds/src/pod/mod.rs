@@ -10,6 +10,7 @@ mod template;
 pub mod typed;
 pub(crate) mod validate;
 
+pub use admit::RUNTIMECLASSES;
 pub use cells::Summary;
 pub use defaults::template as default_template;
 pub use status::{

@@ -6,6 +6,7 @@ use crate::machine::PodView;
 use crate::runtime::Mount;
 use crate::volumes::{self, Volumes};
 use k8s_openapi::api::core::v1::Container;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,38 @@ fn dir(pod_dir: &Path) -> PathBuf {
 /// Where an attempt's root file system is mounted and what it writes is kept.
 pub fn rootfs_dir(pod_dir: &Path, container: &str, attempt: u32) -> PathBuf {
     pod_dir.join("rootfs").join(format!("{container}.{attempt}"))
+}
+
+/// The newest attempt of each container that has written a log here.
+pub fn newest_logs(pod_dir: &Path) -> io::Result<BTreeMap<String, u32>> {
+    let mut newest = BTreeMap::new();
+    for container in entries(&pod_dir.join("logs"))? {
+        for log in entries(&container.path())? {
+            let name = log.file_name();
+            // Rotated ones have more behind the number.
+            let attempt: Option<u32> = name
+                .to_str()
+                .and_then(|name| name.split('.').next()?.parse().ok());
+            // One that could not be created has an empty log, and is tried again under its number.
+            if let (Some(attempt), Ok(container), true) = (
+                attempt,
+                container.file_name().into_string(),
+                log.metadata()?.len() > 0,
+            ) {
+                let known: &mut u32 = newest.entry(container).or_default();
+                *known = attempt.max(*known);
+            }
+        }
+    }
+    Ok(newest)
+}
+
+fn entries(dir: &Path) -> io::Result<Vec<std::fs::DirEntry>> {
+    match std::fs::read_dir(dir) {
+        Ok(entries) => entries.collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes /etc/hosts, /etc/hostname and /etc/resolv.conf of the pod.

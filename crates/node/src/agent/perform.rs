@@ -6,13 +6,18 @@ use crate::machine::{Container, Ended, Outcome, PodEvent, PodView, ProbeKind, St
 use crate::runtime::{ContainerId, PodSandboxSpec, RuntimeError};
 use crate::volumes;
 use futures::FutureExt;
-use kinds::pod::PODS;
+use k8s_openapi::api::core::v1::PodSpec;
+use kinds::pod::{PODS, RUNTIMECLASSES};
+use kinds::row::text;
 use meta::{Call, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What is left of a grace period after a preStop hook is never less.
 const LEAST_GRACE: Duration = Duration::from_secs(2);
+
+/// The handler that means the usual runtime, as containerd calls its own.
+const DEFAULT_HANDLER: &str = "runc";
 
 /// A step's surroundings as they were when it began.
 pub struct Job {
@@ -93,6 +98,7 @@ impl Job {
     async fn create_sandbox(&self) -> Result<Vec<String>, String> {
         let pod = &self.pod;
         let spec = pod.pod.spec.clone().unwrap_or_default();
+        self.check_isolation(&spec)?;
         let (hostname, domain) = volumes::files::hostname(&pod.pod, &self.shell.config.cluster_domain);
         let hostname = match domain {
             Some(domain) if spec.set_hostname_as_fqdn == Some(true) => format!("{hostname}.{domain}"),
@@ -124,6 +130,37 @@ impl Job {
             files::write(&self.shell, pod, &ips).await?;
         }
         Ok(ips)
+    }
+
+    /// Isolation that this runtime does not give is not silently left out. Source: kubelet's user namespace manager;
+    /// containerd's choice of a runtime by its handler.
+    fn check_isolation(&self, spec: &PodSpec) -> Result<(), String> {
+        if self.shell.is_simulated() {
+            return Ok(());
+        }
+        if spec.host_users == Some(false) {
+            return Err(
+                "can't set `spec.hostUsers: false`, runtime does not support user namespaces".to_owned(),
+            );
+        }
+        let Some(class) = spec
+            .runtime_class_name
+            .as_deref()
+            .filter(|class| !class.is_empty())
+        else {
+            return Ok(());
+        };
+        let snapshot = self.shell.client.snapshot();
+        let class = snapshot
+            .get(RUNTIMECLASSES, "", class)
+            .ok_or_else(|| format!("runtimeclass.node.k8s.io {class:?} not found"))?;
+        let handler = text(&class.value(), "/handler").to_owned();
+        if matches!(handler.as_str(), "" | DEFAULT_HANDLER) {
+            return Ok(());
+        }
+        Err(format!(
+            "failed to get sandbox runtime: no runtime for {handler:?} is configured"
+        ))
     }
 
     /// `None`: it could not be stopped.

@@ -94,7 +94,7 @@ impl Agent {
             return receiver;
         }
         let mut events = self.shell().runtime.subscribe();
-        let runtime = self.shell().runtime.clone();
+        let (runtime, stop) = (self.shell().runtime.clone(), self.stop.clone());
         self.shell().tasks.spawn(async move {
             loop {
                 let state = runtime.pod(&id.pod_uid).await.ok().flatten();
@@ -108,6 +108,11 @@ impl Agent {
                 }
                 tokio::select! {
                     () = sender.closed() => return,
+                    // Nobody would say it any more.
+                    () = stop.cancelled() => {
+                        sender.send_replace(true);
+                        return;
+                    }
                     event = events.recv() => match event {
                         Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
                         Err(_) => return,

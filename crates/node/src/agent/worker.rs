@@ -3,8 +3,10 @@
 use super::mailbox::Mail;
 use super::shell::{PodHandle, Shell};
 use crate::machine::{
-    DEADLINE_EXCEEDED, Ended, EndingCause, Observed, Outcome, PodEvent, PodView, Step, status, sync,
+    DEADLINE_EXCEEDED, Ended, EndingCause, Observed, Outcome, PodEvent, PodView, Step, rejection, status,
+    sync,
 };
+use crate::runtime::ContainerState;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use kinds::pod::PODS;
@@ -53,8 +55,24 @@ pub async fn run(shell: Arc<Shell>, handle: PodHandle, object: Object, before: O
 
 async fn adopt(shell: &Arc<Shell>, object: &Object) -> Result<Worker, String> {
     let pod = PodView::of(object).map_err(|e| e.to_string())?;
-    let left = shell.runtime.pod(object.uid()).await.map_err(|e| e.to_string())?;
-    let seen = Observed::adopt(&pod, left.as_ref(), shell.env.now());
+    let mut left = shell.runtime.pod(object.uid()).await.map_err(|e| e.to_string())?;
+    for status in left.iter_mut().flat_map(|left| &mut left.containers) {
+        // It may have ended while no server was there to read what it said.
+        if let ContainerState::Exited(exit) = &mut status.state {
+            let message = super::container::termination_message(shell, &pod, &status.id, exit).await;
+            if !message.is_empty() {
+                exit.message = message;
+            }
+        }
+    }
+    let mut seen = Observed::adopt(&pod, left.as_ref(), shell.env.now());
+    if !shell.is_simulated() {
+        let dir = shell.pod_dir(object.uid());
+        let logs = super::files::newest_logs(&dir).map_err(|e| format!("read {}: {e}", dir.display()))?;
+        for (container, attempt) in logs {
+            seen.has_run(&container, attempt);
+        }
+    }
     let host_ips = shell
         .node(&pod.node)
         .map(|node| node.ips.clone())
@@ -74,6 +92,14 @@ async fn adopt(shell: &Arc<Shell>, object: &Object) -> Result<Worker, String> {
 impl Worker {
     async fn run(mut self, handle: &PodHandle) {
         self.read(handle.mailbox.take()).await;
+        if let Some((reason, message)) = rejection(&self.pod, &self.seen) {
+            self.tell(vec![PodEvent {
+                warning: true,
+                reason,
+                message,
+                field_path: None,
+            }]);
+        }
         loop {
             let now = self.shell.env.now();
             self.notice(now);

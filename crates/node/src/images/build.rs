@@ -163,6 +163,13 @@ fn config(order: &Build) -> Result<Config> {
     if let Some(dir) = order.working_dir.as_ref().filter(|dir| !dir.starts_with('/')) {
         return bad(format!("workdir {dir:?} is not an absolute path"));
     }
+    let is_word =
+        |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c.is_control());
+    if let Some(user) = &order.user
+        && (!user.split(':').all(is_word) || user.split(':').count() > 2)
+    {
+        return bad(format!("user {user:?} is not a name or number, or USER:GROUP"));
+    }
     let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
     Ok(Config {
         user: order.user.clone(),

@@ -4,6 +4,7 @@
 //! the steps that are due and `status` for what the API should know. `sync` never repeats a step that is under way,
 //! and gives nothing when there is nothing to do: then only an event or `Decision::wake` can change that.
 
+mod admit;
 mod backoff;
 mod conditions;
 mod observed;
@@ -14,6 +15,7 @@ mod status;
 mod step;
 mod sync;
 
+pub use admit::{SYSCTL_FORBIDDEN, rejection};
 pub use backoff::Backoff;
 pub use conditions::DEADLINE_EXCEEDED;
 pub use observed::{Container, Ended, Ending, EndingCause, Hook, Image, Life, LifeState, Observed, Task};

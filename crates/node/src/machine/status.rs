@@ -11,6 +11,9 @@ use std::time::Duration;
 
 /// The status that should be stored. Equal to `pod.stored` when nothing is to be written.
 pub fn status(now: Timestamp, pod: &PodView, seen: &Observed, host_ips: &[String]) -> Value {
+    if let Some(status) = super::admit::rejected_status(pod, seen) {
+        return status;
+    }
     let phase = Phase::of(pod, seen);
     let mut status = pod.stored.as_object().cloned().unwrap_or_default();
     let mut put = |key: &str, value: Value| match value {
@@ -97,11 +100,8 @@ fn container_status(
         None => (spec.image.clone(), String::new()),
     };
     // Without a life this node (re)starts it: what was counted before holds until then.
-    let restarts = attempt.unwrap_or(
-        container
-            .next_attempt
-            .saturating_sub(u32::from(container.next_attempt > 0)),
-    );
+    let attempt = attempt.or(container.next_attempt.checked_sub(1));
+    let restarts = attempt.unwrap_or(0);
     let mut status = json!({
         "name": spec.name, "image": image, "imageID": image_id, "ready": ready,
         "restartCount": restarts,

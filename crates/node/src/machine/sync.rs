@@ -41,6 +41,8 @@ pub fn sync(now: Timestamp, pod: &PodView, seen: &Observed) -> Decision {
     match &seen.ending {
         Some(ending) => sync.end(ending),
         None if pod.is_finished() => sync.release(),
+        // Its status is all that is made of it.
+        None if super::admit::rejection(pod, seen).is_some() => {}
         None => sync.run(),
     }
     sync.out

@@ -15,12 +15,14 @@ use super::cgroup::{Cgroup, kill_process_and_wait};
 use super::client::{ShimClient, with_socket_path};
 use super::spec::*;
 use super::*;
-use crate::shim::protocol::{Message, Request};
+use crate::shim::protocol::{Message, Reply, Request, WireError};
 use crate::shim::state::{
     SANDBOX_FILE, STATE_FILE, SandboxRecord, ShimState, TEMPORARY, boot_id, read, write_atomically,
 };
 
 const EVENTS_LIMIT: usize = 4096;
+/// Shims answer in milliseconds; a machine that is at its limits gets time.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How long a shim may take to end all its containers and itself.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// How long processes that got SIGKILL may take to be gone.
@@ -36,6 +38,8 @@ pub struct RuntimeConfig {
     pub shim_command: Vec<OsString>,
     /// How many containers are made at the same time; 0: twice the processors.
     pub parallel_starts: usize,
+    /// A shim that says nothing for so long (it is stopped, or hangs) counts as lost, and is killed.
+    pub answer_limit: Duration,
 }
 
 impl RuntimeConfig {
@@ -45,6 +49,7 @@ impl RuntimeConfig {
             cluster: cluster.to_owned(),
             shim_command: vec!["/proc/self/exe".into(), "shim".into()],
             parallel_starts: 0,
+            answer_limit: ANSWER_LIMIT,
         }
     }
 
@@ -103,12 +108,13 @@ impl ShimRuntime {
             starts: Semaphore::new(permits),
         }));
         let entries = std::fs::read_dir(&pods_dir).map_err(RuntimeError::path("read", &pods_dir))?;
+        let mut uids = Vec::new();
         for entry in entries {
             let entry = entry.map_err(RuntimeError::path("read", &pods_dir))?;
-            if let Ok(uid) = entry.file_name().into_string() {
-                runtime.recover(&uid).await?;
-            }
+            uids.extend(entry.file_name().into_string());
         }
+        // All at once, so that several that do not answer take no longer than one.
+        futures::future::try_join_all(uids.iter().map(|uid| runtime.recover(uid))).await?;
         Ok(runtime)
     }
 
@@ -173,17 +179,43 @@ impl ShimRuntime {
 
     pub(super) async fn say_hello(&self, pod: &Arc<Pod>) -> Result<Arc<ShimClient>, RuntimeError> {
         let (runtime, weak) = (Arc::downgrade(&self.0), Arc::downgrade(pod));
-        let (client, hello) = ShimClient::connect(&pod.uid, &pod.dir, move |message| {
+        let connected = ShimClient::connect(&pod.uid, &pod.dir, move |message| {
             if let (Some(runtime), Some(pod)) = (Weak::upgrade(&runtime), Weak::upgrade(&weak)) {
                 Self(runtime).observe(&pod, message);
             }
-        })
-        .await?;
+        });
+        let limit = self.0.config.answer_limit;
+        let (client, hello) = tokio::time::timeout(limit, connected).await.map_err(|_| {
+            tracing::warn!(pod = pod.uid, "the shim does not answer within {limit:?}");
+            RuntimeError::ShimGone(pod.uid.clone())
+        })??;
         *lock(&pod.current) = Arc::downgrade(&client);
         for status in hello.containers {
             pod.note(status.id, status.state);
         }
         Ok(client)
+    }
+
+    /// What the shim answers. One that does not is killed, and what it held is settled as lost.
+    pub(super) async fn ask(
+        &self,
+        pod: &Arc<Pod>,
+        request: Request,
+    ) -> Result<Result<Reply, WireError>, RuntimeError> {
+        let shim = self.connect(pod).await?;
+        let limit = self.0.config.answer_limit;
+        if let Ok(answer) = tokio::time::timeout(limit, shim.call(request)).await {
+            return answer;
+        }
+        tracing::warn!(
+            pod = pod.uid,
+            "the shim does not answer within {limit:?} and is killed"
+        );
+        let path = pod.dir.join(STATE_FILE);
+        if let Some(state) = read::<ShimState>(&path).map_err(RuntimeError::path("read", &path))? {
+            self.kill_shim(pod, state.shim_pid).await?;
+        }
+        Err(RuntimeError::ShimGone(pod.uid.clone()))
     }
 
     /// An event of a pod's shim, or its end.

@@ -5,12 +5,31 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use tokio::sync::oneshot;
 
 use super::client::StreamConnection;
+use super::pods::Pod;
 use super::stream::{AttachGuard, ExecEnd, FdStream, Reader, Writer};
 use super::*;
 use crate::shim::fds;
-use crate::shim::protocol::Request;
+use crate::shim::protocol::{Request, WireError};
+
+type Opened = (StreamConnection, Result<Option<OwnedFd>, WireError>);
 
 impl ShimRuntime {
+    /// A shim that does not answer keeps nobody waiting; whoever ends the pod kills it.
+    async fn open_stream(
+        &self,
+        pod: &Pod,
+        request: Request,
+        given: &[OwnedFd],
+    ) -> Result<Opened, RuntimeError> {
+        let limit = self.0.config.answer_limit;
+        let opened = StreamConnection::open(&pod.uid, &pod.dir, request, given);
+        tokio::time::timeout(limit, opened).await.unwrap_or_else(|_| {
+            Err(RuntimeError::Internal(format!(
+                "the pod's shim does not answer within {limit:?}"
+            )))
+        })
+    }
+
     pub(super) async fn open_exec(
         &self,
         id: &ContainerId,
@@ -37,7 +56,7 @@ impl ShimRuntime {
             container: id.clone(),
             spec: Box::new(spec.clone()),
         };
-        let (connection, answer) = StreamConnection::open(&pod.uid, &pod.dir, request, &theirs).await?;
+        let (connection, answer) = self.open_stream(&pod, request, &theirs).await?;
         drop(theirs);
         let terminal = answer.map_err(RuntimeError::from_exec)?;
         let mut resize = None;
@@ -99,7 +118,7 @@ impl ShimRuntime {
             stdout: out,
             stderr: err,
         };
-        let (connection, answer) = StreamConnection::open(&pod.uid, &pod.dir, request, &theirs).await?;
+        let (connection, answer) = self.open_stream(&pod, request, &theirs).await?;
         drop(theirs);
         let input = answer.map_err(RuntimeError::from)?;
         let mut resize = None;

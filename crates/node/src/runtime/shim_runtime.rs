@@ -82,12 +82,8 @@ impl Runtime for ShimRuntime {
             signal,
             all: false,
         };
-        self.connect(&pod)
-            .await?
-            .call(request)
-            .await?
-            .map(drop)
-            .map_err(RuntimeError::from)
+        let answer = self.ask(&pod, request).await?;
+        answer.map(drop).map_err(RuntimeError::from)
     }
 
     async fn stop_container(
@@ -106,12 +102,15 @@ impl Runtime for ShimRuntime {
         let ending = Self::wait_exit(state);
         tokio::pin!(ending);
         if !grace.is_zero() {
-            match self.signal_container(id, signal).await {
+            let until = tokio::time::Instant::now() + grace;
+            match tokio::time::timeout_at(until, self.signal_container(id, signal)).await {
                 // It ended, or was lost, just now: the state says so.
-                Ok(()) | Err(RuntimeError::Conflict(_) | RuntimeError::ShimGone(_)) => {}
-                Err(error) => return Err(error),
+                Ok(Ok(()) | Err(RuntimeError::Conflict(_) | RuntimeError::ShimGone(_))) => {}
+                Ok(Err(error)) => return Err(error),
+                // The shim does not answer; it gets its last chance below.
+                Err(_) => {}
             }
-            if let Ok(exit) = tokio::time::timeout(grace, &mut ending).await {
+            if let Ok(exit) = tokio::time::timeout_at(until, &mut ending).await {
                 return exit;
             }
         }
@@ -120,15 +119,12 @@ impl Runtime for ShimRuntime {
             signal: libc::SIGKILL,
             all: true,
         };
-        match self.connect(&pod).await {
-            Ok(shim) => match shim.call(kill).await? {
-                Ok(_) => {}
-                Err(error) => match RuntimeError::from(error) {
-                    RuntimeError::Conflict(_) => {}
-                    error => return Err(error),
-                },
+        match self.ask(&pod, kill).await {
+            Ok(Ok(_)) | Err(RuntimeError::ShimGone(_)) => {}
+            Ok(Err(error)) => match RuntimeError::from(error) {
+                RuntimeError::Conflict(_) => {}
+                error => return Err(error),
             },
-            Err(RuntimeError::ShimGone(_)) => {}
             Err(error) => return Err(error),
         }
         ending.await

@@ -36,11 +36,17 @@ impl Observed {
                 .and_then(|s| s.get("restartCount"))
                 .and_then(Value::as_u64)
                 .unwrap_or(0);
-            let has_run = stored.is_some_and(|s| {
-                s.pointer("/state/running")
-                    .or(s.pointer("/state/terminated"))
-                    .is_some()
-            });
+            // One that waits for its next attempt shows the number of the last, and its id.
+            let has_run = restarts > 0
+                || stored.is_some_and(|s| {
+                    let facts = [
+                        "/state/running",
+                        "/state/terminated",
+                        "/lastState/terminated",
+                        "/containerID",
+                    ];
+                    facts.iter().any(|fact| s.pointer(fact).is_some())
+                });
             let known = u32::try_from(restarts).unwrap_or(u32::MAX - 1);
             container.next_attempt = known + u32::from(has_run);
             if let Some(stored) = stored {
@@ -55,6 +61,13 @@ impl Observed {
             seen.recall_ends(pod);
         }
         seen
+    }
+
+    /// An attempt of this number has run, whatever is known of it: no other gets its number.
+    pub fn has_run(&mut self, container: &str, attempt: u32) {
+        if let Some(container) = self.containers.get_mut(container) {
+            container.next_attempt = container.next_attempt.max(attempt.saturating_add(1));
+        }
     }
 
     /// A finished pod's containers are gone after a reboot and never run again: how they ended stands in the status

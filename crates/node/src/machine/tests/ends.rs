@@ -143,3 +143,68 @@ fn a_node_that_is_switched_off_ends_pods_and_runs_them_again() {
     assert_eq!(life.status()["phase"], "Succeeded");
     assert!(!life.run(60).told().contains("start"), "it starts again");
 }
+
+/// A server that is killed while a container waits for its next attempt leaves only what the status says.
+#[test]
+fn an_attempts_number_is_never_used_again() {
+    let mut life = Life::new(json!({"restartPolicy": "Always", "containers": [container("c")]}));
+    life.run(1).told();
+    life.status();
+    let count = |life: &mut Life| life.status()["containerStatuses"][0]["restartCount"].clone();
+    for restarts in 1..4_u32 {
+        // Switched off and on again, killed before the next attempt has started, and again.
+        let mut found = left(0, true);
+        found.containers[0].id.attempt = restarts - 1;
+        life.seen = Observed::adopt(&life.pod, Some(&found), life.now);
+        for _ in 0..3 {
+            assert_eq!(count(&mut life), restarts - 1);
+            life.seen = Observed::adopt(&life.pod, None, life.now);
+        }
+        let told = life.run(120 * i64::from(restarts)).told();
+        assert!(told.contains(&format!("start c#{restarts}")), "{told}");
+        assert_eq!(count(&mut life), restarts);
+    }
+    // What the status does not know may stand on the disk.
+    life.seen = Observed::adopt(&life.pod, None, life.now);
+    life.seen.has_run("c", 7);
+    let told = life.run(600).told();
+    assert!(told.contains("start c#8"), "{told}");
+}
+
+#[test]
+fn a_pod_with_a_sysctl_that_is_not_safe_is_refused_as_a_whole() {
+    let pod = |name: &str, more: Value| {
+        let sysctls = json!({"sysctls": [{"name": "net.ipv4.tcp_syncookies", "value": "1"}, {"name": name, "value": "1"}]});
+        let mut spec = never(more);
+        spec["securityContext"] = sysctls;
+        spec
+    };
+    let forbidden = [
+        (
+            pod("kernel.msgmax", json!({})),
+            "forbidden sysctl: \"kernel.msgmax\" not allowlisted",
+        ),
+        (
+            pod("net/ipv4/conf/eth0.1/arp", json!({})),
+            "forbidden sysctl: \"net.ipv4.conf.eth0/1.arp\" not allowlisted",
+        ),
+        (
+            pod("net.ipv4.tcp_rmem", json!({"hostNetwork": true})),
+            "forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host Net enabled",
+        ),
+    ];
+    for (spec, message) in forbidden {
+        let mut life = Life::new(spec);
+        assert_eq!(life.run(30).told(), "", "nothing is made of it");
+        let status = life.status();
+        let shown = json!({"phase": "Failed", "reason": "SysctlForbidden", "qosClass": "BestEffort",
+            "observedGeneration": 1, "message": format!("Pod was rejected: {message}")});
+        assert_eq!(status, shown);
+        life.run(60).told();
+        assert_eq!(life.status(), status, "it stays so");
+        life.delete(30);
+        assert!(life.run(90).told().contains("DeletePod"));
+    }
+    let mut life = Life::new(pod("net/ipv4/tcp_fin_timeout", json!({})));
+    assert!(life.run(30).told().contains("start c#0"));
+}

@@ -217,3 +217,39 @@ async fn a_new_agent_finds_the_pod_again_and_leaves_it_alone() {
     );
     world.delete("stay").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_container_said_at_its_end_is_read_by_the_next_agent() {
+    let mut world = World::new().await;
+    let script = "sleep 1; echo -n bye > /dev/termination-log; echo loud; exit 3";
+    let containers: Vec<Value> = [("file", "/dev/termination-log"), ("log", "/dev/elsewhere")]
+        .iter()
+        .map(|(name, path)| {
+            json!({"name": name, "image": "busybox:1", "command": ["sh", "-c", script],
+                "terminationMessagePath": path, "terminationMessagePolicy": "FallbackToLogsOnError"})
+        })
+        .collect();
+    world
+        .create(
+            "said",
+            json!({"restartPolicy": "Never", "containers": containers}),
+        )
+        .await;
+    let pod = world
+        .wait("said", "running", |pod| pod["status"]["phase"] == "Running")
+        .await;
+    let uid = pod["metadata"]["uid"].as_str().expect("a uid");
+    world.agent.stop().await;
+    for name in ["file", "log"] {
+        let id = node::runtime::ContainerId::new(uid, name, 0);
+        world.runtime.wait_container(&id).await.expect("it ends");
+    }
+    let (runtime, agent) = start(world.dir.path(), &world.cluster, &world.api).await;
+    (world.runtime, world.agent) = (runtime, agent);
+    let pod = world
+        .wait("said", "failed", |pod| pod["status"]["phase"] == "Failed")
+        .await;
+    let said = |n: usize| pod["status"]["containerStatuses"][n]["state"]["terminated"]["message"].clone();
+    assert_eq!([said(0), said(1)], ["bye", "loud\n"]);
+    world.delete("said").await;
+}

@@ -220,3 +220,35 @@ async fn thirty_pods_start_side_by_side() {
         .count();
     assert_eq!(running, 30);
 }
+
+/// Stopped as a debugger or `kill -STOP` does it: it holds its connection and says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_does_not_answer_keeps_nobody_waiting() {
+    use nix::sys::signal::{Signal, kill};
+    let world = World::new().await;
+    for uid in ["p1", "p2"] {
+        world.pod(uid).await;
+        let spec = world.shell(uid, "main", "sleep 1000");
+        world.runtime.start_container(&spec).await.expect("start");
+    }
+    let mut impatient = config(world.dir.path(), &world.cluster);
+    impatient.answer_limit = Duration::from_millis(500);
+    let connected = ShimRuntime::open(impatient.clone()).await.expect("open");
+    for uid in ["p1", "p2"] {
+        kill(shim_pid(&world, uid), Signal::SIGSTOP).expect("stopped");
+    }
+    let bounded = async {
+        let id = world.shell("p1", "main", "").id;
+        let exec = connected.exec(&id, &node::runtime::ExecSpec::default()).await;
+        let error = exec.err().expect("nobody answers").to_string();
+        assert!(error.contains("does not answer"), "{error}");
+        let exit = connected.stop_container(&id, 0, Duration::from_millis(100)).await;
+        assert_eq!(exit.expect("it ends").code, 137);
+        // A server that starts now does not hang either.
+        let next = ShimRuntime::open(impatient).await.expect("open");
+        let pod = next.pod("p2").await.expect("read").expect("known");
+        assert!(matches!(pod.containers[0].state, ContainerState::Exited(_)) && !pod.ready);
+        next.remove_pod("p2").await.expect("removed");
+    };
+    tokio::time::timeout(LIMIT, bounded).await.expect("in time");
+}
