@@ -5,6 +5,7 @@ use kinds::row::text;
 use meta::{Object, Quantity, Snapshot};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub struct NodeView {
     pub name: String,
@@ -37,6 +38,25 @@ pub fn constraints(node: &Object) -> [Value; 4] {
     .map(|part| value.pointer(part).cloned().unwrap_or_default())
 }
 
+/// What a pod takes of its node.
+struct Use {
+    requests: BTreeMap<String, Quantity>,
+    host_ports: Vec<(String, String, i64)>,
+}
+
+impl Use {
+    fn of(pod: &Object) -> Arc<Self> {
+        pod.derived(|pod| {
+            let value = pod.value();
+            let spec = value.get("spec").unwrap_or(&Value::Null);
+            Self {
+                requests: pod::requests(spec),
+                host_ports: host_ports(spec),
+            }
+        })
+    }
+}
+
 /// All nodes with what runs on them.
 pub fn views(snapshot: &Snapshot) -> Vec<NodeView> {
     let mut views: BTreeMap<String, NodeView> = snapshot
@@ -57,14 +77,15 @@ pub fn views(snapshot: &Snapshot) -> Vec<NodeView> {
         if facts.is_finished() {
             continue;
         }
-        let value = object.value();
-        let spec = value.get("spec").unwrap_or(&Value::Null);
-        for (name, quantity) in pod::requests(spec) {
-            let sum = node.requested.entry(name).or_default();
-            *sum = sum.plus(quantity);
+        let used = Use::of(object);
+        for (name, quantity) in &used.requests {
+            match node.requested.get_mut(name) {
+                Some(sum) => *sum = sum.plus(*quantity),
+                None => drop(node.requested.insert(name.clone(), *quantity)),
+            }
         }
         node.pods += 1;
-        node.host_ports.extend(host_ports(spec));
+        node.host_ports.extend(used.host_ports.iter().cloned());
     }
     views.into_values().collect()
 }
