@@ -24,6 +24,8 @@ pub struct Observed {
     pub running: Vec<Step>,
     pub volumes: Task,
     pub sandbox: Task,
+    /// It stood when this agent took the pod on, and what may be missing of it is being looked for.
+    pub stands: bool,
     pub ips: Vec<String>,
     pub containers: BTreeMap<String, Container>,
     /// When this node took the pod on.
@@ -142,6 +144,8 @@ pub enum EndingCause {
     Deleted,
     /// `activeDeadlineSeconds` has passed.
     Deadline,
+    /// Somebody else has declared the pod Succeeded or Failed while its containers ran.
+    Finished,
 }
 
 impl Ended {
@@ -320,8 +324,10 @@ impl Observed {
             (false, deletion) => deletion.map(|seconds| seconds.max(1)),
         };
         let deadline_over = self.deadline(pod).is_some_and(|at| at <= now);
+        let still_runs = pod.is_finished() && self.containers.values().any(Container::is_alive);
         let wanted = match grace {
             Some(grace) => (EndingCause::Deleted, grace),
+            None if still_runs => (EndingCause::Finished, pod.grace_seconds.max(1)),
             None if deadline_over => (EndingCause::Deadline, pod.grace_seconds.max(1)),
             None => return,
         };
@@ -373,7 +379,7 @@ impl Observed {
         if self.torn_down.is_done() || self.running.contains(&Step::TearDown) {
             return;
         }
-        self.sandbox = Task::Todo;
+        (self.sandbox, self.stands) = (Task::Todo, false);
         for life in self.containers.values_mut().filter_map(|c| c.life.as_mut()) {
             life.stale = true;
         }
@@ -454,14 +460,17 @@ impl Observed {
             }
             Step::TearDown => settle(&mut self.torn_down, outcome, "FailedKillPod", now),
             Step::DeletePod => settle(&mut self.deleted, outcome, "FailedDelete", now),
-            Step::CreateSandbox => match outcome {
-                Outcome::Sandbox { ips } => {
-                    self.ips = ips;
-                    self.sandbox = Task::Done;
-                    Vec::new()
+            Step::CreateSandbox => {
+                self.stands = false;
+                match outcome {
+                    Outcome::Sandbox { ips } => {
+                        self.ips = ips;
+                        self.sandbox = Task::Done;
+                        Vec::new()
+                    }
+                    outcome => settle(&mut self.sandbox, outcome, "FailedCreatePodSandBox", now),
                 }
-                outcome => settle(&mut self.sandbox, outcome, "FailedCreatePodSandBox", now),
-            },
+            }
             Step::PullImage { container }
             | Step::StartContainer { container, .. }
             | Step::PostStart { container, .. }

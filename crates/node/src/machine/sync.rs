@@ -339,7 +339,7 @@ impl<'a> Sync<'a> {
             }
             return;
         }
-        if ending.cause == EndingCause::Deadline {
+        if ending.cause != EndingCause::Deleted {
             return;
         }
         // What still makes something is waited for; hooks and probes of what has ended are not.

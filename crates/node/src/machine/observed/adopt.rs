@@ -85,6 +85,7 @@ impl Observed {
     }
 
     fn take_over(&mut self, pod: &PodView, left: &PodState, now: Timestamp) {
+        self.stands = left.ready;
         let mut attempts: Vec<_> = left.containers.iter().collect();
         attempts.sort_by(|a, b| a.id.cmp(&b.id));
         for status in attempts {
