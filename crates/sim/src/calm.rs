@@ -1,7 +1,7 @@
 //! After the storm: faults stop, the user repairs what only a user can, and the world must come to rest as specified.
 
 use crate::laws::{self, Broken, SetView, check, pods_of};
-use crate::node::image;
+use crate::node::{BAD_IMAGE, SICK_IMAGE, image};
 use crate::start::NAMESPACE;
 use crate::user::{self, DEPLOYMENT, SET};
 use crate::world::World;
@@ -9,6 +9,7 @@ use kinds::controllerrevision::CONTROLLERREVISIONS;
 use kinds::deployment::DEPLOYMENTS;
 use kinds::persistentvolume::{PERSISTENTVOLUMES as VOLUMES, VOLUME_FINALIZER};
 use kinds::persistentvolumeclaim::{CLAIM_FINALIZER, PERSISTENTVOLUMECLAIMS as CLAIMS};
+use kinds::replicaset::REPLICASETS;
 use kinds::row::{int, text};
 use kinds::statefulset::STATEFULSETS;
 use kinds::workload::{PODS, Pod};
@@ -73,12 +74,37 @@ fn repair_specs(world: &mut World) {
     }
 }
 
-/// Deletes what stands in the way and that no controller may touch: pods that lost their label but hold a name, and
-/// pods of a broken template that an ordered update or scale-down waits for. False when there is none.
+/// Deletes what nobody owns any more and never gets ready. False when there is none.
+fn delete_strays(world: &mut World) -> bool {
+    let seen = world.snapshot();
+    let is_bad = |object: &Object, at: &str| {
+        let image = object.value().pointer(at).cloned().unwrap_or_default();
+        let bad = image == BAD_IMAGE || image == SICK_IMAGE;
+        bad && object.meta().controller().is_none() && !object.meta().is_deleting()
+    };
+    let places = [
+        (PODS, "/spec/containers/0/image"),
+        (REPLICASETS, "/spec/template/spec/containers/0/image"),
+    ];
+    let strays = places.map(|(res, at)| {
+        let found = seen.list(res, NAMESPACE).filter(|o| is_bad(o, at));
+        found
+            .map(|o| Call::delete(res, NAMESPACE, o.name()))
+            .collect::<Vec<_>>()
+    });
+    let calls = strays.concat();
+    let any = !calls.is_empty();
+    calls.into_iter().for_each(|call| user::send(world, call));
+    any
+}
+
+/// Deletes what stands in the way and that no controller may touch: broken pods that nobody owns, pods that lost their
+/// label but hold a name, and pods of a broken template that an ordered update or scale-down waits for. False when there is none.
 fn repair_pods(world: &mut World) -> bool {
     let seen = world.snapshot();
+    let strays = delete_strays(world);
     let Some(set) = seen.get(STATEFULSETS, NAMESPACE, SET).map(SetView::of) else {
-        return false;
+        return strays;
     };
     let in_the_way = |pod: &Pod| {
         let ordinal = set.ordinal(pod.name());
@@ -117,7 +143,7 @@ fn repair_pods(world: &mut World) -> bool {
     for pod in &pods {
         user::send(world, Call::delete(PODS, NAMESPACE, pod.name()));
     }
-    !pods.is_empty()
+    !pods.is_empty() || strays
 }
 
 const AS_SPECIFIED: &str = "spec, status and pods agree in the end";
@@ -249,10 +275,15 @@ fn nothing_is_orphaned(world: &World) -> Result<(), Broken> {
             })?;
         }
     }
-    let needs = |uid: &str| seen.list(PODS, "").any(|p| p.uid() == uid && !Pod::of(p).is_finished());
+    let needs = |uid: &str| {
+        seen.list(PODS, "")
+            .any(|p| p.uid() == uid && !Pod::of(p).is_finished())
+    };
     let stray = world.node.alive(world.now()).find(|(uid, _)| !needs(uid));
     check(stray.is_none(), "no process outlives its pod", || {
-        stray.map(|(uid, key)| format!("{key} ({uid})")).unwrap_or_default()
+        stray
+            .map(|(uid, key)| format!("{key} ({uid})"))
+            .unwrap_or_default()
     })
 }
 

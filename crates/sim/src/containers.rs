@@ -122,7 +122,13 @@ impl Containers {
     }
 
     /// Asks an attempt to end, which most do quickly and some not before they are killed. Says when it will have ended.
-    pub fn stop(&mut self, id: &ContainerId, now: Timestamp, deadline: Timestamp, rng: &mut Rng) -> Timestamp {
+    pub fn stop(
+        &mut self,
+        id: &ContainerId,
+        now: Timestamp,
+        deadline: Timestamp,
+        rng: &mut Rng,
+    ) -> Timestamp {
         let pod = self.0.get_mut(&id.pod_uid);
         let Some(attempt) = pod.and_then(|p| p.attempts.get_mut(&(id.name.clone(), id.attempt))) else {
             return now;
@@ -142,14 +148,24 @@ impl Containers {
 
     /// All containers of a pod end by themselves, now.
     pub fn crash(&mut self, uid: &str, now: Timestamp) {
-        for attempt in self.0.get_mut(uid).into_iter().flat_map(|p| p.attempts.values_mut()) {
+        for attempt in self
+            .0
+            .get_mut(uid)
+            .into_iter()
+            .flat_map(|p| p.attempts.values_mut())
+        {
             attempt.end_at(now, CRASHED);
         }
     }
 
     /// Those that would be ready some time are not before `until`.
     pub fn falter(&mut self, uid: &str, until: Timestamp) {
-        for attempt in self.0.get_mut(uid).into_iter().flat_map(|p| p.attempts.values_mut()) {
+        for attempt in self
+            .0
+            .get_mut(uid)
+            .into_iter()
+            .flat_map(|p| p.attempts.values_mut())
+        {
             attempt.ready_at = attempt.ready_at.map(|_| until);
         }
     }
@@ -173,7 +189,11 @@ impl Containers {
 
     /// Ends that the agent has not heard of, each told once.
     pub fn news(&mut self, uid: &str, now: Timestamp) -> Vec<(String, u32, Exit)> {
-        let attempts = self.0.get_mut(uid).into_iter().flat_map(|p| p.attempts.iter_mut());
+        let attempts = self
+            .0
+            .get_mut(uid)
+            .into_iter()
+            .flat_map(|p| p.attempts.iter_mut());
         let ended = attempts.filter(|(_, a)| !a.told && !a.is_alive(now));
         let told = ended.filter_map(|((name, number), attempt)| {
             attempt.told = true;

@@ -128,7 +128,10 @@ impl Node {
     }
 
     fn waits(&self, place: &Place) -> bool {
-        place.before.as_ref().is_some_and(|uid| self.places.contains_key(uid))
+        place
+            .before
+            .as_ref()
+            .is_some_and(|uid| self.places.contains_key(uid))
     }
 
     fn is_ready(&self, place: &Place, now: Timestamp) -> bool {
@@ -152,7 +155,12 @@ impl Node {
 
     /// One turn of whichever worker the seed picks.
     pub fn act(&mut self, now: Timestamp, rng: &mut Rng, stormy: bool) -> Option<Deed> {
-        let volumes: Vec<&String> = self.released.iter().filter(|(_, at)| **at <= now).map(|(n, _)| n).collect();
+        let volumes: Vec<&String> = self
+            .released
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(n, _)| n)
+            .collect();
         let places = self.places.iter().filter(|(_, p)| self.is_ready(p, now));
         let uids: Vec<&String> = places.map(|(uid, _)| uid).collect();
         let pick = rng.index(volumes.len() + uids.len());
@@ -190,7 +198,11 @@ impl Node {
         if worker.over {
             self.places.remove(&uid);
         }
-        let words = if told.is_empty() { String::new() } else { format!("{key}: {}", told.join(", ")) };
+        let words = if told.is_empty() {
+            String::new()
+        } else {
+            format!("{key}: {}", told.join(", "))
+        };
         Some(Deed::Told(words))
     }
 
@@ -202,7 +214,10 @@ impl Node {
 
     /// A volume that could not be deleted is tried again.
     pub fn settle_volume(&mut self, name: String, result: &Result<Reply, Status>, now: Timestamp) {
-        if result.as_ref().is_err_and(|status| !matches!(status.code, 404 | 409)) {
+        if result
+            .as_ref()
+            .is_err_and(|status| !matches!(status.code, 404 | 409))
+        {
             self.released.insert(name, now.plus(RECLAIM_PAUSE));
         }
     }
@@ -233,7 +248,11 @@ impl Node {
 
 fn claims_of(pod: &Object) -> impl Iterator<Item = String> {
     let facts = Pod::of(pod).facts;
-    let claims = facts.spec.volumes.iter().filter_map(|v| v.persistent_volume_claim.as_ref());
+    let claims = facts
+        .spec
+        .volumes
+        .iter()
+        .filter_map(|v| v.persistent_volume_claim.as_ref());
     let names: Vec<String> = claims.map(|c| c.claim_name.clone()).collect();
     names.into_iter()
 }

@@ -11,7 +11,7 @@ use meta::{Call, Object, Reply, Snapshot, Status, Timestamp};
 use node::machine::{
     Due, Ended, Observed, Outcome, PodView, ProbeKind, Report, StartFailure, Step, Task, report, sync,
 };
-use node::runtime::ContainerId;
+use node::runtime::{ContainerId, ContainerState};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub struct Worker {
     seen: Observed,
     report: Report,
     steps: Vec<UnderWay>,
+    /// Starts that an earlier agent began: when they are through, container and attempt.
+    inherited: Vec<(Timestamp, String, u32)>,
     /// Something happened since its last turn.
     woken: bool,
     wake: Option<Timestamp>,
@@ -64,7 +66,14 @@ impl Worker {
     pub fn adopt(object: &Object, containers: &mut Containers, now: Timestamp) -> Result<Self, String> {
         let pod = PodView::of(object).map_err(|e| e.to_string())?;
         let left = containers.state(object.uid(), now);
+        let left_containers = left.iter().flat_map(|pod| &pod.containers);
+        let creating = left_containers.filter(|c| c.state == ContainerState::Creating);
+        let inherited = creating.filter_map(|c| {
+            let started = containers.get(&c.id)?.started;
+            Some((started, c.id.name.clone(), c.id.attempt))
+        });
         Ok(Self {
+            inherited: inherited.collect(),
             seen: Observed::adopt(&pod, left.as_ref(), now),
             pod,
             report: Report::default(),
@@ -106,7 +115,11 @@ impl Worker {
 
     /// The containers' health has changed: the next probe is due.
     pub fn probe_now(&mut self, now: Timestamp) {
-        let probes = self.seen.containers.values_mut().flat_map(|c| c.probes.values_mut());
+        let probes = self
+            .seen
+            .containers
+            .values_mut()
+            .flat_map(|c| c.probes.values_mut());
         probes.for_each(|probe| probe.next = now);
         self.woken = true;
     }
@@ -121,8 +134,9 @@ impl Worker {
 
     pub fn next_timer(&self, containers: &Containers) -> Option<Timestamp> {
         let steps = self.steps.iter().map(|s| s.until).min();
+        let starts = self.inherited.iter().map(|(at, ..)| *at).min();
         let news = containers.next_news(&self.pod.uid);
-        [steps, news, self.wake].into_iter().flatten().min()
+        [steps, starts, news, self.wake].into_iter().flatten().min()
     }
 
     /// Hears what happened, decides, and begins what is due. Says what it began.
@@ -144,7 +158,10 @@ impl Worker {
             return Vec::new();
         }
         let wake = decision.wake.filter(|at| at.since(now) < FAR / 2);
-        let told = decision.steps.into_iter().filter_map(|step| self.begin(step, around));
+        let told = decision
+            .steps
+            .into_iter()
+            .filter_map(|step| self.begin(step, around));
         let told = told.collect();
         let retry = match self.report.due(now, &self.pod, &self.seen, &[HOST_IP.to_owned()]) {
             Due::Nothing => None,
@@ -159,6 +176,15 @@ impl Worker {
     }
 
     fn hear(&mut self, around: &mut Around) {
+        let now = around.now;
+        let (heard, later) = std::mem::take(&mut self.inherited)
+            .into_iter()
+            .partition(|(at, ..)| *at <= now);
+        self.inherited = later;
+        let heard: Vec<(Timestamp, String, u32)> = heard;
+        for (at, name, attempt) in heard {
+            self.seen.started(&self.pod, &name, attempt, at, now);
+        }
         for (name, attempt, exit) in around.containers.news(&self.pod.uid, around.now) {
             self.seen.exited(&name, Ended::of(attempt, &exit, String::new()));
         }
@@ -181,11 +207,16 @@ impl Worker {
             Step::PostStart { .. } | Step::Probe { .. } => soon(1),
             Step::StartContainer { container, attempt } => {
                 let started = soon(30);
-                let sick = self.pod.container(container).is_some_and(|c| c.image == SICK_IMAGE);
+                let sick = self
+                    .pod
+                    .container(container)
+                    .is_some_and(|c| c.image == SICK_IMAGE);
                 let ready_at = started.plus(Duration::from_millis(around.rng.below(1500)));
                 if !fails {
                     let id = self.id(container, *attempt);
-                    around.containers.create(&id, started, (!sick).then_some(ready_at));
+                    around
+                        .containers
+                        .create(&id, started, (!sick).then_some(ready_at));
                     told = Some(format!("starts {container}, attempt {attempt}"));
                 }
                 started
@@ -265,7 +296,9 @@ impl Worker {
                 }
             }
             Step::PostStart { .. } => Outcome::Hook(Ok(())),
-            Step::StopContainer { container, attempt, .. } => {
+            Step::StopContainer {
+                container, attempt, ..
+            } => {
                 let exit = around.containers.get(&self.id(container, *attempt));
                 let exit = exit.and_then(|a| a.exit());
                 Outcome::Stopped(Some(match exit {
@@ -279,7 +312,9 @@ impl Worker {
                     },
                 }))
             }
-            Step::Probe { container, attempt, .. } => {
+            Step::Probe {
+                container, attempt, ..
+            } => {
                 let found = around.containers.get(&self.id(container, *attempt));
                 let ready = found.is_some_and(|a| a.is_ready(around.now));
                 Outcome::Probed(if ready { Ok(()) } else { Err("not ready".into()) })
@@ -338,7 +373,9 @@ impl Worker {
         match errand {
             Errand::Delete => {
                 let outcome = match result {
-                    Err(status) if !matches!(status.code, 404 | 409) => Outcome::Failed(status.message.clone()),
+                    Err(status) if !matches!(status.code, 404 | 409) => {
+                        Outcome::Failed(status.message.clone())
+                    }
                     _ => Outcome::Done,
                 };
                 self.seen.finish(&self.pod, &Step::DeletePod, outcome, now);

@@ -10,7 +10,11 @@ pub fn errand(call: &Call, errand: &Errand) -> String {
         Errand::Status(status) => {
             let phase = status["phase"].as_str().unwrap_or_default();
             let state = &status["containerStatuses"][0];
-            let ready = if state["ready"] == true { "ready" } else { "not ready" };
+            let ready = if state["ready"] == true {
+                "ready"
+            } else {
+                "not ready"
+            };
             let reason = ["waiting", "terminated"]
                 .iter()
                 .find_map(|kind| state["state"][kind]["reason"].as_str());

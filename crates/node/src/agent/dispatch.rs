@@ -188,8 +188,12 @@ impl Dispatch {
 
     fn event(&self, event: RuntimeEvent) {
         match event {
-            // The step that started it knows already.
-            RuntimeEvent::Started { .. } => {}
+            // A step that started it knows already; one of an earlier agent's is waited for.
+            RuntimeEvent::Started {
+                id, started_at_ns, ..
+            } => self.mail(&id.pod_uid.clone(), |mail| {
+                mail.starts.insert(id, started_at_ns);
+            }),
             RuntimeEvent::Exited { id, exit } => {
                 self.mail(&id.pod_uid.clone(), |mail| drop(mail.exits.insert(id, exit)));
             }

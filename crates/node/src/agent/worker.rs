@@ -151,6 +151,11 @@ impl Worker {
         if mail.sources {
             self.seen.sources_changed(self.shell.env.now());
         }
+        for (id, started_at_ns) in mail.starts {
+            let (at, now) = (started_at_ns.into(), self.shell.env.now());
+            let at = jiff::Timestamp::from_nanosecond(at).map_or(now, Timestamp::new);
+            self.seen.started(&self.pod, &id.name, id.attempt, at, now);
+        }
         for (id, exit) in mail.exits {
             let message = super::container::termination_message(&self.shell, &self.pod, &id, &exit).await;
             self.seen.exited(&id.name, Ended::of(id.attempt, &exit, message));

@@ -64,6 +64,8 @@ pub struct Container {
     pub backoff: Backoff,
     pub next_attempt: u32,
     pub probes: BTreeMap<ProbeKind, Probe>,
+    /// The attempt that an earlier agent had begun to start.
+    pub inherited: Option<u32>,
     /// An end that was heard of before the start was.
     early_end: Option<(u32, Ended)>,
 }
@@ -364,13 +366,6 @@ impl Observed {
         self.volumes.hurry(now);
         for trouble in self.containers.values_mut().filter_map(|c| c.trouble.as_mut()) {
             trouble.retry_at = trouble.retry_at.min(now);
-        }
-    }
-
-    /// A container ended by itself.
-    pub fn exited(&mut self, name: &str, ended: Ended) {
-        if let Some(container) = self.containers.get_mut(name) {
-            container.end(ended);
         }
     }
 
