@@ -37,6 +37,7 @@ pub fn converge(world: &mut World) -> Result<(), Broken> {
     the_set_is_as_specified(world)?;
     the_deployment_is_as_specified(world)?;
     nothing_is_orphaned(world)?;
+    volumes_are_reclaimed(world)?;
     the_history_is_within_its_limit(world)?;
     restarts_make_no_writes(world)
 }
@@ -284,6 +285,17 @@ fn nothing_is_orphaned(world: &World) -> Result<(), Broken> {
         stray
             .map(|(uid, key)| format!("{key} ({uid})"))
             .unwrap_or_default()
+    })
+}
+
+/// "For volume plugins that support the Delete reclaim policy, deletion removes both the PersistentVolume object […] as
+/// well as the associated storage asset". Source: "Reclaiming" in the Kubernetes documentation.
+fn volumes_are_reclaimed(world: &World) -> Result<(), Broken> {
+    let seen = world.snapshot();
+    let phase = |volume: &&Object| text(&volume.value(), "/status/phase") == "Released";
+    let left = seen.list(VOLUMES, "").find(phase);
+    check(left.is_none(), "released volumes go", || {
+        left.map(|v| v.name().to_string()).unwrap_or_default()
     })
 }
 
