@@ -39,6 +39,13 @@ pub struct Attempt {
     told: bool,
 }
 
+impl SimPod {
+    fn fall(&mut self, now: Timestamp) {
+        self.standing = false;
+        self.attempts.values_mut().for_each(|a| a.end_at(now, LOST));
+    }
+}
+
 fn nanoseconds(at: Timestamp) -> i64 {
     i64::try_from(at.jiff().as_nanosecond()).unwrap_or(i64::MAX)
 }
@@ -67,7 +74,7 @@ impl Attempt {
             reason,
             started_at_ns: nanoseconds(self.started),
             finished_at_ns: nanoseconds(at),
-            message: String::new(),
+            ..Exit::default()
         })
     }
 
@@ -181,10 +188,12 @@ impl Containers {
 
     /// The machine restarts: no process is left, the results are.
     pub fn reboot(&mut self, now: Timestamp) {
-        for pod in self.0.values_mut() {
-            pod.standing = false;
-            pod.attempts.values_mut().for_each(|a| a.end_at(now, LOST));
-        }
+        self.0.values_mut().for_each(|pod| pod.fall(now));
+    }
+
+    /// The sandbox goes, the results stay.
+    pub fn release(&mut self, uid: &str, now: Timestamp) {
+        self.0.get_mut(uid).into_iter().for_each(|pod| pod.fall(now));
     }
 
     /// Ends that the agent has not heard of, each told once.

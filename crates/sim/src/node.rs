@@ -48,6 +48,8 @@ pub struct Node {
     released: BTreeMap<String, Timestamp>,
     /// A sabotage for the tests of the laws: start a pod although its predecessor's processes are still there.
     pub hasty: bool,
+    /// Another one: pods are taken on as if nothing of them ran.
+    pub forgetful: bool,
 }
 
 impl Node {
@@ -58,6 +60,7 @@ impl Node {
             places: BTreeMap::new(),
             released: BTreeMap::new(),
             hasty: false,
+            forgetful: false,
         }
     }
 
@@ -175,7 +178,8 @@ impl Node {
         let key = place.object.meta().key().to_string();
         let Some(worker) = &mut place.worker else {
             let gone = self.view.by_key(PODS, &key).is_none_or(|o| o.uid() != uid);
-            let worker = Worker::adopt(&place.object, &mut self.containers, now);
+            let left = self.containers.state(&uid, now).filter(|_| !self.forgetful);
+            let worker = Worker::adopt(&place.object, left.as_ref(), &self.containers, now);
             let mut worker = worker.ok()?;
             if gone {
                 worker.gone();

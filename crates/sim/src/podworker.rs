@@ -11,7 +11,7 @@ use meta::{Call, Object, Reply, Snapshot, Status, Timestamp};
 use node::machine::{
     Due, Ended, Observed, Outcome, PodView, ProbeKind, Report, StartFailure, Step, Task, report, sync,
 };
-use node::runtime::{ContainerId, ContainerState};
+use node::runtime::{ContainerId, ContainerState, PodState};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -63,10 +63,14 @@ pub enum Errand {
 
 impl Worker {
     /// Takes a pod on, with what the runtime has of it.
-    pub fn adopt(object: &Object, containers: &mut Containers, now: Timestamp) -> Result<Self, String> {
+    pub fn adopt(
+        object: &Object,
+        left: Option<&PodState>,
+        containers: &Containers,
+        now: Timestamp,
+    ) -> Result<Self, String> {
         let pod = PodView::of(object).map_err(|e| e.to_string())?;
-        let left = containers.state(object.uid(), now);
-        let left_containers = left.iter().flat_map(|pod| &pod.containers);
+        let left_containers = left.into_iter().flat_map(|pod| &pod.containers);
         let creating = left_containers.filter(|c| c.state == ContainerState::Creating);
         let inherited = creating.filter_map(|c| {
             let started = containers.get(&c.id)?.started;
@@ -74,7 +78,7 @@ impl Worker {
         });
         Ok(Self {
             inherited: inherited.collect(),
-            seen: Observed::adopt(&pod, left.as_ref(), now),
+            seen: Observed::adopt(&pod, left, now),
             pod,
             report: Report::default(),
             steps: Vec::new(),
@@ -202,7 +206,7 @@ impl Worker {
         let mut soon = |within_ms: u64| now.plus(Duration::from_millis(1 + around.rng.below(within_ms)));
         let mut told = None;
         let until = match &step {
-            Step::SetUpVolumes | Step::CreateSandbox | Step::TearDown => soon(20),
+            Step::SetUpVolumes | Step::CreateSandbox | Step::Release | Step::TearDown => soon(20),
             Step::PullImage { .. } => soon(200),
             Step::PostStart { .. } | Step::Probe { .. } => soon(1),
             Step::StartContainer { container, attempt } => {
@@ -318,6 +322,11 @@ impl Worker {
                 let found = around.containers.get(&self.id(container, *attempt));
                 let ready = found.is_some_and(|a| a.is_ready(around.now));
                 Outcome::Probed(if ready { Ok(()) } else { Err("not ready".into()) })
+            }
+            Step::Release if fails => failed("the sandbox stays"),
+            Step::Release => {
+                around.containers.release(&self.pod.uid, around.now);
+                Outcome::Done
             }
             Step::TearDown if fails => failed("the sandbox stays"),
             Step::TearDown | Step::DeletePod => {

@@ -26,6 +26,8 @@ pub struct Settings {
     pub tell: bool,
     /// Sabotage: the node does not wait for a predecessor's processes.
     pub hasty_node: bool,
+    /// Sabotage: a new node agent does not ask the runtime what runs already.
+    pub forgetful_agent: bool,
     /// Sabotage: changes that are dropped on their way to a controller, in percent.
     pub dropped_changes: u64,
 }
@@ -37,6 +39,7 @@ impl Default for Settings {
             steps: 160,
             tell: false,
             hasty_node: false,
+            forgetful_agent: false,
             dropped_changes: 0,
         }
     }
@@ -85,6 +88,7 @@ impl World {
             .map_err(|e| Broken::new("store", e))?;
         let mut node = Node::new(store.snapshot());
         node.hasty = settings.hasty_node;
+        node.forgetful = settings.forgetful_agent;
         let mut world = Self {
             user: User::new(&mut rng),
             env,

@@ -348,6 +348,11 @@ fn settle_bound(seen: &Seen, claim: &Object, value: &Value, name: &str, plan: &m
             patch,
         });
     }
+    if let Some(wanted) = growth(seen, claim, value, &spec) {
+        // The status follows from the volume's new size.
+        grow(claim, volume, wanted, plan);
+        return;
+    }
     let status = json!({
         "phase": "Bound",
         "accessModes": spec.pointer("/spec/accessModes").cloned().unwrap_or_default(),
@@ -361,6 +366,42 @@ fn settle_bound(seen: &Seen, claim: &Object, value: &Value, name: &str, plan: &m
             patch,
         });
     }
+}
+
+/// The size that the claim asks for, where its volume is smaller and may grow. Folders have no size of their own, so
+/// what the volume says is all there is to change.
+fn growth<'a>(seen: &Seen, claim: &Object, value: &'a Value, volume: &Value) -> Option<&'a str> {
+    let pointer = "/spec/resources/requests/storage";
+    if claim.meta().is_deleting() || storage(value, pointer) <= storage(volume, "/spec/capacity/storage") {
+        return None;
+    }
+    let provisioned = text(volume, "/metadata/annotations/pv.kubernetes.io~1provisioned-by");
+    let class = seen
+        .snapshot
+        .get(CLASSES, "", text(volume, "/spec/storageClassName"))?
+        .value();
+    let may_grow = class.pointer("/allowVolumeExpansion") == Some(&Value::Bool(true));
+    (may_grow && provisioned == storageclass::PROVISIONER).then(|| text(value, pointer))
+}
+
+fn grow(claim: &Object, volume: &Object, wanted: &str, plan: &mut Plan) {
+    let patch = json!({"spec": {"capacity": {"storage": wanted}}});
+    plan.acts.push(Act::Patch {
+        target: Target::exactly(VOLUMES, volume),
+        subresource: "",
+        patch,
+    });
+    let events = [
+        (
+            "Resizing",
+            format!("External resizer is resizing volume {}", volume.name()),
+        ),
+        ("VolumeResizeSuccessful", "Resize volume succeeded".to_string()),
+    ];
+    let events = events.map(|(reason, message)| claim_event(claim, false, reason, message));
+    plan.acts.extend(events);
+    plan.why
+        .push(format!("grows volume {} to {wanted}", volume.name()));
 }
 
 /// Keeps the phase of a volume. What is released under the policy Delete is removed by the node, which owns the folder.

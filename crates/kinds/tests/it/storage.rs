@@ -249,3 +249,67 @@ fn classes() {
     other["volumeBindingMode"] = "WaitForFirstConsumer".into();
     assert_snapshot!("class_changed", changed(CLASSES, &good, &other));
 }
+
+/// What the binder does about a bound claim of 3Gi whose volume has 2Gi.
+fn growth(grows: bool, provisioner: &str) -> Vec<String> {
+    let mut claim = claim(
+        json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "3Gi"}},
+        "storageClassName": "standard", "volumeName": "pv-1"}),
+    );
+    claim["metadata"]["uid"] = "u-claim".into();
+    claim["status"] =
+        json!({"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "2Gi"}});
+    let key = |name: &str| {
+        kinds::Key::new(
+            CLAIMS,
+            claim["metadata"]["namespace"].as_str().unwrap_or(""),
+            name,
+        )
+    };
+    let key = key(claim["metadata"]["name"].as_str().expect("a name"));
+    let mut pv = volume(
+        json!({"capacity": {"storage": "2Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "standard",
+        "claimRef": {"namespace": claim["metadata"]["namespace"], "name": claim["metadata"]["name"], "uid": "u-claim"}}),
+    );
+    pv["metadata"]["annotations"] = json!({"pv.kubernetes.io/provisioned-by": provisioner});
+    let seen = cluster(&[
+        (CLASSES, class("standard", true, grows)),
+        (CLAIMS, claim),
+        (VOLUMES, pv),
+    ]);
+    let rows = kinds::Registry::builtin();
+    let seen = kinds::Seen {
+        now: crate::now(),
+        snapshot: &seen,
+        rows: &rows,
+    };
+    let plan = (kinds::persistentvolumeclaim::CONTROLLER.plan)(&seen, &key);
+    let act = |act: &kinds::Act| match act {
+        kinds::Act::Patch { target, patch, .. } => format!("{} {patch}", target.name),
+        kinds::Act::Event(event) => format!("{}: {}", event.reason, event.message),
+        other => format!("{other:?}"),
+    };
+    plan.acts.iter().map(act).collect()
+}
+
+#[test]
+fn a_volume_of_our_own_grows_with_its_claim() {
+    assert_eq!(
+        growth(true, "isopod.dev/folder"),
+        [
+            "pv-1 {\"spec\":{\"capacity\":{\"storage\":\"3Gi\"}}}",
+            "Resizing: External resizer is resizing volume pv-1",
+            "VolumeResizeSuccessful: Resize volume succeeded",
+        ]
+    );
+    assert_eq!(
+        growth(false, "isopod.dev/folder"),
+        [""; 0],
+        "its class does not let it"
+    );
+    assert_eq!(
+        growth(true, "example.com/other"),
+        [""; 0],
+        "somebody else's to grow"
+    );
+}

@@ -2,7 +2,10 @@
 
 use super::mailbox::Mail;
 use super::shell::{PodHandle, Shell};
-use crate::machine::{Due, Ended, Observed, Outcome, PodEvent, PodView, Report, Step, report, sync};
+use crate::machine::{
+    DEADLINE_EXCEEDED, Due, Ended, EndingCause, Observed, Outcome, PodEvent, PodView, Report, Step, report,
+    sync,
+};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use kinds::row::text;
@@ -62,7 +65,7 @@ impl Worker {
         self.read(handle.mailbox.take()).await;
         loop {
             let now = self.shell.env.now();
-            self.seen.notice(&self.pod, now);
+            self.notice(now);
             let decision = sync(now, &self.pod, &self.seen);
             if decision.over {
                 return;
@@ -82,6 +85,21 @@ impl Worker {
                 () = handle.mailbox.wait() => self.read(handle.mailbox.take()).await,
                 () = timer => {}
             }
+        }
+    }
+
+    fn notice(&mut self, now: Timestamp) {
+        let was_ending = self.seen.ending.is_some();
+        self.seen.notice(&self.pod, now);
+        let ends = self.seen.ending.as_ref().filter(|_| !was_ending);
+        if ends.is_some_and(|ending| ending.cause == EndingCause::Deadline) {
+            let (reason, message) = DEADLINE_EXCEEDED;
+            self.tell(vec![PodEvent {
+                warning: false,
+                reason,
+                message: message.to_owned(),
+                field_path: None,
+            }]);
         }
     }
 
@@ -147,6 +165,9 @@ impl Worker {
         }
         if mail.gone {
             Arc::make_mut(&mut self.pod).gone = true;
+        }
+        if mail.switch_off {
+            self.seen.switch_off(&self.pod, self.shell.env.now());
         }
         if mail.sources {
             self.seen.sources_changed(self.shell.env.now());

@@ -36,7 +36,8 @@ pub enum Due {
 impl Report {
     /// Compares what is stored with what is seen.
     pub fn due(&self, now: Timestamp, pod: &PodView, seen: &Observed, host_ips: &[String]) -> Due {
-        if self.writing || pod.gone || seen.torn_down.is_done() {
+        // A node that is switched off says nothing more: what the API has is how the pod will be again.
+        if self.writing || pod.gone || seen.torn_down.is_done() || seen.switching_off {
             return Due::Nothing;
         }
         let wanted = status(now, pod, seen, host_ips);
