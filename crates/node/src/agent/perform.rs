@@ -2,12 +2,11 @@
 
 use super::shell::Shell;
 use super::{container, files, hooks, images, sources};
-use crate::machine::{Container, Ended, Outcome, PodEvent, PodView, ProbeKind, Step, StopReason};
+use crate::machine::{Container, Ended, Outcome, PodEvent, PodView, ProbeKind, Step, StopReason, report};
 use crate::runtime::{ContainerId, PodSandboxSpec, RuntimeError};
 use crate::volumes;
 use futures::FutureExt;
-use kinds::pod::PODS;
-use meta::{Call, Timestamp};
+use meta::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,10 +197,7 @@ impl Job {
     }
 
     async fn delete(&self) -> Outcome {
-        let pod = &self.pod;
-        let mut call = Call::delete(PODS, &pod.namespace, &pod.name).if_uid(&pod.uid);
-        call.options.grace_seconds = Some(0);
-        match self.shell.client.call(call).await {
+        match self.shell.client.call(report::delete(&self.pod)).await {
             Ok(_) => Outcome::Done,
             // It is gone, or another one has its name.
             Err(status) if matches!(status.code, 404 | 409) => Outcome::Done,

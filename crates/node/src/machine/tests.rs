@@ -1,5 +1,6 @@
 //! The machine driven by a virtual clock and scripted outcomes: whole lives as text, and laws over random ones.
 
+mod adoption;
 mod ends;
 mod laws;
 

@@ -5,7 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds that found something once. They stay, whatever the numbers below them become.
-const FIXED: [u64; 7] = [18, 148, 213, 462, 583, 1045, 1973];
+const FIXED: [u64; 28] = [
+    18, 97, 148, 213, 230, 262, 287, 297, 462, 571, 576, 583, 624, 716, 720, 1030, 1031, 1045, 1092, 1105,
+    1119, 1171, 1189, 1206, 1973, 4534, 6316, 7897,
+];
 /// Failing seeds whose stories are told.
 const MAX_STORIES: usize = 3;
 
