@@ -1,6 +1,7 @@
 //! A kind is a row: all that the router, discovery, storage, tables, admission and collectors need to know of it.
 //! Built-in kinds are rows made once; a CustomResourceDefinition is a row made at run time.
 
+use crate::review::Asks;
 use meta::schema::Schema;
 use meta::selector::LabelSelector;
 use meta::{Errors, Res, Snapshot, Status, Timestamp};
@@ -160,6 +161,35 @@ pub trait Rules: Send + Sync {
     fn returns_deleted(&self) -> bool {
         false
     }
+
+    /// This row is another version of what is stored as that resource.
+    fn version_of(&self) -> Option<Res> {
+        None
+    }
+
+    /// Brings a stored object into this version's form …
+    fn shown(&self, _object: &mut Value) {}
+
+    /// … and back.
+    fn stored(&self, _object: &mut Value) {}
+
+    /// Objects of this kind are questions: a create is answered, nothing is stored, and there is no other verb.
+    fn is_question(&self) -> bool {
+        false
+    }
+
+    /// Writes the answer into the question.
+    fn answer(&self, _question: &mut Value, _asks: &dyn Asks) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// The claims of a token that belongs into this object and is not in it yet.
+    fn wants_token(&self, _object: &Value, _seen: &Snapshot) -> Option<Value> {
+        None
+    }
+
+    /// Puts the signed token where it belongs.
+    fn put_token(&self, _object: &mut Value, _token: &str) {}
 
     /// Whether DELETE of the collection is served.
     fn deletes_collections(&self) -> bool {

@@ -93,6 +93,7 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
         keep_member(&mut new, &old, "status");
     }
     row.rules.prepare(write, &mut new, Some(&old), cx.now);
+    prepare::token(cx, &mut new)?;
     if row.generation && write != Verb::Status && prepare::spec_changed(&old, &new) {
         new["metadata"]["generation"] = (stored.meta().generation + 1).into();
     }

@@ -125,7 +125,7 @@ async fn resource(
     let watching = place.watch || query.flag("watch");
     let reading = matches!(parts.method, Method::GET | Method::HEAD);
     let form = negotiate::negotiate(&parts.headers, query, watching && reading)?;
-    if reading && watching && place.subresource.is_empty() {
+    if reading && watching && place.subresource.is_empty() && !place.row.rules.is_question() {
         return start_watch(server, caller, registry, place, options, query, form).await;
     }
     let media_type = request::media_type(&parts.headers);
@@ -218,7 +218,8 @@ async fn start_watch(
     let api = server.api();
     let ask = access::Ask {
         verb: "watch",
-        res: place.row.res,
+        group: place.row.res.group,
+        resource: place.row.res.plural,
         subresource: "",
         namespace: &place.namespace,
         name: &place.name,
@@ -230,8 +231,9 @@ async fn start_watch(
         snapshot: &snapshot,
         authorizer: &*parts.authorizer,
         signer: None,
+        authenticator: None,
     };
-    access::require(&seen, caller, &ask)?;
+    access::require(&seen, caller, place.row.res, &ask)?;
     if !place.name.is_empty() {
         let own = format!("metadata.name={}", place.name);
         options.field_selector = match options.field_selector.as_str() {
@@ -247,10 +249,12 @@ fn verb(method: &Method, place: &Place, media_type: &str) -> Result<Verb, Status
     let named = !place.name.is_empty();
     let across = place.row.namespaced && place.namespace.is_empty();
     let verb = match *method {
+        Method::POST if !named && !across => Verb::Create,
+        _ if place.row.rules.is_question() => return Err(Status::method_not_allowed()),
         Method::GET | Method::HEAD if named => Verb::Get,
         Method::GET | Method::HEAD => Verb::List,
         _ if across => return Err(Status::method_not_allowed()),
-        Method::POST if !named || posts(place.subresource) => Verb::Create,
+        Method::POST if posts(place.subresource) => Verb::Create,
         Method::PUT if named => Verb::Update,
         Method::PATCH if named => request::patch_verb(media_type)?,
         Method::DELETE if named => Verb::Delete,

@@ -266,3 +266,109 @@ async fn a_namespace_goes_when_its_finalizers_are_gone() {
     .await;
     insta::assert_snapshot!(text);
 }
+
+#[tokio::test]
+async fn an_event_in_two_versions() {
+    let text = conversation(
+        r#"
+        POST /api/v1/namespaces/default/events
+        {"metadata":{"name":"old"},"involvedObject":{"kind":"Pod","name":"web-0","namespace":"default"},"reason":"Pulled","message":"it is here","type":"Normal","count":2,"source":{"component":"kubelet"}}
+        GET /apis/events.k8s.io/v1/namespaces/default/events/old
+        -
+        POST /apis/events.k8s.io/v1/namespaces/default/events
+        {"metadata":{"name":"bad"},"regarding":{"kind":"Pod","name":"web-0","namespace":"default"},"deprecatedCount":2,"reportingController":"a.b/c"}
+        POST /apis/events.k8s.io/v1/namespaces/default/events
+        {"metadata":{"name":"new"},"regarding":{"kind":"Pod","name":"web-1","namespace":"default"},"reason":"Started","note":"it runs","type":"Normal","eventTime":"2026-01-02T03:04:05.000000Z","action":"Start","reportingController":"a.b/c","reportingInstance":"c-1"}
+        POST /apis/events.k8s.io/v1/namespaces/default/events
+        {"metadata":{"name":"new"},"regarding":{"kind":"Pod","name":"web-1","namespace":"default"},"reason":"Started","note":"it runs","type":"Normal","eventTime":"2026-01-02T03:04:05.000000Z","action":"Start","reportingController":"a.b/c","reportingInstance":"c-1"}
+        GET /api/v1/namespaces/default/events/new
+        -
+        PATCH /apis/events.k8s.io/v1/namespaces/default/events/new application/merge-patch+json
+        {"series":{"count":2,"lastObservedTime":"2026-01-02T03:05:05.000000Z"}}
+        PATCH /apis/events.k8s.io/v1/namespaces/default/events/new application/strategic-merge-patch+json
+        {"note":"another"}
+        GET /apis/events.k8s.io/v1/events?fieldSelector=regarding.name=web-1
+        -
+        GET /apis/events.k8s.io/v1/namespaces/default/events application/json application/json;as=Table;v=v1;g=meta.k8s.io
+        -
+        DELETE /apis/events.k8s.io/v1/namespaces/default/events/old
+        -
+        DELETE /apis/events.k8s.io/v1/namespaces/default/events
+        -
+        GET /api/v1/events
+        -
+        "#,
+    )
+    .await;
+    insta::assert_snapshot!(text);
+}
+
+#[tokio::test]
+async fn questions_are_answered_and_not_kept() {
+    let text = conversation(
+        r#"
+        POST /apis/authentication.k8s.io/v1/selfsubjectreviews
+        {}
+        GET /apis/authentication.k8s.io/v1/selfsubjectreviews
+        -
+        POST /apis/authentication.k8s.io/v1/tokenreviews
+        {"spec":{"token":"nonsense"}}
+        POST /apis/authentication.k8s.io/v1/tokenreviews
+        {"spec":{}}
+        POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews
+        {"spec":{"resourceAttributes":{"verb":"delete","resource":"pods","namespace":"default"}}}
+        POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews
+        {"spec":{}}
+        POST /apis/authorization.k8s.io/v1/subjectaccessreviews
+        {"spec":{"user":"somebody","groups":["system:authenticated"],"resourceAttributes":{"verb":"get","resource":"pods"}}}
+        POST /apis/authorization.k8s.io/v1/subjectaccessreviews
+        {"spec":{"user":"somebody","nonResourceAttributes":{"verb":"get","path":"/version"}}}
+        POST /apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews
+        {"spec":{"user":"somebody","resourceAttributes":{"verb":"get","resource":"pods","namespace":"other"}}}
+        POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews
+        {"spec":{"namespace":"default"}}
+        GET /apis/authorization.k8s.io/v1
+        -
+        "#,
+    )
+    .await;
+    insta::assert_snapshot!(text);
+}
+
+#[tokio::test]
+async fn a_token_of_a_secret_is_believed_while_the_secret_lives() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let audience = vec!["isopod".to_string()];
+    let tokens = apiserver::Tokens::new(&key.serialize_der(), key.public_key_raw(), "issuer", audience);
+    let world = World::with_tokens(std::sync::Arc::new(tokens)).await;
+    let of = |kind: &str| format!("/api/v1/namespaces/default/{kind}");
+    let robot = serde_json::json!({"metadata": {"name": "robot"}});
+    let (_, account) = world.json("POST", &of("serviceaccounts"), &robot).await;
+    let secret = serde_json::json!({"type": "kubernetes.io/service-account-token",
+        "metadata": {"name": "s", "annotations": {"kubernetes.io/service-account.name": "robot"}}});
+    let (code, made) = world.json("POST", &of("secrets"), &secret).await;
+    assert_eq!((code, &made["data"]), (201, &serde_json::Value::Null));
+    // As the controller does.
+    let patch = serde_json::json!({"metadata": {"annotations": {"kubernetes.io/service-account.uid": account["metadata"]["uid"]}}});
+    let (_, filled) = world.json("PATCH", &of("secrets/s"), &patch).await;
+    let token = filled["data"]["token"].as_str().expect("a token");
+    let token = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, token).expect("base64");
+    let token = String::from_utf8(token).expect("text");
+    let review = async |audiences: serde_json::Value| {
+        let question = serde_json::json!({"spec": {"token": token, "audiences": audiences}});
+        let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+        world.json("POST", path, &question).await.1["status"].clone()
+    };
+    let known = review(serde_json::Value::Null).await;
+    assert_eq!(known["user"]["username"], "system:serviceaccount:default:robot");
+    assert_eq!(known["audiences"], serde_json::json!(["isopod"]));
+    let elsewhere = review(serde_json::json!(["vault"])).await;
+    assert_eq!(elsewhere["authenticated"], serde_json::Value::Null);
+    world
+        .json("DELETE", &of("secrets/s"), &serde_json::Value::Null)
+        .await;
+    assert_eq!(
+        review(serde_json::Value::Null).await["authenticated"],
+        serde_json::Value::Null
+    );
+}

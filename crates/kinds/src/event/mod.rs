@@ -1,6 +1,7 @@
 //! Event: what happened to an object. Source: core/v1 API reference.
 
 mod plan;
+pub mod v1;
 
 pub use plan::TTL;
 
