@@ -152,6 +152,16 @@ pub trait Rules: Send + Sync {
     /// What else changes in an object that is marked for deletion (`status.phase` of namespaces).
     fn mark_deleted(&self, _object: &mut Value) {}
 
+    /// Fields of `metadata` that a status write leaves as they are; it may change all that are not the server's.
+    fn status_keeps(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What clients are warned of whenever they use this kind at all.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Subresources beyond `status` and `scale`: `log`, `binding`, `token`, …
     fn subresources(&self) -> &'static [&'static str] {
         &[]
@@ -288,9 +298,17 @@ pub fn int(object: &Value, pointer: &str) -> Option<i64> {
 /// Time since creation as kubectl prints it.
 pub fn age(object: &Value, now: Timestamp) -> String {
     match Timestamp::parse(text(object, "/metadata/creationTimestamp")) {
-        Some(created) => duration(now.since(created)),
+        Some(created) => ago(created, now),
         None => "<unknown>".to_string(),
     }
+}
+
+/// How long ago something was, as kubectl prints it. Clocks may differ by a second.
+pub fn ago(then: Timestamp, now: Timestamp) -> String {
+    if then > now.plus_seconds(1) {
+        return "<invalid>".to_string();
+    }
+    duration(now.since(then))
 }
 
 /// A duration as kubectl prints ages (`duration.HumanDuration`): two significant units at most.

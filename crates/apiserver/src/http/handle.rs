@@ -126,11 +126,14 @@ async fn resource(
     let reading = matches!(parts.method, Method::GET | Method::HEAD);
     let form = negotiate::negotiate(&parts.headers, query, watching && reading)?;
     if reading && watching && place.subresource.is_empty() && !place.row.rules.is_question() {
-        return start_watch(server, caller, registry, place, options, query, form).await;
+        let deprecation = place.row.rules.deprecation();
+        let mut response = start_watch(server, caller, registry, place, options, query, form).await?;
+        respond::warn(&mut response, deprecation);
+        return Ok(response);
     }
     let media_type = request::media_type(&parts.headers);
     let verb = verb(&parts.method, &place, &media_type)?;
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = place.row.rules.deprecation().map(Into::into).into_iter().collect();
     let mut call = Call {
         verb,
         res: place.row.res,

@@ -372,3 +372,63 @@ async fn a_token_of_a_secret_is_believed_while_the_secret_lives() {
         serde_json::Value::Null
     );
 }
+
+#[tokio::test]
+async fn a_status_write_changes_metadata_too_but_not_all_of_it() {
+    let text = conversation(
+        r#"
+        POST /apis/apps/v1/namespaces/default/deployments
+        {"metadata":{"name":"d"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i:1"}]}}}}
+        PATCH /apis/apps/v1/namespaces/default/deployments/d/status application/merge-patch+json
+        {"metadata":{"labels":{"new":"1"},"annotations":{"new":"1"}},"spec":{"replicas":7},"status":{"replicas":1}}
+        POST /apis/apps/v1/namespaces/default/statefulsets
+        {"metadata":{"name":"s"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i:1"}]}}}}
+        PATCH /apis/apps/v1/namespaces/default/statefulsets/s/status application/merge-patch+json
+        {"metadata":{"labels":{"new":"1"},"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"c","uid":"u"}],"uid":null},"spec":{"replicas":7}}
+        "#,
+    )
+    .await;
+    let kept: Vec<String> = text.split("\n\n").map(|part| {
+        let answer = part.lines().last().unwrap_or_default();
+        let (code, body) = answer.split_once(' ').unwrap_or_default();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        let meta = &body["metadata"];
+        format!("{code} {} {} {} {}", meta["labels"], meta["annotations"], meta["ownerReferences"], body["spec"]["replicas"])
+    }).collect();
+    insta::assert_snapshot!(kept.join("\n"));
+}
+
+#[tokio::test]
+async fn each_warning_is_told_once() {
+    let world = World::new().await;
+    let warnings = async |method: &str, path: &str, body: &'static str| {
+        let request = http::Request::builder().method(method).uri(path);
+        let request = request
+            .header("content-type", "application/json")
+            .body(bytes::Bytes::from(body));
+        let response = world.send(request.expect("a request")).await;
+        let all = response.headers().get_all("warning").iter();
+        all.map(|v| v.to_str().expect("text").to_string())
+            .collect::<Vec<_>>()
+    };
+    let deprecated =
+        ["299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\""];
+    let path = "/api/v1/namespaces/default/endpoints";
+    assert_eq!(warnings("GET", path, "").await, deprecated);
+    assert_eq!(
+        warnings("GET", &format!("{path}?watch=1&resourceVersion=1"), "").await,
+        deprecated
+    );
+    assert_eq!(
+        warnings("POST", path, r#"{"metadata":{"name":"e"}}"#).await,
+        deprecated
+    );
+    let path = "/api/v1/namespaces/default/configmaps";
+    assert_eq!(
+        warnings("POST", path, r#"{"metadata":{"name":"c"},"dta":{},"dta":{}}"#).await,
+        [
+            "299 - \"duplicate field \\\"dta\\\"\"",
+            "299 - \"unknown field \\\"dta\\\"\""
+        ]
+    );
+}
