@@ -6,7 +6,7 @@ use super::request::{self, RequestBody};
 use super::respond::{self, Wanted};
 use super::route::{self, Place, Route};
 use super::table::Include;
-use super::{Compress, Peer, Server, probes, watch};
+use super::{Compress, Peer, Server, impersonate, probes, watch};
 use crate::core::{self, Caller, access};
 use crate::options::{self, Query};
 use bytes::Bytes;
@@ -61,6 +61,7 @@ async fn answer(
         return Err(Status::unauthorized());
     };
     let registry = api.parts().registry.load_full();
+    let caller = acting_as(server, &registry, caller, &parts)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     match route::route(&registry, &path)? {
         Route::Path => other_path(server, &caller, &registry, &parts, &path, &query).await,
@@ -69,6 +70,23 @@ async fn answer(
         }
         Route::Resource(place) => resource(server, &caller, &registry, place, parts, body, &query).await,
     }
+}
+
+/// The caller, or the one whom it acts as.
+fn acting_as(server: &Server, registry: &Registry, caller: Caller, parts: &Parts) -> Result<Caller, Status> {
+    let Some(other) = impersonate::asked_for(&caller, &parts.headers)? else {
+        return Ok(caller);
+    };
+    let api = server.api().parts();
+    let seen = core::Seen {
+        registry,
+        snapshot: &api.store.snapshot(),
+        authorizer: &*api.authorizer,
+        signer: None,
+        authenticator: None,
+    };
+    impersonate::check(&seen, &caller, &other, &parts.headers)?;
+    Ok(other)
 }
 
 fn is_stream(subresource: &str) -> bool {
@@ -133,7 +151,13 @@ async fn resource(
     }
     let media_type = request::media_type(&parts.headers);
     let verb = verb(&parts.method, &place, &media_type)?;
-    let mut warnings: Vec<String> = place.row.rules.deprecation().map(Into::into).into_iter().collect();
+    let mut warnings: Vec<String> = place
+        .row
+        .rules
+        .deprecation()
+        .map(Into::into)
+        .into_iter()
+        .collect();
     let mut call = Call {
         verb,
         res: place.row.res,

@@ -388,13 +388,19 @@ async fn a_status_write_changes_metadata_too_but_not_all_of_it() {
         "#,
     )
     .await;
-    let kept: Vec<String> = text.split("\n\n").map(|part| {
-        let answer = part.lines().last().unwrap_or_default();
-        let (code, body) = answer.split_once(' ').unwrap_or_default();
-        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-        let meta = &body["metadata"];
-        format!("{code} {} {} {} {}", meta["labels"], meta["annotations"], meta["ownerReferences"], body["spec"]["replicas"])
-    }).collect();
+    let kept: Vec<String> = text
+        .split("\n\n")
+        .map(|part| {
+            let answer = part.lines().last().unwrap_or_default();
+            let (code, body) = answer.split_once(' ').unwrap_or_default();
+            let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+            let meta = &body["metadata"];
+            format!(
+                "{code} {} {} {} {}",
+                meta["labels"], meta["annotations"], meta["ownerReferences"], body["spec"]["replicas"]
+            )
+        })
+        .collect();
     insta::assert_snapshot!(kept.join("\n"));
 }
 
@@ -431,4 +437,39 @@ async fn each_warning_is_told_once() {
             "299 - \"unknown field \\\"dta\\\"\""
         ]
     );
+}
+
+#[tokio::test]
+async fn one_may_act_as_another_who_may() {
+    let world = World::new().await;
+    let whoami = async |headers: &[(&str, &str)]| {
+        let headers = [&[("content-type", "application/json")], headers].concat();
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let (code, answer) = world.ask("POST", path, &headers, b"{}").await;
+        let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
+        format!("{code} {} {}", answer["status"]["userInfo"], answer["message"])
+    };
+    let lines = [
+        whoami(&[]).await,
+        whoami(&[("impersonate-user", "bob")]).await,
+        whoami(&[("impersonate-user", "bob"), ("impersonate-group", "team")]).await,
+        whoami(&[("impersonate-user", "system:serviceaccount:shop:robot")]).await,
+        whoami(&[("impersonate-group", "team")]).await,
+    ];
+    insta::assert_snapshot!(lines.join("\n"));
+    let as_bob = [("impersonate-user", "bob")];
+    let (code, _) = world.ask("GET", "/api/v1/pods", &as_bob, b"").await;
+    assert_eq!(code, 403);
+    let weak = std::sync::Arc::new(apiserver::http::Peer {
+        caller: Some(apiserver::Caller {
+            name: "weak".into(),
+            groups: vec!["system:authenticated".into()],
+            ..apiserver::Caller::default()
+        }),
+        loopback: true,
+    });
+    let request = http::Request::get("/api/v1/pods").header("impersonate-user", "admin");
+    let request = request.body(bytes::Bytes::new()).expect("a request");
+    let response = world.server.clone().respond_to(weak, request).await;
+    assert_eq!(response.status().as_u16(), 403);
 }
