@@ -30,8 +30,7 @@ pub enum Command {
     /// Bring a cluster up (makes it on the first call)
     Up(Up),
     /// Stop a cluster and its pods; everything it holds stays
-    #[command(after_help = "Examples:\n  isopod down\n  isopod down --name ci")]
-    Down(Named),
+    Down(Down),
     /// Remove a cluster and everything it holds
     #[command(after_help = "Examples:\n  isopod rm\n  isopod rm --name ci")]
     Rm(Named),
@@ -68,6 +67,23 @@ pub struct Named {
     /// Which cluster
     #[arg(long, default_value = "default")]
     pub name: String,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Pods end as on a machine that is switched off: preStop hooks, SIGTERM, and each pod's own grace period, but all within
+the timeout; what still runs then is killed. Nothing changes in the API, and `isopod up` runs the same pods again.
+
+Examples:
+  isopod down
+  isopod down --name ci --timeout 5"
+)]
+pub struct Down {
+    #[command(flatten)]
+    pub cluster: Named,
+    /// How long pods may take to end, all together; 0 kills them at once
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=3600))]
+    pub timeout: u64,
 }
 
 #[derive(Args, Debug)]

@@ -1,6 +1,8 @@
 //! `isopod down` and `isopod rm`: everything that runs is ended; `rm` then removes everything there is.
 
 use crate::place::{Place, home};
+use crate::pods::Fate;
+use crate::server::Running;
 use crate::{cli, kubeconfig, process};
 use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, umount2};
@@ -9,13 +11,19 @@ use std::time::Duration;
 
 /// The server finishes what it is at, which takes far less.
 const SERVER_LIMIT: Duration = Duration::from_secs(15);
+/// Pods that take longer to end are worth a line.
+const SILENCE: Duration = Duration::from_secs(1);
 
-pub fn down(args: &cli::Named) -> Result<()> {
+pub fn down(args: &cli::Down) -> Result<()> {
     crate::need_root("down")?;
-    let place = Place::of(&args.name)?;
+    let place = Place::of(&args.cluster.name)?;
     place.settings()?;
     let _lock = place.lock()?;
-    stop(&place)?;
+    let since_ns = jiff::Timestamp::now().as_nanosecond() as i64;
+    if let Some(running) = process::running(&place) {
+        end_pods(&running, Duration::from_secs(args.timeout))?;
+    }
+    stop(&place, Fate::RunAgain { since_ns })?;
     println!(
         "cluster {} is down; its data is in {}",
         place.name,
@@ -24,12 +32,26 @@ pub fn down(args: &cli::Named) -> Result<()> {
     Ok(())
 }
 
-/// Ends the server, then the pods, then takes the network away: as if the machine had been switched off.
-fn stop(place: &Place) -> Result<()> {
+/// Asks the server to end the pods as a machine does that is switched off, and itself after them. What still runs when
+/// the time is over is killed with the rest.
+fn end_pods(running: &Running, limit: Duration) -> Result<()> {
+    let soon = SILENCE.min(limit);
+    if limit.is_zero() || process::ask_to_switch_off(running, soon)? {
+        return Ok(());
+    }
+    println!("waiting for pods to end, at most {} s", limit.as_secs());
+    if !process::wait(running, limit - soon)? {
+        println!("some pods did not end in time and are killed");
+    }
+    Ok(())
+}
+
+/// Ends the server, then what is left of the pods, then takes the network away.
+fn stop(place: &Place, fate: Fate) -> Result<()> {
     if let Some(running) = process::running(place) {
         process::end(&running, SERVER_LIMIT)?;
     }
-    crate::pods::end_all(place)?;
+    crate::pods::end_all(place, fate)?;
     unmount_all(&place.dir)?;
     net::ClusterNet::remove(&place.dir).context("cannot remove the cluster's network")?;
     remove_file(&place.pid_file())
@@ -87,7 +109,7 @@ pub fn clear(place: &Place) -> Result<()> {
         .settings()
         .map(|s| s.kubeconfig)
         .or_else(|_| kubeconfig::default_path())?;
-    stop(place)?;
+    stop(place, Fate::Gone)?;
     if let Err(error) = kubeconfig::remove(&file, &place.name) {
         // Somebody broke the file since; the cluster goes all the same.
         tracing::warn!("the context stays in the kubeconfig: {error:#}");

@@ -1,11 +1,20 @@
-//! The pods of a cluster whose server does not run: ended as a machine ends them when it is switched off.
+//! The pods of a cluster whose server does not run: what is left of them is ended and taken away.
 
 use crate::place::Place;
 use anyhow::{Context, Result};
 use node::runtime::{Runtime, RuntimeConfig, ShimRuntime};
 
-/// Ends and removes all containers, sandboxes and mounts. Volumes and images stay.
-pub fn end_all(place: &Place) -> Result<()> {
+/// What becomes of the pods.
+#[derive(Clone, Copy)]
+pub enum Fate {
+    /// They run again at the next `up`: logs stay, and what has ended since this time (in nanoseconds) ended for `down`.
+    RunAgain { since_ns: i64 },
+    /// The cluster is removed.
+    Gone,
+}
+
+/// Ends all containers and takes sandboxes and cgroups away. Volumes and images stay.
+pub fn end_all(place: &Place, fate: Fate) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -14,7 +23,10 @@ pub fn end_all(place: &Place) -> Result<()> {
             .await
             .context("cannot look for pods that still run")?;
         let all = pods.list().await.context("cannot list the pods that still run")?;
-        let ends = all.iter().map(|pod| pods.remove_pod(&pod.uid));
+        let ends = all.iter().map(async |pod| match fate {
+            Fate::RunAgain { since_ns } => pods.switch_off(&pod.uid, since_ns).await,
+            Fate::Gone => pods.remove_pod(&pod.uid).await,
+        });
         futures::future::try_join_all(ends)
             .await
             .context("cannot end all pods")?;

@@ -55,6 +55,25 @@ pub fn end(running: &Running, limit: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Asks the server to end all pods and then itself; says whether it has ended within `limit`.
+pub fn ask_to_switch_off(running: &Running, limit: Duration) -> Result<bool> {
+    match pidfd(running.pid).filter(|_| start_ticks(running.pid) == Some(running.started_ticks)) {
+        Some(handle) => {
+            send(&handle, Signal::USR1)?;
+            ended(&handle, limit)
+        }
+        None => Ok(true),
+    }
+}
+
+/// Waits for the server's end; says whether it has ended.
+pub fn wait(running: &Running, limit: Duration) -> Result<bool> {
+    match pidfd(running.pid).filter(|_| start_ticks(running.pid) == Some(running.started_ticks)) {
+        Some(handle) => ended(&handle, limit),
+        None => Ok(true),
+    }
+}
+
 fn send(handle: &OwnedFd, signal: Signal) -> Result<()> {
     match pidfd_send_signal(handle, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),

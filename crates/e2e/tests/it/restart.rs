@@ -1,6 +1,7 @@
 //! Restarts: the server killed at any moment, `down` and `up`, and what a reboot is to a cluster.
 
 use crate::harness::{Cluster, host};
+use crate::lifecycle::pod;
 use crate::statefulset::{self, visits_set};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -190,5 +191,78 @@ fn after_a_reboot_pods_start_again_on_their_volumes() {
     assert_eq!(before, after);
     assert_eq!(address, cluster.load_balancer("web"));
     crate::services::get(&address, "/");
+    cluster.remove();
+}
+
+/// `down` is a machine that is switched off; `up` is it being switched on again.
+#[test]
+fn down_ends_pods_gracefully_and_up_runs_them_again() {
+    let Some(cluster) = Cluster::with_images("down_ends_pods_gracefully_and_up_runs_them_again", &[]) else {
+        return;
+    };
+    let host = cluster.home.path().join("said");
+    std::fs::create_dir(&host).expect("a folder");
+    let more = format!("volumes: [{{name: h, hostPath: {{path: {}}}}}]", host.display());
+    let hooks = "volumeMounts: [{name: h, mountPath: /h}]
+    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo stopping >> /h/file']}}}";
+    let line = "echo up; trap \"echo ended >> /h/file; exit 0\" TERM; while true; do sleep 0.1; done";
+    let polite = pod("polite", line, &more, hooks).replace("PeriodSeconds: 1", "PeriodSeconds: 60");
+    let once = pod(
+        "once",
+        "trap \"exit 0\" TERM; while true; do sleep 0.1; done",
+        "restartPolicy: Never",
+        "",
+    );
+    cluster.apply(&format!("{polite}{once}"));
+    cluster.wait("pod/polite pod/once", "condition=Ready");
+    let pods = || cluster.kubectl("get po -o 'jsonpath={.items[*].metadata.uid}{.items[*].status.podIP}'");
+    // The loops' own children come and go.
+    let lasting = || {
+        let all = containers(&cluster).into_iter();
+        all.filter(|process| !process.command.starts_with("sleep"))
+            .collect::<Vec<_>>()
+    };
+    let (before, running) = (pods(), lasting());
+    // The server alone: nobody notices.
+    host::terminate(&cluster.server());
+    assert_eq!(running, lasting(), "a container noticed the server's end");
+    cluster.up().ok();
+    assert_eq!(running, lasting(), "a container was started anew");
+    cluster.isopod("down");
+    let said = || std::fs::read_to_string(host.join("file")).unwrap_or_default();
+    assert_eq!(said(), "stopping\nended\n");
+    assert!(cluster.traces().is_empty(), "{:#?}", cluster.traces());
+    cluster.up().ok();
+    let restarted = "jsonpath={.status.containerStatuses[0].restartCount}=1";
+    cluster.wait("pod/polite pod/once", restarted);
+    cluster.wait("pod/polite pod/once", "condition=Ready");
+    assert_eq!(before, pods());
+    assert_eq!(cluster.kubectl("logs polite --previous"), "up\n");
+    let last = cluster.jsonpath(
+        "pod/polite",
+        "{.status.containerStatuses[0].lastState.terminated.reason}",
+    );
+    assert_eq!(last, "Completed");
+    cluster.remove();
+}
+
+#[test]
+fn down_does_not_wait_for_ever() {
+    let Some(cluster) = Cluster::with_images("down_does_not_wait_for_ever", &[]) else {
+        return;
+    };
+    let deaf = pod("deaf", "trap \"\" TERM; while true; do sleep 0.1; done", "", "");
+    cluster.apply(&deaf.replace("PeriodSeconds: 1", "PeriodSeconds: 3600"));
+    cluster.wait("pod/deaf", "condition=Ready");
+    let said = cluster.isopod("down --timeout 2");
+    assert!(said.contains("at most 2 s") && said.contains("killed"), "{said}");
+    assert!(cluster.traces().is_empty(), "{:#?}", cluster.traces());
+    assert!(cluster.isopod("down --help").contains("--timeout"));
+    cluster.up().ok();
+    cluster.wait(
+        "pod/deaf",
+        "jsonpath={.status.containerStatuses[0].restartCount}=1",
+    );
+    cluster.isopod("down --timeout 0");
     cluster.remove();
 }

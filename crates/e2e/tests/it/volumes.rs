@@ -1,9 +1,11 @@
 //! Volumes of every kind: what is in them, who may write, what is shared, what stays.
 
 use crate::harness::cluster::LIMIT;
-use crate::harness::{Cluster, gap};
+use crate::harness::command::prepare;
+use crate::harness::{Cluster, host};
 use crate::helm::rows;
 use crate::lifecycle::pod;
+use std::path::Path;
 
 #[test]
 // LONG: one table of cases, which reads best in one piece.
@@ -55,7 +57,10 @@ spec:
     - {name: h, mountPath: /h, readOnly: true}
     - {name: w, mountPath: /w}
     - {name: p, mountPath: /p}
-    - {name: c, mountPath: /etc/one, subPath: b}
+    - {name: p, mountPath: /etc/one, subPath: b}
+    - {name: s, mountPath: /etc/two, subPath: password}
+    - {name: w, mountPath: /etc/three, subPath: labels}
+    - {name: c, mountPath: /etc/deeper, subPath: deep/er}
   - {name: other, image: 'busybox:1', command: [sleep, '3600'], volumeMounts: [{name: e, mountPath: /shared}]}
 ";
     cluster.apply(&manifest.replace("HOST", &host.display().to_string()));
@@ -79,15 +84,15 @@ spec:
     assert_eq!(sh("cat /w/labels").trim(), "color=\"blue\"");
     assert_eq!(sh("cat /p/b /p/password /p/name"), "in-bpwv");
     assert_eq!(sh("cut -d. -f3 /p/token | wc -l").trim(), "1");
-    gap(
-        "every_kind_of_volume",
-        "a subPath that names one key of a ConfigMap is mounted as a folder",
-    );
+    // One key as a file; it stays as it was, and a container that starts later sees it anew.
+    assert_eq!(sh("cat /etc/one /etc/two /etc/three"), "in-bpwcolor=\"blue\"");
+    assert_eq!(sh("cat /etc/deeper/a; ls /etc/deeper"), "in-aa\n");
     // What changes in the API changes in the files.
     cluster.kubectl("patch cm c -p '{\"data\":{\"a\":\"new\",\"b\":\"new\"}}'");
     cluster.kubectl("label pod v color=red --overwrite");
     let changed = "for i in $(seq 600); do grep -q new /c/deep/er/a && grep -q new /p/b && grep -q red /w/labels && echo seen && break; sleep 0.1; done";
     assert_eq!(sh(changed).trim(), "seen");
+    assert_eq!(sh("cat /etc/one /etc/three"), "in-bcolor=\"blue\"");
     cluster.kubectl("delete pod v");
     cluster.apply(&pod(
         "later",
@@ -160,5 +165,113 @@ fn claims_and_volumes_as_users_see_them() {
     cluster.kubectl("delete pod user");
     cluster.kubectl(&format!("wait --for=delete pvc/d pv/{volume} {LIMIT}"));
     assert!(!std::path::Path::new(&path).exists(), "{path} is left");
+    cluster.remove();
+}
+
+#[test]
+fn a_claim_grows_and_never_shrinks() {
+    let Some(cluster) = Cluster::start("a_claim_grows_and_never_shrinks", &[]) else {
+        return;
+    };
+    cluster.apply(
+        "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: rigid}, provisioner: isopod.dev/folder}
+---
+{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: d}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}
+---
+{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: r}, spec: {storageClassName: rigid, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}",
+    );
+    cluster.wait("pvc/d pvc/r", "jsonpath={.status.phase}=Bound");
+    let patch = |claim: &str, size: &str| {
+        format!(
+            "patch pvc {claim} -p '{{\"spec\":{{\"resources\":{{\"requests\":{{\"storage\":\"{size}\"}}}}}}}}'"
+        )
+    };
+    cluster.kubectl(&patch("d", "2Gi"));
+    cluster.wait("pvc/d", "jsonpath={.status.capacity.storage}=2Gi");
+    let volume = cluster.jsonpath("pvc/d", "{.spec.volumeName}");
+    assert_eq!(
+        cluster.jsonpath(&format!("pv/{volume}"), "{.spec.capacity.storage}"),
+        "2Gi"
+    );
+    let shrunk = cluster.kubectl_fails(&patch("d", "1Gi"));
+    assert!(
+        shrunk.contains(
+            "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"
+        ),
+        "{shrunk}"
+    );
+    let rigid = cluster.kubectl_fails(&patch("r", "2Gi"));
+    assert!(
+        rigid.contains("persistentvolumeclaims \"r\" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"),
+        "{rigid}"
+    );
+    let mut events = cluster.watch("get events -w --no-headers");
+    events.until_contains("VolumeResizeSuccessful");
+    drop(events);
+    cluster.remove();
+}
+
+/// What is secret lies in memory for as long as its pod is there, and nowhere else.
+#[test]
+fn secrets_do_not_reach_the_disk() {
+    let Some(cluster) = Cluster::with_images("secrets_do_not_reach_the_disk", &[]) else {
+        return;
+    };
+    cluster.apply("{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {password: hidden-word}}");
+    let more = "volumes: [{name: s, secret: {secretName: s}}, {name: m, emptyDir: {medium: Memory}}]";
+    let mounts = "volumeMounts: [{name: s, mountPath: /s}, {name: m, mountPath: /m}]";
+    let line = "echo from-memory > /m/file; trap \"exit 0\" TERM; while true; do sleep 0.1; done";
+    cluster.apply(&pod("p", line, more, mounts));
+    cluster.wait("pod/p", "condition=Ready");
+    let uid = cluster.jsonpath("pod/p", "{.metadata.uid}");
+    let in_memory = || {
+        let folder = format!("pods/{uid}/volumes/");
+        let mounts = cluster.traces().mounts.into_iter();
+        let mut found: Vec<String> = mounts
+            .filter(|line| line.starts_with("tmpfs "))
+            .filter_map(|line| Some(line.split(' ').nth(1)?.split_once(&folder)?.1.to_owned()))
+            .collect();
+        found.sort();
+        found
+    };
+    let read = || {
+        cluster.kubectl(
+            "exec p -- cat /s/password /m/file /var/run/secrets/kubernetes.io/serviceaccount/namespace",
+        )
+    };
+    let before = in_memory();
+    assert_eq!(before[0], "empty-dir/m");
+    assert!(before[1].starts_with("projected/kube-api-access-"), "{before:?}");
+    assert_eq!(before[2..], ["secret/s"]);
+    assert_eq!(read(), "hidden-wordfrom-memory\ndefault");
+    host::kill(&cluster.server());
+    cluster.up().ok();
+    assert_eq!(read(), "hidden-wordfrom-memory\ndefault");
+    assert_eq!(before, in_memory());
+    // Updates reach it after the restart as well.
+    cluster.kubectl("patch secret s -p '{\"stringData\":{\"password\":\"other-word\"}}'");
+    let changed =
+        "for i in $(seq 600); do grep -q other-word /s/password && echo seen && break; sleep 0.1; done";
+    assert_eq!(cluster.kubectl(&format!("exec p -- sh -c '{changed}'")), "seen\n");
+    // Memory is empty when the machine was off; what comes from the API comes again.
+    cluster.isopod("down");
+    assert_eq!(in_memory(), [""; 0]);
+    let folder = cluster.dir();
+    let args = [
+        "-rlE",
+        "hidden-word|other-word",
+        "--exclude-dir=store",
+        &folder.display().to_string(),
+    ]
+    .map(str::to_owned);
+    let files = prepare(Path::new("/bin/grep"), args).run();
+    assert_eq!(files.stdout, "", "a Secret was written to the disk");
+    cluster.up().ok();
+    cluster.wait("pod/p", "jsonpath={.status.containerStatuses[0].restartCount}=1");
+    cluster.wait("pod/p", "condition=Ready");
+    assert_eq!(cluster.kubectl("exec p -- cat /s/password"), "other-word");
+    assert_eq!(before, in_memory());
+    cluster.kubectl("delete pod p");
+    assert_eq!(in_memory(), [""; 0]);
     cluster.remove();
 }

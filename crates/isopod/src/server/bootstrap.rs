@@ -80,7 +80,7 @@ fn storage_class(volumes: &Path) -> Value {
         "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
         "provisioner": PROVISIONER,
         "parameters": {FOLDER: volumes.to_string_lossy()},
-        "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate",
+        "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate", "allowVolumeExpansion": true,
     })
 }
 

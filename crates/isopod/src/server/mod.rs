@@ -138,7 +138,7 @@ async fn serve(place: &Place) -> Result<()> {
         name: agents.name().to_string(),
     });
 
-    wait_for_end().await?;
+    wait_for_end(&agents).await?;
     tracing::info!("stopping");
     stop.cancel();
     server.close().await;
@@ -161,13 +161,22 @@ fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
     }
 }
 
-/// SIGTERM: the server ends and pods live on, as they do when it is killed; `isopod down` ends the pods first.
-async fn wait_for_end() -> Result<()> {
+/// SIGTERM and SIGINT: the server ends and pods live on, as they do when it is killed. SIGUSR1 comes from `isopod down`:
+/// pods are ended first, by their own grace periods, for as long as `down` waits.
+async fn wait_for_end(agents: &node::Agents) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut switch_off = signal(SignalKind::user_defined1())?;
+    // What a signal's stream gives is ignored: a signal carries nothing.
+    let pods_ended = async {
+        switch_off.recv().await;
+        tracing::info!("ending all pods");
+        agents.switch_off().await;
+    };
     tokio::select! {
-        _ = terminate.recv() => {} // ignored: a signal carries nothing
-        _ = interrupt.recv() => {} // ignored: a signal carries nothing
+        () = pods_ended => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
     Ok(())
 }

@@ -77,6 +77,11 @@ impl Agents {
         self.real.name()
     }
 
+    /// Ends all pods' containers; the pods themselves stay as they are.
+    pub async fn switch_off(&self) {
+        self.real.switch_off().await;
+    }
+
     /// Pods run on.
     pub async fn stop(&self) {
         self.real.stop().await;

@@ -17,6 +17,7 @@ use meta::{Change, ChangeKind, Object, Snapshot, Status};
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -164,6 +165,9 @@ impl Dispatch {
             over: CancellationToken::new(),
         };
         let mut pods = self.shell.pods();
+        if self.shell.switching_off.load(Ordering::Acquire) {
+            return;
+        }
         // Another pod of this name that has not ended yet: its successor waits for it.
         let before = pods
             .values()

@@ -107,9 +107,14 @@ pub fn remove(images: &Images, volumes: &Volumes, pod_dir: &Path, uid: &str) -> 
         gone(std::fs::remove_file(&path), &path)?;
     }
     // One by one and never recursively: a mount that was left behind could be somebody's data.
-    [&roots, &etc, &pod_dir.to_owned()]
+    [&roots, &etc]
         .into_iter()
         .try_for_each(|path| gone(std::fs::remove_dir(path), path))
+}
+
+/// Removes the pod's own folder, which is empty by now.
+pub fn remove_folder(pod_dir: &Path) -> Result<(), String> {
+    gone(std::fs::remove_dir(pod_dir), pod_dir)
 }
 
 fn gone(removed: io::Result<()>, path: &Path) -> Result<(), String> {

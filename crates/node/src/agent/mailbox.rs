@@ -15,6 +15,8 @@ pub struct Mail {
     pub exits: BTreeMap<ContainerId, Exit>,
     /// The pod's shim died.
     pub lost: bool,
+    /// The node is being switched off.
+    pub switch_off: bool,
     /// Something that the pod refers to changed.
     pub sources: bool,
 }

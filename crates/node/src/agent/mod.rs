@@ -26,6 +26,7 @@ pub use sessions::{LogStream, SessionError};
 use meta::Status;
 use shell::Shell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -70,6 +71,22 @@ impl Agent {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Ends the containers of all pods as their deletion would (preStop, stop signal, grace period), and returns when
+    /// none runs any more. The pods stay as they are in the API, and no further ones are taken on.
+    pub async fn switch_off(&self) {
+        let pods: Vec<_> = {
+            let pods = self.shell.pods();
+            self.shell.switching_off.store(true, Ordering::Release);
+            pods.values().cloned().collect()
+        };
+        for pod in &pods {
+            pod.mailbox.put(|mail| mail.switch_off = true);
+        }
+        for pod in pods {
+            pod.over.cancelled().await;
+        }
     }
 
     /// Takes away everything that a pod has on this node, whatever the API says of it: for the removal of a cluster.

@@ -53,6 +53,10 @@ impl Job {
                 attempt,
                 kind,
             } => Outcome::Probed(self.probe(&self.id(container, *attempt), *kind).await),
+            Step::Release => match self.shell.release_pod(&self.pod.uid).await {
+                Ok(()) => Outcome::Done,
+                Err(message) => Outcome::Failed(message),
+            },
             Step::TearDown => match self.shell.remove_pod(&self.pod.uid).await {
                 Ok(()) => Outcome::Done,
                 Err(message) => Outcome::Failed(message),
@@ -207,17 +211,35 @@ impl Job {
 }
 
 impl Shell {
+    /// Gives back what a pod that is over takes of this node; logs and exit statuses stay. Idempotent.
+    pub async fn release_pod(&self, uid: &str) -> Result<(), String> {
+        let (released, detached) = tokio::join!(self.runtime.release_pod(uid), self.network.detach(uid));
+        released.map_err(|e| e.to_string())?;
+        detached?;
+        self.remove_files(uid, false).await
+    }
+
     /// Takes away everything of a pod on this node. Idempotent.
     pub async fn remove_pod(&self, uid: &str) -> Result<(), String> {
         let (removed, detached) = tokio::join!(self.runtime.remove_pod(uid), self.network.detach(uid));
         removed.map_err(|e| e.to_string())?;
         detached?;
+        self.remove_files(uid, true).await
+    }
+
+    async fn remove_files(&self, uid: &str, folder_too: bool) -> Result<(), String> {
         let Some(images) = self.images.clone() else {
             return Ok(());
         };
         let (volumes, dir, uid) = (self.volumes.clone(), self.pod_dir(uid), uid.to_owned());
-        self.blocking(move || files::remove(&images, &volumes, &dir, &uid))
-            .await?
+        let work = move || {
+            files::remove(&images, &volumes, &dir, &uid)?;
+            if folder_too {
+                files::remove_folder(&dir)?;
+            }
+            Ok(())
+        };
+        self.blocking(work).await?
     }
 
     /// A pod that the API does not know.

@@ -11,6 +11,7 @@ use crate::volumes::{Facts, Needed, Volumes};
 use meta::{Client, Env};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ pub struct Shell {
     /// By uid.
     pods: Mutex<HashMap<String, PodHandle>>,
     disk: Semaphore,
+    /// No pod is taken on any more.
+    pub switching_off: AtomicBool,
     /// What the node offers, once it is known.
     pub allocatable: BTreeMap<String, String>,
 }
@@ -74,6 +77,7 @@ impl Shell {
             tasks,
             pods: Mutex::default(),
             disk: Semaphore::new(DISK_WORK_AT_ONCE),
+            switching_off: AtomicBool::new(false),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use super::mailbox::Mail;
 use super::shell::{PodHandle, Shell};
-use crate::machine::{Ended, Observed, Outcome, PodEvent, PodView, Step, status, sync};
+use crate::machine::{
+    DEADLINE_EXCEEDED, Ended, EndingCause, Observed, Outcome, PodEvent, PodView, Step, status, sync,
+};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use kinds::pod::PODS;
@@ -74,7 +76,7 @@ impl Worker {
         self.read(handle.mailbox.take()).await;
         loop {
             let now = self.shell.env.now();
-            self.seen.notice(&self.pod, now);
+            self.notice(now);
             let decision = sync(now, &self.pod, &self.seen);
             if decision.over {
                 return;
@@ -94,6 +96,21 @@ impl Worker {
                 () = handle.mailbox.wait() => self.read(handle.mailbox.take()).await,
                 () = timer => {}
             }
+        }
+    }
+
+    fn notice(&mut self, now: Timestamp) {
+        let was_ending = self.seen.ending.is_some();
+        self.seen.notice(&self.pod, now);
+        let ends = self.seen.ending.as_ref().filter(|_| !was_ending);
+        if ends.is_some_and(|ending| ending.cause == EndingCause::Deadline) {
+            let (reason, message) = DEADLINE_EXCEEDED;
+            self.tell(vec![PodEvent {
+                warning: false,
+                reason,
+                message: message.to_owned(),
+                field_path: None,
+            }]);
         }
     }
 
@@ -171,6 +188,9 @@ impl Worker {
         if mail.gone {
             Arc::make_mut(&mut self.pod).gone = true;
         }
+        if mail.switch_off {
+            self.seen.switch_off(&self.pod, self.shell.env.now());
+        }
         if mail.sources {
             self.seen.sources_changed(self.shell.env.now());
         }
@@ -202,7 +222,8 @@ impl Worker {
 
     /// Begins a write when the status differs from the stored one; says when to try again otherwise.
     fn write_status(&mut self, now: Timestamp) -> Option<Timestamp> {
-        if self.writing || self.pod.gone || self.seen.torn_down.is_done() {
+        // A node that is switched off says nothing more: what the API has is how the pod will be again.
+        if self.writing || self.pod.gone || self.seen.torn_down.is_done() || self.seen.switching_off {
             return None;
         }
         let wanted = status(now, &self.pod, &self.seen, &self.host_ips);

@@ -161,8 +161,12 @@ pub(super) fn pod_reason(seen: &Observed, phase: Phase) -> Option<(&'static str,
         .ending
         .as_ref()
         .is_some_and(|ending| ending.cause == EndingCause::Deadline);
-    (deadline && phase == Phase::Failed).then_some((
-        "DeadlineExceeded",
-        "Pod was active on the node longer than the specified deadline",
-    ))
+    (deadline && phase == Phase::Failed).then_some(DEADLINE_EXCEEDED)
 }
+
+/// Reason and message of a pod whose `activeDeadlineSeconds` have run out, and of its event.
+/// Source: kubelet's `activeDeadlineHandler`.
+pub const DEADLINE_EXCEEDED: (&str, &str) = (
+    "DeadlineExceeded",
+    "Pod was active on the node longer than the specified deadline",
+);

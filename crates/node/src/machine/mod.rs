@@ -15,6 +15,7 @@ mod step;
 mod sync;
 
 pub use backoff::Backoff;
+pub use conditions::DEADLINE_EXCEEDED;
 pub use observed::{Container, Ended, Ending, EndingCause, Hook, Image, Life, LifeState, Observed, Task};
 pub use phase::Phase;
 pub use probe::{Probe, ProbeKind, ProbeSpec};

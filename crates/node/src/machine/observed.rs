@@ -29,6 +29,9 @@ pub struct Observed {
     /// When this node took the pod on.
     pub started_at: Option<Timestamp>,
     pub ending: Option<Ending>,
+    /// The node is being switched off: containers end, all else stays as it is.
+    pub switching_off: bool,
+    pub released: Task,
     pub torn_down: Task,
     pub deleted: Task,
     /// What the volumes are made of has changed since they were begun.
@@ -98,6 +101,8 @@ pub struct Life {
     pub image: (String, String),
     /// It belongs to a sandbox that is gone.
     pub stale: bool,
+    /// It was ended with the node, so its end says nothing about its work.
+    pub interrupted: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -142,6 +147,8 @@ pub enum EndingCause {
     Deleted,
     /// `activeDeadlineSeconds` has passed.
     Deadline,
+    /// The node is being switched off.
+    SwitchedOff,
 }
 
 impl Ended {
@@ -233,6 +240,16 @@ impl Container {
         self.is_started() && readiness.is_none_or(|probe| probe.result == Some(true))
     }
 
+    /// Its newest attempt was ended with the node.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| life.interrupted)
+    }
+
+    /// Whether its newest attempt is followed by another one after this code.
+    pub(super) fn restarts_after(&self, spec: &ContainerView, code: i32) -> bool {
+        spec.restarts_after(code) || self.is_interrupted()
+    }
+
     pub fn stopping(&self) -> Option<Timestamp> {
         match self.life.as_ref().map(|life| &life.state) {
             Some(LifeState::Running { stopping, .. }) => *stopping,
@@ -274,6 +291,7 @@ impl Container {
             state,
             image,
             stale: false,
+            interrupted: false,
         });
         self.trouble = None;
         self.image = Image::Todo;
@@ -344,6 +362,16 @@ impl Observed {
         }
     }
 
+    /// The node is being switched off: containers end as when their pod is deleted, and the pod itself stays.
+    pub fn switch_off(&mut self, pod: &PodView, now: Timestamp) {
+        self.switching_off = true;
+        self.ending.get_or_insert_with(|| Ending {
+            cause: EndingCause::SwitchedOff,
+            since: now,
+            deadline: now.plus_seconds(pod.grace_seconds.max(1)),
+        });
+    }
+
     /// When `activeDeadlineSeconds` runs out.
     pub(super) fn deadline(&self, pod: &PodView) -> Option<Timestamp> {
         if pod.is_finished() {
@@ -370,7 +398,8 @@ impl Observed {
 
     /// The sandbox is gone with all containers in it (their ends were told before).
     pub fn sandbox_lost(&mut self) {
-        if self.torn_down.is_done() || self.running.contains(&Step::TearDown) {
+        let meant = |done: &Task, step: &Step| done.is_done() || self.running.contains(step);
+        if meant(&self.torn_down, &Step::TearDown) || meant(&self.released, &Step::Release) {
             return;
         }
         self.sandbox = Task::Todo;
@@ -452,6 +481,7 @@ impl Observed {
                 }
                 self.volumes_finished(outcome, now)
             }
+            Step::Release => settle(&mut self.released, outcome, "FailedKillPod", now),
             Step::TearDown => settle(&mut self.torn_down, outcome, "FailedKillPod", now),
             Step::DeletePod => settle(&mut self.deleted, outcome, "FailedDelete", now),
             Step::CreateSandbox => match outcome {

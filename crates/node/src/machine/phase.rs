@@ -2,6 +2,7 @@
 
 use super::observed::{Container, EndingCause, Observed};
 use super::spec::{ContainerKind, PodView, Restart};
+use super::step::Step;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -48,6 +49,14 @@ impl Phase {
             return if failed { Self::Failed } else { Self::Succeeded };
         }
         let counts = Counts::of(pod, seen);
+        let deadline = seen
+            .ending
+            .as_ref()
+            .is_some_and(|ending| ending.cause == EndingCause::Deadline);
+        // Whatever never came to run: nothing is left that could still use the pod's resources.
+        if deadline && counts.running == 0 && !seen.running.iter().any(Step::is_start) {
+            return Self::Failed;
+        }
         if counts.init_failed && pod.restart == Restart::Never {
             return if counts.running > 0 {
                 Self::Pending
@@ -65,11 +74,7 @@ impl Phase {
             return Self::Running;
         }
         let ended_by_us = seen.ending.is_some();
-        let deadline = seen
-            .ending
-            .as_ref()
-            .is_some_and(|ending| ending.cause == EndingCause::Deadline);
-        let good = counts.app_ended == counts.app_succeeded && !deadline;
+        let good = counts.app_ended == counts.app_succeeded;
         match (counts.may_restart && !ended_by_us, good) {
             (true, _) => Self::Running,
             (false, true) => Self::Succeeded,
@@ -98,7 +103,11 @@ impl Counts {
             let shown = shown(container);
             match (spec.kind, shown) {
                 (ContainerKind::Init, Shown::Ended(0)) => {}
-                (ContainerKind::Init, Shown::Ended(_)) => counts.init_failed = true,
+                (ContainerKind::Init, Shown::Ended(_))
+                    if !container.is_some_and(Container::is_interrupted) =>
+                {
+                    counts.init_failed = true;
+                }
                 (ContainerKind::Init, _) => counts.init_pending = true,
                 (ContainerKind::Sidecar, Shown::Running) => {
                     counts.running += 1;
@@ -118,7 +127,7 @@ impl Counts {
                     counts.app_started = true;
                     counts.app_ended += 1;
                     counts.app_succeeded += usize::from(code == 0);
-                    counts.may_restart |= spec.restarts_after(code);
+                    counts.may_restart |= container.is_some_and(|c| c.restarts_after(spec, code));
                 }
             }
         }

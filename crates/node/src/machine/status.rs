@@ -41,7 +41,7 @@ pub fn status(now: Timestamp, pod: &PodView, seen: &Observed, host_ips: &[String
     let statuses = |wanted: fn(ContainerKind) -> bool| {
         let chosen = pod.containers.iter().filter(|spec| wanted(spec.kind));
         chosen
-            .map(|spec| container_status(now, pod, seen, spec))
+            .map(|spec| container_status(now, pod, seen, spec, phase))
             .collect::<Vec<_>>()
     };
     put(
@@ -63,10 +63,24 @@ pub fn container_id(uid: &str, name: &str, attempt: u32) -> String {
     format!("isopod://{digits}")
 }
 
-fn container_status(now: Timestamp, pod: &PodView, seen: &Observed, spec: &ContainerView) -> Value {
+fn container_status(
+    now: Timestamp,
+    pod: &PodView,
+    seen: &Observed,
+    spec: &ContainerView,
+    phase: Phase,
+) -> Value {
+    // How a container of a finished pod ended was said with the phase, and stays.
+    let settled = pod.stored_container(&spec.name).filter(|_| pod.is_finished());
+    if let Some(settled) = settled.filter(|status| status.pointer("/state/terminated").is_some()) {
+        return settled.clone();
+    }
     let nothing = Container::default();
     let container = seen.containers.get(&spec.name).unwrap_or(&nothing);
-    let state = state(now, pod, seen, spec, container);
+    let mut state = state(now, pod, seen, spec, container);
+    if phase == Phase::Failed && state.contains_key("waiting") && is_initialized(pod, seen, spec) {
+        state = Map::from_iter([("terminated".to_owned(), never_ran())]);
+    }
     let mut last = container.last.as_ref();
     if state.contains_key("waiting") {
         last = container.ended().or(last);
@@ -101,6 +115,19 @@ fn container_status(now: Timestamp, pod: &PodView, seen: &Observed, spec: &Conta
     status
 }
 
+/// Whether a container's turn had come: init containers are in front of all others.
+fn is_initialized(pod: &PodView, seen: &Observed, spec: &ContainerView) -> bool {
+    spec.kind == ContainerKind::App && !initializing(pod, seen, spec)
+}
+
+/// A container of a pod that is over before it could run. Source: kubelet's `status.TerminatePod`.
+fn never_ran() -> Value {
+    json!({
+        "exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": null, "finishedAt": null,
+        "message": "The container could not be located when the pod was terminated",
+    })
+}
+
 // LONG: one story from top to bottom; its parts make no sense alone.
 fn state(
     now: Timestamp,
@@ -131,7 +158,7 @@ fn state(
         }
     };
     if let Some(ended) = container.ended()
-        && (seen.ending.is_some() || pod.is_finished() || !spec.restarts_after(ended.code))
+        && (seen.ending.is_some() || pod.is_finished() || !container.restarts_after(spec, ended.code))
     {
         return one("terminated", terminated(pod, spec, ended));
     }

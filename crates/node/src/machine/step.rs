@@ -35,6 +35,8 @@ pub enum Step {
         attempt: u32,
         kind: ProbeKind,
     },
+    /// The pod's work is done for good: its processes, sandbox, network and volumes go; logs and exit statuses stay.
+    Release,
     /// Takes away everything that the pod has on this node.
     TearDown,
     /// Deletes the API object, for good.
@@ -105,6 +107,10 @@ pub struct PodEvent {
 }
 
 impl Step {
+    pub fn is_start(&self) -> bool {
+        matches!(self, Self::StartContainer { .. })
+    }
+
     pub fn container(&self) -> Option<&str> {
         match self {
             Self::PullImage { container }
@@ -112,7 +118,9 @@ impl Step {
             | Self::PostStart { container, .. }
             | Self::StopContainer { container, .. }
             | Self::Probe { container, .. } => Some(container),
-            Self::SetUpVolumes | Self::CreateSandbox | Self::TearDown | Self::DeletePod => None,
+            Self::SetUpVolumes | Self::CreateSandbox | Self::Release | Self::TearDown | Self::DeletePod => {
+                None
+            }
         }
     }
 }

@@ -40,14 +40,15 @@ pub fn sync(now: Timestamp, pod: &PodView, seen: &Observed) -> Decision {
     };
     match &seen.ending {
         Some(ending) => sync.end(ending),
-        None if pod.is_finished() => {}
+        None if pod.is_finished() => sync.release(),
         None => sync.run(),
     }
     sync.out
 }
 
-fn is_start(step: &Step) -> bool {
-    matches!(step, Step::StartContainer { .. })
+/// It still makes something that would have to be taken away again.
+fn makes(step: &Step) -> bool {
+    matches!(step, Step::SetUpVolumes | Step::CreateSandbox) || step.is_start()
 }
 
 fn is_pull(step: &Step) -> bool {
@@ -118,8 +119,11 @@ impl<'a> Sync<'a> {
     }
 
     fn is_done(&self, spec: &ContainerView, wanted: fn(i32) -> bool) -> bool {
-        let ended = self.container(spec).and_then(Container::ended);
-        ended.is_some_and(|ended| wanted(ended.code) && !spec.restarts_after(ended.code))
+        let Some(container) = self.container(spec) else {
+            return false;
+        };
+        let ended = container.ended();
+        ended.is_some_and(|ended| wanted(ended.code) && !container.restarts_after(spec, ended.code))
     }
 
     /// Sidecars of a pod whose work is done end in reverse order.
@@ -128,7 +132,7 @@ impl<'a> Sync<'a> {
         let sidecars: Vec<&ContainerView> = self.pod.of_kind(ContainerKind::Sidecar).collect();
         for spec in sidecars.into_iter().rev() {
             let alive = self.container(spec).is_some_and(Container::is_alive);
-            if alive || self.seen.is_busy(&spec.name, is_start) {
+            if alive || self.seen.is_busy(&spec.name, Step::is_start) {
                 return self.stop(spec, deadline, StopReason::PodEnds);
             }
         }
@@ -173,8 +177,8 @@ impl<'a> Sync<'a> {
             };
             let steps = self.out.steps.len();
             self.start(spec, container, ready);
-            let starts =
-                self.out.steps[steps..].iter().any(is_start) || self.seen.is_busy(&spec.name, is_start);
+            let starts = self.out.steps[steps..].iter().any(Step::is_start)
+                || self.seen.is_busy(&spec.name, Step::is_start);
             let hooked = !container.is_alive()
                 || container.stopping().is_some()
                 || hook(container) != Some(Hook::Todo);
@@ -187,7 +191,7 @@ impl<'a> Sync<'a> {
 
     /// Starts (again) what does not run and should.
     fn start(&mut self, spec: &ContainerView, container: &Container, ready: bool) {
-        if container.is_alive() || self.seen.is_busy(&spec.name, is_start) {
+        if container.is_alive() || self.seen.is_busy(&spec.name, Step::is_start) {
             return;
         }
         if let Some(life) = &container.life
@@ -312,11 +316,27 @@ impl<'a> Sync<'a> {
         }
     }
 
+    /// The pod has Succeeded or Failed: what it holds of the node is given back. Whatever still runs (somebody else
+    /// wrote the phase) is ended first.
+    fn release(&mut self) {
+        let deadline = self.now.plus_seconds(self.pod.grace_seconds.max(1));
+        let mut alive = false;
+        for spec in &self.pod.containers {
+            let lives = self.container(spec).is_some_and(Container::is_alive);
+            alive |= lives || self.seen.is_busy(&spec.name, Step::is_start);
+            self.stop(spec, deadline, StopReason::PodEnds);
+        }
+        if !alive && !self.seen.running.iter().any(makes) {
+            self.ensure(&self.seen.released, Step::Release);
+        }
+    }
+
     fn end(&mut self, ending: &Ending) {
         let pod = self.pod;
         let over = self.now >= ending.deadline;
         let lives = |sync: &Self, spec: &ContainerView| {
-            sync.container(spec).is_some_and(Container::is_alive) || sync.seen.is_busy(&spec.name, is_start)
+            sync.container(spec).is_some_and(Container::is_alive)
+                || sync.seen.is_busy(&spec.name, Step::is_start)
         };
         let mut alive = false;
         for spec in pod
@@ -339,18 +359,18 @@ impl<'a> Sync<'a> {
             }
             return;
         }
-        if ending.cause == EndingCause::Deadline {
-            return;
-        }
         // What still makes something is waited for; hooks and probes of what has ended are not.
-        let makes = |step: &Step| {
-            matches!(
-                step,
-                Step::SetUpVolumes | Step::CreateSandbox | Step::StartContainer { .. }
-            )
-        };
         if self.seen.running.iter().any(makes) {
             return;
+        }
+        match ending.cause {
+            EndingCause::Deleted => {}
+            _ if self.seen.switching_off => {
+                self.out.over = true;
+                return;
+            }
+            _ if pod.is_finished() => return self.release(),
+            _ => return,
         }
         if !self.ensure(&self.seen.torn_down, Step::TearDown) {
             return;
@@ -376,6 +396,7 @@ fn may_restart(spec: &ContainerView, life: &Life) -> bool {
     };
     match (life.stale, spec.kind) {
         (true, ContainerKind::Init) => true,
+        _ if life.interrupted => true,
         _ => spec.restarts_after(ended.code) && !(spec.kind == ContainerKind::Init && ended.code == 0),
     }
 }

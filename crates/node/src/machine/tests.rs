@@ -1,5 +1,6 @@
 //! The machine driven by a virtual clock and scripted outcomes: whole lives as text, and laws over random ones.
 
+mod ends;
 mod laws;
 
 use super::*;
@@ -56,7 +57,7 @@ fn well(step: &Step, now: Timestamp) -> (Duration, Outcome) {
         Step::PostStart { .. } => Outcome::Hook(Ok(())),
         Step::StopContainer { attempt, .. } => Outcome::Stopped(Some(ended(*attempt, 0, now))),
         Step::Probe { .. } => Outcome::Probed(Ok(())),
-        Step::TearDown | Step::DeletePod => Outcome::Done,
+        Step::Release | Step::TearDown | Step::DeletePod => Outcome::Done,
     };
     (Duration::from_millis(1), outcome)
 }

@@ -461,15 +461,21 @@ impl Runtime for FakeRuntime {
         Ok(())
     }
 
-    async fn remove_pod(&self, uid: &str) -> Result<(), RuntimeError> {
+    async fn release_pod(&self, uid: &str) -> Result<(), RuntimeError> {
         let mut world = self.world();
         let running = world.running(uid);
         running
             .iter()
             .for_each(|id| self.end(&mut world, id, 137, libc::SIGKILL));
+        world.sandboxes.remove(uid);
+        Ok(())
+    }
+
+    async fn remove_pod(&self, uid: &str) -> Result<(), RuntimeError> {
+        self.release_pod(uid).await?;
+        let mut world = self.world();
         world.containers.retain(|id, _| id.pod_uid != uid);
         world.messages.retain(|id, _| id.pod_uid != uid);
-        world.sandboxes.remove(uid);
         Ok(())
     }
 

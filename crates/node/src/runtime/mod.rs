@@ -107,6 +107,10 @@ pub trait Runtime: Send + Sync {
     /// Deletes an attempt's log.
     async fn remove_log(&self, id: &ContainerId) -> Result<(), RuntimeError>;
 
+    /// Ends all of a pod and gives back what it takes of the machine: processes, cgroups, mounts, namespaces. Logs and
+    /// how its containers ended stay until `remove_pod`.
+    async fn release_pod(&self, uid: &str) -> Result<(), RuntimeError>;
+
     /// Ends and removes all of a pod: processes, cgroups, mounts, namespaces, files. Half-made, unknown and
     /// half-removed pods are fine.
     async fn remove_pod(&self, uid: &str) -> Result<(), RuntimeError>;

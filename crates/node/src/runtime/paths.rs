@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 pub const SOCKET: &str = "shim.sock";
 pub const SHIM_LOG: &str = "shim.log";
+/// What a pod's directory holds only while the pod may run: `release_pod` removes it.
+pub const TRANSIENT: [&str; 5] = ["ns", "shm", "containers", SOCKET, SHIM_LOG];
 /// The files and directories of a pod's directory that `remove_pod` removes.
 pub const OWNED: [&str; 8] = [
     "ns",

@@ -236,7 +236,7 @@ impl ShimRuntime {
 
     /// No shim answers: kills what may be left and records every unfinished container as ended. The caller holds
     /// the pod's client slot.
-    async fn settle_lost(&self, pod: &Arc<Pod>) -> Result<(), RuntimeError> {
+    pub(super) async fn settle_lost(&self, pod: &Arc<Pod>) -> Result<(), RuntimeError> {
         let path = pod.dir.join(STATE_FILE);
         let Some(mut state) = read::<ShimState>(&path).map_err(RuntimeError::path("read", &path))? else {
             return Ok(());
@@ -375,14 +375,24 @@ impl ShimRuntime {
             .map_err(RuntimeError::io("kill what is left of a pod"))
     }
 
-    /// The part of `remove_pod` that is done when no process is left.
-    pub(super) async fn remove_files(&self, pod: &Pod) -> Result<(), RuntimeError> {
+    pub(super) async fn end_processes(&self, pod: &Arc<Pod>) -> Result<(), RuntimeError> {
+        pod.removing.store(true, Ordering::Release);
+        self.end_shim(pod).await?;
+        self.kill_cgroup(pod).await
+    }
+
+    /// The part of a pod's removal that is done when no process is left. `owned`: names in its directory.
+    pub(super) async fn remove_files(
+        &self,
+        pod: &Pod,
+        owned: &'static [&'static str],
+    ) -> Result<(), RuntimeError> {
         let (dir, config, uid) = (pod.dir.clone(), self.0.config.clone(), pod.uid.clone());
         let remove = move || -> std::io::Result<()> {
             Cgroup::new(config.pod_cgroup(&uid)).remove()?;
             sandbox::unmount(&dir)?;
             let unfinished = unfinished_files(&dir)?;
-            for path in paths::OWNED.iter().map(|name| dir.join(name)).chain(unfinished) {
+            for path in owned.iter().map(|name| dir.join(name)).chain(unfinished) {
                 let removed = if path.is_dir() {
                     std::fs::remove_dir_all(&path)
                 } else {
@@ -411,6 +421,22 @@ impl ShimRuntime {
             .await
             .map_err(|e| RuntimeError::Internal(e.to_string()))?
             .map_err(RuntimeError::io(format!("remove pod {}", pod.uid)))
+    }
+
+    /// Releases a pod whose node is being switched off: what ended at `since_ns` or later ended for that reason alone,
+    /// and runs again when the node is back. Only while no agent is at work on the pod.
+    pub async fn switch_off(&self, uid: &str, since_ns: i64) -> Result<(), RuntimeError> {
+        self.release_pod(uid).await?;
+        let path = paths::pod_dir(&self.0.config.data_dir, uid).join(STATE_FILE);
+        let Some(mut state) = read::<ShimState>(&path).map_err(RuntimeError::path("read", &path))? else {
+            return Ok(());
+        };
+        for status in &mut state.containers {
+            if let ContainerState::Exited(exit) = &mut status.state {
+                exit.interrupted |= exit.finished_at_ns >= since_ns;
+            }
+        }
+        write_atomically(&path, &state).map_err(RuntimeError::path("write", &path))
     }
 
     pub(super) fn state_of(&self, pod: &Pod) -> PodState {
@@ -503,6 +529,7 @@ fn lost(rebooted: bool, started_at_ns: i64, now: i64) -> Exit {
         started_at_ns,
         finished_at_ns: now,
         message: message.to_owned(),
+        interrupted: false,
     }
 }
 

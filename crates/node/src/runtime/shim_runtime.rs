@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -179,12 +178,20 @@ impl Runtime for ShimRuntime {
         Ok(())
     }
 
+    async fn release_pod(&self, uid: &str) -> Result<(), RuntimeError> {
+        let pod = self.pod_entry(uid);
+        self.end_processes(&pod).await?;
+        // What the shim could not say any more. The slot is held so that nobody looks for the shim meanwhile.
+        let slot = pod.client.lock().await;
+        self.settle_lost(&pod).await?;
+        drop(slot);
+        self.remove_files(&pod, &paths::TRANSIENT).await
+    }
+
     async fn remove_pod(&self, uid: &str) -> Result<(), RuntimeError> {
         let pod = self.pod_entry(uid);
-        pod.removing.store(true, Ordering::Release);
-        self.end_shim(&pod).await?;
-        self.kill_cgroup(&pod).await?;
-        self.remove_files(&pod).await?;
+        self.end_processes(&pod).await?;
+        self.remove_files(&pod, &paths::OWNED).await?;
         lock(&self.0.pods).remove(uid);
         Ok(())
     }

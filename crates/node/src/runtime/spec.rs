@@ -202,6 +202,8 @@ pub struct Exit {
     pub finished_at_ns: i64,
     /// What went wrong, for `StartError` and the like.
     pub message: String,
+    /// It ended because its node was switched off (`ShimRuntime::switch_off`).
+    pub interrupted: bool,
 }
 
 impl Exit {

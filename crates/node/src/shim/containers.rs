@@ -369,7 +369,7 @@ impl Shim {
             reason,
             started_at_ns,
             finished_at_ns: Self::now_ns(),
-            message: String::new(),
+            ..Exit::default()
         };
         container.state = ContainerState::Exited(exit.clone());
         container.input = None;

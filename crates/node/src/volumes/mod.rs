@@ -1,6 +1,6 @@
 //! Volumes of pods on this node: set up under `<data>/pods/<uid>/volumes/<kind>/<name>`, kept up to date, mounted into
-//! containers, torn down. Blocking (disk). Secrets lie in plain folders below a 0700 folder, not on a tmpfs: the
-//! cluster's own store is on the same disk, so a mount a pod would hide nothing.
+//! containers, torn down. Blocking (disk). Secrets, tokens and what the downward API gives lie on a tmpfs a volume, as
+//! upstream: they never reach the disk that way.
 
 mod atomic;
 mod beneath;
@@ -11,12 +11,13 @@ mod hostpath;
 mod mounts;
 mod ownership;
 mod payload;
+mod tmpfs;
 
 pub use downward::Facts;
 pub use mounts::{Mount, Propagation};
 pub use payload::{Needed, TokenRequest, needed};
 
-use crate::images::{is_mounted, remove_any, unmount};
+use crate::images::{remove_any, unmount};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, EmptyDirVolumeSource, Pod, Secret, Volume};
 use std::collections::BTreeMap;
@@ -60,6 +61,8 @@ pub struct Volumes {
 }
 
 const KINDS: [&str; 5] = ["empty-dir", "configmap", "secret", "downward-api", "projected"];
+/// Those whose files are kept in memory.
+const IN_MEMORY: [&str; 3] = ["secret", "downward-api", "projected"];
 /// A mount can be hidden by another; more rounds than this mean that somebody mounts while we unmount.
 const MAX_UNMOUNT_ROUNDS: usize = 16;
 const MAX_USAGE_DEPTH: usize = 500;
@@ -170,6 +173,9 @@ impl Volumes {
     ) -> Result<bool, String> {
         let files = payload::files(pod, volume, sources, facts)?;
         let dir = self.make_volume_dir(pod, kind, &volume.name)?;
+        if IN_MEMORY.contains(&kind) {
+            tmpfs::mount_on(&dir, None)?;
+        }
         atomic::write(&dir, &files, fs_group(pod)).map_err(|e| format!("writing {}: {e}", dir.display()))
     }
 
@@ -203,7 +209,7 @@ impl Volumes {
         let dir = self.make_volume_dir(pod, "empty-dir", &volume.name)?;
         match source.medium.as_deref() {
             None | Some("") => {}
-            Some("Memory") => mount_tmpfs(&dir, source)?,
+            Some("Memory") => tmpfs::mount_on(&dir, tmpfs::limit(source)?)?,
             Some(other) => {
                 return Err(format!(
                     "emptyDir medium {other:?} is not supported; use \"\" or \"Memory\""
@@ -282,24 +288,6 @@ fn usage(dir: &Path, depth: usize) -> io::Result<u64> {
         }
     }
     Ok(bytes)
-}
-
-fn mount_tmpfs(dir: &Path, source: &EmptyDirVolumeSource) -> Result<(), String> {
-    if is_mounted(dir).map_err(|e| e.to_string())? {
-        return Ok(());
-    }
-    let size = match &source.size_limit {
-        Some(limit) => {
-            let size = meta::quantity::Quantity::parse(&limit.0)
-                .ok_or_else(|| format!("sizeLimit {:?} is not a quantity", limit.0))?;
-            format!(",size={}", size.value())
-        }
-        None => String::new(), // the kernel's default: half of the memory
-    };
-    let options = format!("mode=0777{size}");
-    let flags = nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV;
-    nix::mount::mount(Some("tmpfs"), dir, Some("tmpfs"), flags, Some(options.as_str()))
-        .map_err(|e| format!("mounting a tmpfs on {}: {e}", dir.display()))
 }
 
 /// Takes off every mount at or below the folders, the newest first.

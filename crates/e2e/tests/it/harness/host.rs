@@ -10,6 +10,9 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Other tests mount as well; more changes than this while one waits mean that something is wrong.
+const MOUNT_CHANGES: usize = 10_000;
+
 /// A process, told from a later one with the same number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
@@ -56,6 +59,15 @@ pub fn wait_for_end(pid: i32, limit: Duration) -> bool {
 
 /// Kills one process, and that one only; returns when it has ended.
 pub fn kill(process: &Process) {
+    end(process, Signal::KILL);
+}
+
+/// Asks one process to end; returns when it has.
+pub fn terminate(process: &Process) {
+    end(process, Signal::TERM);
+}
+
+fn end(process: &Process, signal: Signal) {
     let pid = Pid::from_raw(process.pid).expect("a process id");
     let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
         return;
@@ -63,11 +75,32 @@ pub fn kill(process: &Process) {
     if self::process(process.pid).is_none_or(|now| now.started_ticks != process.started_ticks) {
         return;
     }
-    pidfd_send_signal(&handle, Signal::KILL).expect("killed");
+    pidfd_send_signal(&handle, signal).expect("signalled");
     assert!(
         wait_for_end(process.pid, Duration::from_secs(10)),
         "{process:?} does not end"
     );
+}
+
+/// Waits until nothing whose path holds `text` is mounted any more; the kernel tells of each change.
+#[track_caller]
+pub fn wait_unmounted(text: &str) {
+    use std::io::Read;
+    for _ in 0..MOUNT_CHANGES {
+        let mut table = std::fs::File::open("/proc/self/mounts").expect("mounts");
+        let mut mounts = String::new();
+        table.read_to_string(&mut mounts).expect("mounts");
+        if !mounts.contains(text) {
+            return;
+        }
+        let mut fds = [PollFd::new(table.as_fd(), PollFlags::POLLPRI)];
+        let timeout = PollTimeout::try_from(Duration::from_secs(10)).expect("short");
+        assert!(
+            poll(&mut fds, timeout).expect("poll") > 0,
+            "still mounted: {text}"
+        );
+    }
+    panic!("mounts keep changing, and {text} is still there");
 }
 
 /// What a cluster has on the machine: all of it names the cluster's folder or its control group.

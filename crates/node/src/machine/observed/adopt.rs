@@ -65,7 +65,9 @@ impl Observed {
                 continue;
             };
             let attempt = container.next_attempt.saturating_sub(1);
-            let Some(ended) = stored_end(stored, "/state/terminated", attempt) else {
+            // One that never ran has no id; nothing but the status knows of it.
+            let ran = stored.pointer("/state/terminated/containerID").is_some();
+            let Some(ended) = stored_end(stored, "/state/terminated", attempt).filter(|_| ran) else {
                 continue;
             };
             let text = |key: &str| {
@@ -80,6 +82,7 @@ impl Observed {
                 state: LifeState::Ended(ended),
                 image: (text("image"), text("imageID")),
                 stale: false,
+                interrupted: false,
             });
         }
     }
@@ -116,17 +119,29 @@ impl Observed {
                         stopping: None,
                     }
                 }
-                ContainerState::Exited(exit) => LifeState::Ended(Ended::of(attempt, exit, String::new())),
+                ContainerState::Exited(exit) => {
+                    let message = told(stored, attempt).unwrap_or_default();
+                    LifeState::Ended(Ended::of(attempt, exit, message))
+                }
             };
             let stale = !left.ready;
+            let interrupted = matches!(&status.state, ContainerState::Exited(exit) if exit.interrupted);
             container.life = Some(Life {
                 attempt,
                 state,
                 image,
                 stale,
+                interrupted,
             });
         }
     }
+}
+
+/// The termination message of this attempt, as it is stored.
+fn told(stored: Option<&Value>, attempt: u32) -> Option<String> {
+    let stored = stored.filter(|s| s["restartCount"] == attempt)?;
+    let message = stored.pointer("/state/terminated/message")?;
+    message.as_str().map(str::to_owned)
 }
 
 /// Probes of a container that has run on without us: what held is taken to hold.

@@ -46,7 +46,7 @@ proptest! {
             let (kind, millis) = faults.next().unwrap_or((0, 1));
             let (_, good) = well(step, now);
             let outcome = match (kind, step) {
-                (1, Step::SetUpVolumes | Step::CreateSandbox | Step::TearDown | Step::DeletePod) => Outcome::Failed("no".into()),
+                (1, Step::SetUpVolumes | Step::CreateSandbox | Step::Release | Step::TearDown | Step::DeletePod) => Outcome::Failed("no".into()),
                 (1, Step::PullImage { .. }) => Outcome::NoImage { reason: "ErrImagePull", message: "no".into() },
                 (1, Step::StartContainer { .. }) => Outcome::NotStarted(StartFailure::Create { reason: "CreateContainerError", message: "no".into() }),
                 (2, Step::StartContainer { .. }) => Outcome::NotStarted(StartFailure::Run { message: "no".into() }),
