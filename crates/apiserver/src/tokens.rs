@@ -128,7 +128,9 @@ impl Authenticator for Tokens {
 
 /// A text, or a list of them.
 fn texts(value: &Value) -> Vec<String> {
-    let list = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let list = value
+        .as_array()
+        .map_or(std::slice::from_ref(value), Vec::as_slice);
     let texts = list.iter().filter_map(Value::as_str);
     texts.map(str::to_string).collect()
 }

@@ -48,11 +48,7 @@ pub fn stored(row: &Row, writes: Vec<Write>) -> Result<Vec<Write>, Status> {
                 expect,
             })
         }
-        Write::Delete { res, key, expect } if res == row.res => Ok(Write::Delete {
-            res: of,
-            key,
-            expect,
-        }),
+        Write::Delete { res, key, expect } if res == row.res => Ok(Write::Delete { res: of, key, expect }),
         other => Ok(other),
     };
     writes.into_iter().map(stored).collect()

@@ -3,6 +3,8 @@
 use crate::core::access::{Ask, require};
 use crate::core::{Caller, Seen};
 use http::HeaderMap;
+use kinds::review::{GROUPS, UIDS, USERS};
+use kinds::serviceaccount::SERVICEACCOUNTS;
 use meta::{Res, Status};
 
 const USER: &str = "impersonate-user";
@@ -56,16 +58,16 @@ pub fn check(seen: &Seen, caller: &Caller, other: &Caller, headers: &HeaderMap) 
         require(seen, caller, res, &ask)
     };
     match account(&other.name) {
-        Some((namespace, name)) => ask(Res::new("", "serviceaccounts"), namespace, name)?,
-        None => ask(Res::new("", "users"), "", &other.name)?,
+        Some((namespace, name)) => ask(SERVICEACCOUNTS, namespace, name)?,
+        None => ask(USERS, "", &other.name)?,
     }
     for group in headers.get_all(GROUP).iter().filter_map(|v| v.to_str().ok()) {
-        ask(Res::new("", "groups"), "", group)?;
+        ask(GROUPS, "", group)?;
     }
     if other.uid.is_empty() {
         return Ok(());
     }
-    ask(Res::new("authentication.k8s.io", "uids"), "", &other.uid)
+    ask(UIDS, "", &other.uid)
 }
 
 /// Namespace and name of a service account's user name.

@@ -278,7 +278,9 @@ impl Watcher {
     fn shown(&self, object: &Object) -> Option<Object> {
         let shown = views::shown(&self.row, object);
         shown
-            .inspect_err(|error| tracing::error!(%error, "a watch leaves out an object that does not convert"))
+            .inspect_err(
+                |error| tracing::error!(%error, "a watch leaves out an object that does not convert"),
+            )
             .ok()
     }
 

@@ -10,6 +10,11 @@ use meta::Res;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// What is impersonated. These stand in rules of access alone; there are no such objects.
+pub const USERS: Res = Res::new("", "users");
+pub const GROUPS: Res = Res::new("", "groups");
+pub const UIDS: Res = Res::new("authentication.k8s.io", "uids");
+
 /// What the server knows of callers and their rights.
 pub trait Asks {
     /// Who asks.

@@ -57,5 +57,4 @@ impl Rules for ServiceAccount {
     fn returns_deleted(&self) -> bool {
         true
     }
-
 }

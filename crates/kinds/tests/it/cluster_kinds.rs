@@ -2,6 +2,7 @@
 
 use crate::{cluster, errors, lines, now, prepared, rules};
 use insta::assert_snapshot;
+use kinds::configmap::CONFIGMAPS;
 use kinds::endpoints::ENDPOINTS;
 use kinds::endpointslice::ENDPOINTSLICES;
 use kinds::event::{self, EVENTS};
@@ -11,7 +12,6 @@ use kinds::node::NODES;
 use kinds::secret::SECRETS;
 use kinds::serviceaccount::SERVICEACCOUNTS;
 use kinds::workload::PODS;
-use kinds::configmap::CONFIGMAPS;
 use kinds::{Act, Key, Registry, Seen, Write, namespace, secret};
 use meta::{Errors, Res, Timestamp};
 use serde_json::{Value, json};
@@ -244,9 +244,10 @@ fn an_event_goes_an_hour_after_it_was_last_seen() {
 
 #[test]
 fn a_token_secret_is_filled_and_goes_with_its_account() {
-    let wanted =
-        |annotations: Value| json!({"metadata": {"name": "s", "namespace": "shop", "uid": "s", "annotations": annotations},
-        "type": "kubernetes.io/service-account-token"});
+    let wanted = |annotations: Value| {
+        json!({"metadata": {"name": "s", "namespace": "shop", "uid": "s", "annotations": annotations},
+        "type": "kubernetes.io/service-account-token"})
+    };
     let root = json!({"metadata": {"name": "kube-root-ca.crt", "namespace": "kube-system"}, "data": {"ca.crt": "PEM"}});
     let account = json!({"metadata": {"name": "robot", "namespace": "shop", "uid": "r"}});
     let plan = |secret: &Value, objects: &[(Res, Value)]| {

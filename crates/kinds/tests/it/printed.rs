@@ -420,7 +420,8 @@ fn columns() {
 fn services_and_what_is_yet_to_come() {
     let metadata = json!({"name": "s", "creationTimestamp": "2026-11-21T09:59:00Z"});
     let service = |spec: Value, ingress: Value| {
-        let object = json!({"metadata": metadata, "spec": spec, "status": {"loadBalancer": {"ingress": ingress}}});
+        let object =
+            json!({"metadata": metadata, "spec": spec, "status": {"loadBalancer": {"ingress": ingress}}});
         line(SERVICES, &object)
     };
     let many = json!([{"ip": "192.0.2.10"}, {"ip": "192.0.2.11"}, {"hostname": "balancer.example.com"}]);
