@@ -12,7 +12,6 @@ mod request;
 mod respond;
 mod route;
 mod spdy;
-mod spdy_words;
 mod table;
 mod watch;
 
