@@ -142,9 +142,9 @@ async fn what_is_wrong_with_a_session_is_told_before_the_upgrade() {
     ];
     let none = "container none is not valid for pod p";
     let plain = "Upgrade request required: this endpoint speaks WebSocket and SPDY/3.1";
-    let cases: [(&str, &[(&str, &str)], u16, &str); 4] = [
-        ("none", &spdy, 400, none),
-        ("none", &websocket, 400, none),
+    let cases = [
+        ("none", &spdy[..], 400, none),
+        ("none", &websocket[..], 400, none),
         ("c", &[], 400, plain),
         (
             "c",

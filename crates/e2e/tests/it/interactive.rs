@@ -81,7 +81,34 @@ fn exec_with_and_without_a_terminal() {
     assert_eq!(count.lines().count(), 200_000);
     let none = cluster.kubectl_fails("exec p -- no-such-program");
     assert!(none.contains("no-such-program"), "{none}");
-    // Older clients know SPDY only.
+    // A terminal of its own, by `script`; its size arrives, and so does what is typed.
+    let kubectl = Tool::Kubectl.path();
+    let typed = "tty; stty size; exit 4\n";
+    let inner = format!("stty rows 33 cols 77; {} exec -it p -- sh", kubectl.display());
+    let run = prepare(&Tool::Script.path(), ["-qec", &inner, "/dev/null"])
+        .env("KUBECONFIG", &cluster.kubeconfig)
+        .env("HOME", cluster.home.path())
+        .env("TERM", "dumb")
+        .input(typed)
+        .run();
+    assert!(
+        run.stdout.contains("/dev/pts/"),
+        "{}",
+        run.report("has no terminal")
+    );
+    assert!(run.stdout.contains("33 77"), "{}", run.report("has another size"));
+    assert_eq!(run.status.code(), Some(4), "{}", run.report("ended"));
+    cluster.remove();
+}
+
+#[test]
+fn exec_of_older_clients_and_what_is_refused() {
+    let Some(cluster) = Cluster::with_images("exec_of_older_clients_and_what_is_refused", &[]) else {
+        return;
+    };
+    cluster.apply(&pod("p", "sleep 3600", "", ""));
+    cluster.wait("pod/p", "condition=Ready");
+    // They know SPDY only.
     let by_spdy = |line: &str| {
         cluster
             .kubectl_with(line)
@@ -124,23 +151,6 @@ fn exec_with_and_without_a_terminal() {
     cluster.apply(quiet);
     let said = cluster.kubectl_fails("exec q -- ls");
     assert!(said.contains("pod q does not have a host assigned"), "{said}");
-    // A terminal of its own, by `script`; its size arrives, and so does what is typed.
-    let kubectl = Tool::Kubectl.path();
-    let typed = "tty; stty size; exit 4\n";
-    let inner = format!("stty rows 33 cols 77; {} exec -it p -- sh", kubectl.display());
-    let run = prepare(&Tool::Script.path(), ["-qec", &inner, "/dev/null"])
-        .env("KUBECONFIG", &cluster.kubeconfig)
-        .env("HOME", cluster.home.path())
-        .env("TERM", "dumb")
-        .input(typed)
-        .run();
-    assert!(
-        run.stdout.contains("/dev/pts/"),
-        "{}",
-        run.report("has no terminal")
-    );
-    assert!(run.stdout.contains("33 77"), "{}", run.report("has another size"));
-    assert_eq!(run.status.code(), Some(4), "{}", run.report("ended"));
     cluster.remove();
 }
 
