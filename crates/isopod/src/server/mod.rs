@@ -175,8 +175,8 @@ async fn wait_for_end(agents: &node::Agents) -> Result<()> {
     };
     tokio::select! {
         () = pods_ended => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {} // ignored: a signal carries nothing
+        _ = interrupt.recv() => {} // ignored: a signal carries nothing
     }
     Ok(())
 }

@@ -80,7 +80,7 @@ fn all_laws_hold_and_the_world_converges_and_falls_silent() {
 #[test]
 fn a_seed_replays_exactly() {
     let settings = Settings::default();
-    for seed in [3, 17, 42] {
+    for seed in [17, 42, 148] {
         let (first, second) = (sim::story(seed, &settings), sim::story(seed, &settings));
         assert!(
             first.lines().count() > 20,
