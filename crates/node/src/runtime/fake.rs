@@ -1,5 +1,6 @@
-//! A runtime without containers, for simulated nodes and tests: behaviour by script, time by an explicit clock.
-//! Nothing sleeps: `advance` moves the clock, ends what is due and publishes the events, in order of their time.
+//! A runtime without containers, for simulated nodes and tests: behaviour by script. In tests time is an explicit clock:
+//! nothing sleeps, `advance` moves it, ends what is due and publishes the events, in order of their time. With `timed`
+//! the clock is the surroundings' own, and each thing that falls due has a timer.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use super::spec::{ContainerState, ContainerStatus, Exit, ExitReason};
 use super::stream::{AttachGuard, ExecEnd};
+use meta::{Env, Timestamp};
 use super::*;
 
 const EVENTS_LIMIT: usize = 4096;
@@ -69,6 +71,8 @@ struct World {
 }
 
 struct Shared {
+    /// Moves the clock by itself.
+    env: Option<Arc<dyn Env>>,
     world: Mutex<World>,
     clock: watch::Sender<i64>,
     events: broadcast::Sender<RuntimeEvent>,
@@ -80,7 +84,18 @@ pub struct FakeRuntime(Arc<Shared>);
 impl FakeRuntime {
     /// All containers are servers, all commands succeed, until scripts say otherwise.
     pub fn new(now_ns: i64) -> Self {
+        Self::with(None, now_ns)
+    }
+
+    /// One whose time passes by itself.
+    pub fn timed(env: Arc<dyn Env>) -> Self {
+        let now_ns = nanoseconds(env.now());
+        Self::with(Some(env), now_ns)
+    }
+
+    fn with(env: Option<Arc<dyn Env>>, now_ns: i64) -> Self {
         Self(Arc::new(Shared {
+            env,
             world: Mutex::new(World {
                 now_ns,
                 next_pid: 1000,
@@ -108,7 +123,25 @@ impl FakeRuntime {
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
-        self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut world = self.0.world.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(env) = &self.0.env {
+            world.now_ns = world.now_ns.max(nanoseconds(env.now()));
+        }
+        world
+    }
+
+    /// Sees to it that what falls due then happens then.
+    fn set_timer(&self, at_ns: i64) {
+        let Some(env) = &self.0.env else {
+            return;
+        };
+        let (sleep, runtime) = (env.sleep_until(timestamp(at_ns)), Arc::downgrade(&self.0));
+        env.spawn(Box::pin(async move {
+            sleep.await;
+            if let Some(runtime) = runtime.upgrade() {
+                Self(runtime).advance(at_ns);
+            }
+        }));
     }
 
     pub fn now_ns(&self) -> i64 {
@@ -234,6 +267,10 @@ impl FakeRuntime {
     }
 
     async fn wait_until(&self, time_ns: i64) -> Result<(), RuntimeError> {
+        if let Some(env) = &self.0.env {
+            env.sleep_until(timestamp(time_ns)).await;
+            return Ok(());
+        }
         let mut clock = self.0.clock.subscribe();
         clock
             .wait_for(|now| *now >= time_ns)
@@ -241,6 +278,16 @@ impl FakeRuntime {
             .map(drop)
             .map_err(|_| RuntimeError::Internal("the clock is gone".to_owned()))
     }
+}
+
+fn nanoseconds(at: Timestamp) -> i64 {
+    at.jiff().as_nanosecond() as i64
+}
+
+/// Rounded up to where nothing can be early.
+fn timestamp(ns: i64) -> Timestamp {
+    let at = jiff::Timestamp::from_nanosecond(i128::from(ns));
+    at.map_or(Timestamp::EPOCH, Timestamp::new)
 }
 
 async fn wait_exit(state: &mut watch::Receiver<ContainerState>) -> Result<Exit, RuntimeError> {
@@ -364,6 +411,9 @@ impl Runtime for FakeRuntime {
         if let Some(error) = error {
             return Err(error);
         }
+        if let Some((at, ..)) = due {
+            self.set_timer(at);
+        }
         self.publish(RuntimeEvent::Started {
             id: spec.id.clone(),
             pid,
@@ -395,6 +445,7 @@ impl Runtime for FakeRuntime {
             Some(after) => {
                 let at = life.due.map_or(now + after, |(due, ..)| due.min(now + after));
                 life.due = Some((at, code.0, code.1));
+                self.set_timer(at);
             }
             None => {}
         }
@@ -434,7 +485,9 @@ impl Runtime for FakeRuntime {
             let now = world.now_ns;
             if let Ok(life) = world.running_life(id) {
                 let own = life.due.filter(|(at, ..)| *at <= until);
-                life.due = Some(own.unwrap_or((until, 137, libc::SIGKILL)));
+                let due = own.unwrap_or((until, 137, libc::SIGKILL));
+                life.due = Some(due);
+                self.set_timer(due.0);
                 if until <= now {
                     self.end(&mut world, id, 137, libc::SIGKILL);
                 }
@@ -557,6 +610,10 @@ impl Runtime for FakeRuntime {
             "/nonexistent/{}/{}/{}.log",
             id.pod_uid, id.name, id.attempt
         ))
+    }
+
+    fn is_well(&self, id: &ContainerId) -> bool {
+        self.is_ready(id)
     }
 
     async fn termination_message(&self, id: &ContainerId) -> Result<String, RuntimeError> {
