@@ -1,11 +1,12 @@
 //! What rules a node out for a pod, in upstream's words.
 
-use crate::node::{NodeView, Taint, host_ports};
+use crate::node::{NodeView, Taint};
 use kinds::Seen;
 use kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
 use kinds::pod;
 use kinds::row::text;
 use kinds::storageclass::{PROVISIONER, STORAGECLASSES};
+use kinds::workload::host_ports;
 use meta::{Object, Quantity, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeMap;

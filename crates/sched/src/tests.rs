@@ -18,7 +18,10 @@ fn told(class: &str, age_seconds: i64, volume: &str) -> String {
     let own = |name: &str, provisioner: &str| json!({"metadata": {"name": name}, "provisioner": provisioner});
     put(STORAGECLASSES, own("standard", kinds::storageclass::PROVISIONER));
     put(STORAGECLASSES, own("foreign", "example.com/disk"));
-    put(kinds::node::NODES, json!({"metadata": {"name": "n"}, "status": {"allocatable": {"pods": "9"}}}));
+    put(
+        kinds::node::NODES,
+        json!({"metadata": {"name": "n"}, "status": {"allocatable": {"pods": "9"}}}),
+    );
     let metadata = json!({"name": "data", "namespace": "shop", "uid": "u-1", "creationTimestamp": CREATED});
     put(
         PERSISTENTVOLUMECLAIMS,
@@ -30,7 +33,9 @@ fn told(class: &str, age_seconds: i64, volume: &str) -> String {
             "spec": {"containers": [], "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]}}),
     );
     let rows = Registry::builtin();
-    let now = Timestamp::parse(CREATED).expect("a time").plus_seconds(age_seconds);
+    let now = Timestamp::parse(CREATED)
+        .expect("a time")
+        .plus_seconds(age_seconds);
     let seen = Seen {
         now,
         snapshot: &snapshot,
@@ -41,7 +46,9 @@ fn told(class: &str, age_seconds: i64, volume: &str) -> String {
         Act::Event(event) => Some(format!("{}: {}", event.reason, event.message)),
         _ => None,
     });
-    let wake = plan.wake.map(|at| format!("wakes after {} s", at.since(now).as_secs()));
+    let wake = plan
+        .wake
+        .map(|at| format!("wakes after {} s", at.since(now).as_secs()));
     events.chain(wake).collect::<Vec<_>>().join("; ")
 }
 
@@ -56,5 +63,8 @@ fn a_volume_on_its_way_is_no_obstacle_worth_a_word() {
         told("foreign", 1, ""),
         "FailedScheduling: 0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
     );
-    assert_eq!(told("standard", 1, "pv"), "Scheduled: Successfully assigned shop/web-0 to n");
+    assert_eq!(
+        told("standard", 1, "pv"),
+        "Scheduled: Successfully assigned shop/web-0 to n"
+    );
 }

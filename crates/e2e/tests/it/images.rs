@@ -315,10 +315,16 @@ fn the_node_says_which_images_it_has() {
     cluster.isopod("image rm visits:1");
     watch.until("no image", |line| !line.contains("visits"));
     cluster.isopod(&format!("image load {}", archive.display()));
-    watch.until("a loaded image", |line| line.contains("docker.io/library/visits:1"));
+    watch.until("a loaded image", |line| {
+        line.contains("docker.io/library/visits:1")
+    });
     let node = cluster.get("node");
     let size = node.pointer("/items/0/status/images/0/sizeBytes");
-    assert!(size.and_then(serde_json::Value::as_u64).is_some_and(|size| size > 100_000), "{size:?}");
+    assert!(
+        size.and_then(serde_json::Value::as_u64)
+            .is_some_and(|size| size > 100_000),
+        "{size:?}"
+    );
     drop(watch);
     cluster.remove();
 }

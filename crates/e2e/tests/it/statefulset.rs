@@ -294,7 +294,8 @@ fn a_first_start_has_no_warnings() {
     cluster.build_visits("visits:1");
     cluster.apply(&visits_set("web", 2, ""));
     cluster.rollout("sts/web");
-    let mut events = cluster.watch("get events -w -o 'jsonpath={.type} {.involvedObject.name} {.reason}{\"\\n\"}'");
+    let mut events =
+        cluster.watch("get events -w -o 'jsonpath={.type} {.involvedObject.name} {.reason}{\"\\n\"}'");
     // The last one's word that it started may be on its way still.
     let seen = std::cell::RefCell::new(Vec::new());
     let wanted = [

@@ -43,7 +43,11 @@ impl IndexWatch {
             let read = ready.try_io(|watched| Ok(watched.get_ref().0.read_events()?));
             match read {
                 // An overflow names nothing, and may stand for anything.
-                Ok(Ok(events)) if events.iter().any(|e| e.name.as_ref().is_none_or(|name| *name == self.name)) => {
+                Ok(Ok(events))
+                    if events
+                        .iter()
+                        .any(|e| e.name.as_ref().is_none_or(|name| *name == self.name)) =>
+                {
                     return Ok(());
                 }
                 Ok(Ok(_)) | Err(_) => {}

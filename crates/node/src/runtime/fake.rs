@@ -12,8 +12,8 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use super::spec::{ContainerState, ContainerStatus, Exit, ExitReason};
 use super::stream::{AttachGuard, ExecEnd};
-use meta::{Env, Timestamp};
 use super::*;
+use meta::{Env, Timestamp};
 
 const EVENTS_LIMIT: usize = 4096;
 

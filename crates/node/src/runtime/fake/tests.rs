@@ -114,9 +114,14 @@ async fn time_that_passes_by_itself_starts_and_ends_what_is_due() {
         id: id.clone(),
         ..ContainerSpec::default()
     };
-    let pass = async |seconds: i64| drop(env.now.send_replace(begin.plus_seconds(seconds)));
+    let pass = async |seconds: i64| {
+        env.now.send_replace(begin.plus_seconds(seconds));
+    };
     let (started, ()) = tokio::join!(fake.start_container(&spec), pass(1));
-    assert_eq!(started.expect("start").started_at_ns, nanoseconds(begin.plus_seconds(1)));
+    assert_eq!(
+        started.expect("start").started_at_ns,
+        nanoseconds(begin.plus_seconds(1))
+    );
     assert!(!fake.is_well(&id));
     pass(2).await;
     assert!(fake.is_well(&id));
