@@ -97,6 +97,8 @@ impl Run {
             }
             Ok(_) => {}
             Err(_) if optional => {}
+            // Nothing new may come into this namespace any more: to try again would change nothing.
+            Err(status) if is_terminating(&status) => self.acts.clear(),
             Err(status) => self.failure = self.failure.take().or(Some(status)),
         }
     }
@@ -107,6 +109,15 @@ impl Run {
             Some(_) => Outcome::Failed,
         }
     }
+}
+
+/// Whether an object was refused because its namespace is on its way out.
+fn is_terminating(status: &Status) -> bool {
+    let causes = status.details.get("causes").and_then(|c| c.as_array());
+    causes
+        .into_iter()
+        .flatten()
+        .any(|c| c["reason"] == "NamespaceTerminating")
 }
 
 /// Creates and deletes of one plan concern different objects.

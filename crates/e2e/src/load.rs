@@ -15,7 +15,10 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+/// Where clients write.
 const NAMESPACE: &str = "load";
+/// Where what GET and LIST read lies, untouched by the writes.
+const LISTED_NAMESPACE: &str = "listed";
 /// Payload of an object; with its metadata it is about 1 kB.
 const PAYLOAD_BYTES: usize = 800;
 /// How many objects LIST gives back, as in the figures of upstream.
@@ -29,6 +32,10 @@ pub enum Operation {
     Update,
     Patch,
     List,
+    /// Create, get, update and patch in turn.
+    Mixed,
+    /// Create and delete again.
+    Churn,
 }
 
 /// What came of it.
@@ -52,12 +59,12 @@ impl Figures {
     }
 }
 
-fn collection() -> String {
-    format!("/api/v1/namespaces/{NAMESPACE}/configmaps")
+fn collection(namespace: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/configmaps")
 }
 
 fn object(name: &str, note: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"app": "load"}},
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"app": "load"}},
            "data": {"note": note, "payload": "x".repeat(PAYLOAD_BYTES)}})
 }
 
@@ -84,30 +91,26 @@ async fn expect(
     Ok(answer.body)
 }
 
-/// Makes the namespace with the objects that GET and LIST read.
+/// Makes the namespaces, with the objects that GET and LIST read.
 pub async fn prepare(target: &Target) -> Result<()> {
     let mut connection = target.connect(Protocol::Http2).await?;
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-    let body = namespace.to_string().into();
-    let answer = connection
-        .call(Method::POST, "/api/v1/namespaces", "application/json", body)
-        .await?;
-    if answer.status == 409 {
-        return Ok(());
+    for name in [NAMESPACE, LISTED_NAMESPACE] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let body = namespace.to_string().into();
+        let answer = connection
+            .call(Method::POST, "/api/v1/namespaces", "application/json", body)
+            .await?;
+        if answer.status == 409 {
+            return Ok(());
+        }
+        if answer.status != 201 {
+            bail!("no namespace: {}", String::from_utf8_lossy(&answer.body));
+        }
     }
-    if answer.status != 201 {
-        bail!("no namespace: {}", String::from_utf8_lossy(&answer.body));
-    }
+    let path = collection(LISTED_NAMESPACE);
     for n in 0..LISTED {
         let body = object(&format!("listed-{n}"), "first");
-        expect(
-            &mut connection,
-            Method::POST,
-            &collection(),
-            "application/json",
-            &body,
-        )
-        .await?;
+        expect(&mut connection, Method::POST, &path, "application/json", &body).await?;
     }
     Ok(())
 }
@@ -135,12 +138,12 @@ pub async fn run(
     let mut connections = Vec::new();
     for n in 0..clients {
         let mut connection = target.connect(protocol).await?;
-        if matches!(operation, Operation::Update | Operation::Patch) {
+        if matches!(operation, Operation::Update | Operation::Patch | Operation::Mixed) {
             let body = object(&format!("{tag}-own-{n}"), "0");
             expect(
                 &mut connection,
                 Method::POST,
-                &collection(),
+                &collection(NAMESPACE),
                 "application/json",
                 &body,
             )
@@ -181,30 +184,44 @@ async fn one_call(
     client: usize,
     call: usize,
 ) -> Result<()> {
-    let own = format!("{}/{tag}-own-{client}", collection());
+    let (load, listed) = (collection(NAMESPACE), collection(LISTED_NAMESPACE));
+    let own = format!("{tag}-own-{client}");
+    let new = |call: usize| format!("{tag}-{client}-{call}");
+    let turns = [
+        Operation::Create,
+        Operation::Get,
+        Operation::Update,
+        Operation::Patch,
+    ];
+    let operation = match operation {
+        Operation::Mixed => turns[call % turns.len()],
+        other => other,
+    };
     let (method, path, kind, body) = match operation {
-        Operation::Create => {
-            let body = object(&format!("{tag}-{client}-{call}"), "new");
-            (Method::POST, collection(), "application/json", body)
+        Operation::Create => (Method::POST, load, "application/json", object(&new(call), "new")),
+        Operation::Churn if call.is_multiple_of(2) => {
+            (Method::POST, load, "application/json", object(&new(call), "new"))
         }
+        Operation::Churn => (
+            Method::DELETE,
+            format!("{load}/{}", new(call - 1)),
+            "",
+            Value::Null,
+        ),
         Operation::Get => {
             let n = (call as u64 * 7919 + client as u64 * 104_729) % LISTED;
-            (
-                Method::GET,
-                format!("{}/listed-{n}", collection()),
-                "",
-                Value::Null,
-            )
+            (Method::GET, format!("{listed}/listed-{n}"), "", Value::Null)
         }
         Operation::Update => {
-            let body = object(&format!("{tag}-own-{client}"), &call.to_string());
-            (Method::PUT, own, "application/json", body)
+            let body = object(&own, &call.to_string());
+            (Method::PUT, format!("{load}/{own}"), "application/json", body)
         }
         Operation::Patch => {
             let body = json!({"data": {"note": call.to_string()}});
-            (Method::PATCH, own, "application/merge-patch+json", body)
+            let path = format!("{load}/{own}");
+            (Method::PATCH, path, "application/merge-patch+json", body)
         }
-        Operation::List => (Method::GET, collection(), "", Value::Null),
+        Operation::List | Operation::Mixed => (Method::GET, listed, "", Value::Null),
     };
     expect(connection, method, &path, kind, &body).await.map(drop)
 }
@@ -226,7 +243,7 @@ pub async fn watch(
         let mut connection = target.connect(Protocol::Http1).await?;
         let path = format!(
             "{}?watch=1&labelSelector=fan%3D{tag}&timeoutSeconds=600",
-            collection()
+            collection(NAMESPACE)
         );
         let request = Request::get(path)
             .header("accept", "application/json")
@@ -246,10 +263,10 @@ pub async fn watch(
                 let frame = frame.context("a watch broke")?;
                 rest.extend_from_slice(frame.data_ref().map_or(&[][..], |d| d));
                 let now = began.elapsed().as_micros() as u64;
-                while let Some(end) = rest.iter().position(|b| *b == b'\n') {
-                    let line: Vec<u8> = rest.drain(..=end).collect();
-                    latencies.extend(sent_us(&line).map(|sent| now.saturating_sub(sent) as u32));
-                }
+                let whole = rest.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+                let sent = rest[..whole].split(|b| *b == b'\n').filter_map(sent_us);
+                latencies.extend(sent.map(|sent| now.saturating_sub(sent) as u32));
+                rest.drain(..whole);
                 if ended.load(Ordering::SeqCst) && rest.is_empty() {
                     break;
                 }
@@ -299,13 +316,13 @@ async fn write_stamped(
             expect(
                 &mut connection,
                 Method::POST,
-                &collection(),
+                &collection(NAMESPACE),
                 "application/json",
                 &body,
             )
             .await?;
             while started.elapsed() < duration {
-                let path = format!("{}/{name}", collection());
+                let path = format!("{}/{name}", collection(NAMESPACE));
                 let patch = json!({"data": {"note": stamp()}});
                 expect(
                     &mut connection,

@@ -82,6 +82,9 @@ fn start_log(default: &str) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // A line that finds no room on the disk is lost. To complain of it on standard error, which is the same file,
+        // would panic, and with it the thread that had something to say.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -96,7 +96,7 @@ pub fn apply(
     reset: &FieldSet,
 ) -> Result<Value, ApplyError> {
     let place = Place::root(schema);
-    check(applied, place, manager)?;
+    check(applied, schema, manager.api_version)?;
     let live_managed = live.and_then(managed::listed).cloned().unwrap_or_default();
     let mut managed = Managed::stored(Value::Array(live_managed));
     managed.reconcile(place);
@@ -128,15 +128,20 @@ pub fn apply(
     Ok(object)
 }
 
-fn check(applied: &Value, place: Place<'_>, manager: &ManagerId<'_>) -> Result<(), ApplyError> {
+/// Whether `applied` may be applied at all: `apply` asks this first. Who brings a configuration into form before
+/// applying it asks beforehand, since forming takes out what the schema does not declare.
+///
+/// # Errors
+/// All but conflicts; all type errors at once.
+pub fn check(applied: &Value, schema: &Schema, api_version: &str) -> Result<(), ApplyError> {
     let version = applied
         .get("apiVersion")
         .and_then(Value::as_str)
         .unwrap_or_default();
-    if version != manager.api_version {
+    if version != api_version {
         return Err(ApplyError::BadRequest(typecheck::wrong_version(
             version,
-            manager.api_version,
+            api_version,
         )));
     }
     if applied
@@ -147,7 +152,7 @@ fn check(applied: &Value, place: Place<'_>, manager: &ManagerId<'_>) -> Result<(
             "metadata.managedFields must be nil".into(),
         ));
     }
-    typecheck::check(applied, place).map_err(|errors| ApplyError::TypeMismatch {
+    typecheck::check(applied, Place::root(schema)).map_err(|errors| ApplyError::TypeMismatch {
         subject: typecheck::subject(applied),
         errors,
     })

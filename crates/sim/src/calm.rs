@@ -7,10 +7,12 @@ use crate::user::{self, DEPLOYMENT, SET};
 use crate::world::World;
 use kinds::controllerrevision::CONTROLLERREVISIONS;
 use kinds::deployment::DEPLOYMENTS;
+use kinds::persistentvolume::{PERSISTENTVOLUMES as VOLUMES, VOLUME_FINALIZER};
+use kinds::persistentvolumeclaim::{CLAIM_FINALIZER, PERSISTENTVOLUMECLAIMS as CLAIMS};
 use kinds::row::{int, text};
 use kinds::statefulset::STATEFULSETS;
 use kinds::workload::{PODS, Pod};
-use meta::{Call, Object};
+use meta::{Call, Object, Res, Snapshot};
 use serde_json::{Value, json};
 
 /// Steps in which a calm world must come to rest.
@@ -72,21 +74,27 @@ fn repair_specs(world: &mut World) {
 }
 
 /// Deletes what stands in the way and that no controller may touch: pods that lost their label but hold a name, and
-/// pods of a broken template that an ordered update waits for. False when there is none.
+/// pods of a broken template that an ordered update or scale-down waits for. False when there is none.
 fn repair_pods(world: &mut World) -> bool {
     let seen = world.snapshot();
     let Some(set) = seen.get(STATEFULSETS, NAMESPACE, SET).map(SetView::of) else {
         return false;
     };
     let in_the_way = |pod: &Pod| {
-        let named = set.ordinal(pod.name()).is_some_and(|n| set.wants(n));
+        let ordinal = set.ordinal(pod.name());
+        let wanted = ordinal.is_some_and(|n| set.wants(n));
         let owned = pod
             .object
             .meta()
             .controller()
             .is_some_and(|o| &*o.uid == set.object.uid());
         let broken = !pod.is_ready() && image(pod) != set.template_image();
-        named && !pod.is_deleting() && (!owned || broken)
+        let stuck = if owned {
+            broken && ordinal.is_some()
+        } else {
+            wanted
+        };
+        stuck && !pod.is_deleting()
     };
     let pods: Vec<Pod> = seen
         .list(PODS, NAMESPACE)
@@ -235,7 +243,8 @@ fn nothing_is_orphaned(world: &World) -> Result<(), Broken> {
                 "nothing is left whose owners are gone",
                 || format!("{res:?} {}", object.name()),
             )?;
-            check(!object.meta().is_deleting(), "deletions come to an end", || {
+            let ends = !object.meta().is_deleting() || is_in_use(&seen, res, object);
+            check(ends, "deletions come to an end", || {
                 format!("{res:?} {}", object.name())
             })?;
         }
@@ -247,6 +256,35 @@ fn nothing_is_orphaned(world: &World) -> Result<(), Broken> {
             .map(|(uid, p)| format!("{} ({uid})", p.key))
             .unwrap_or_default()
     })
+}
+
+/// "If a user deletes a PVC in active use by a Pod, the PVC is not removed immediately", nor is a volume that is bound to
+/// a claim. Source: "Storage Object in Use Protection" in the Kubernetes documentation.
+fn is_in_use(seen: &Snapshot, res: Res, object: &Object) -> bool {
+    let guarded = |by: &str| object.meta().finalizers.iter().any(|f| &**f == by);
+    let value = object.value();
+    if res == CLAIMS {
+        let mounts = |pod: &Pod| {
+            let mut claims = pod
+                .facts
+                .spec
+                .volumes
+                .iter()
+                .filter_map(|v| v.persistent_volume_claim.as_ref());
+            pod.facts.spec.node_name.is_some() && claims.any(|c| c.claim_name == object.name())
+        };
+        return guarded(CLAIM_FINALIZER)
+            && seen
+                .list(PODS, object.namespace())
+                .map(Pod::of)
+                .any(|p| mounts(&p));
+    }
+    let (namespace, name) = (
+        text(&value, "/spec/claimRef/namespace"),
+        text(&value, "/spec/claimRef/name"),
+    );
+    let bound = |claim: &Object| claim.uid() == text(&value, "/spec/claimRef/uid");
+    res == VOLUMES && guarded(VOLUME_FINALIZER) && seen.get(CLAIMS, namespace, name).is_some_and(bound)
 }
 
 /// "revisionHistoryLimit is the maximum number of revisions that will be maintained", those in use apart.

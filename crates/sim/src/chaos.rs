@@ -1,4 +1,4 @@
-//! What goes wrong: controllers restart, pods fail, the node restarts, the power is cut.
+//! What goes wrong: controllers restart, pods fail, the node restarts, the disk fills up, the power is cut.
 
 use crate::laws::Broken;
 use crate::world::World;
@@ -11,6 +11,12 @@ pub fn act(world: &mut World) -> Result<(), Broken> {
         12 => reboot(world),
         13 => restart_agent(world),
         14 => world.crash()?,
+        15 if !world.is_disk_full() => {
+            world.tell("chaos", || {
+                "the disk is full: the store refuses all writes".into()
+            });
+            world.fill_disk();
+        }
         _ => {}
     }
     Ok(())

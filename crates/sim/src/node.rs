@@ -90,7 +90,7 @@ impl Node {
         }
         for volume in self.view.list(PERSISTENTVOLUMES, "") {
             let value = volume.value();
-            let released = text(&value, "/status/phase") == "Released";
+            let released = text(&value, "/status/phase") == "Released" && !volume.meta().is_deleting();
             if released && text(&value, "/spec/persistentVolumeReclaimPolicy") == "Delete" {
                 let call = Call::delete(PERSISTENTVOLUMES, "", volume.name()).if_uid(volume.uid());
                 deeds.push(Deed::Call(

@@ -12,21 +12,7 @@ pub const NAMESPACE: &str = "default";
 /// All controllers whose work the simulation shows, and the scheduler.
 pub fn controllers() -> Vec<Controller> {
     let mut all = kinds::controllers();
-    all.extend([
-        kinds::collector::CONTROLLER,
-        kinds::persistentvolumeclaim::CONTROLLER,
-        kinds::persistentvolumeclaim::PROTECTION,
-        kinds::endpointslice::CONTROLLER,
-        kinds::namespace::CONTROLLER,
-        kinds::serviceaccount::ACCOUNTS,
-        sched::CONTROLLER,
-    ]);
-    let mut known: Vec<&str> = Vec::new();
-    all.retain(|c| {
-        let new = !known.contains(&c.name);
-        known.push(c.name);
-        new
-    });
+    all.push(sched::CONTROLLER);
     all
 }
 

@@ -54,6 +54,8 @@ pub struct World {
     pub step: usize,
     /// Faults happen.
     pub stormy: bool,
+    /// The store's disk has no room left until then.
+    full_until: Option<Timestamp>,
     rows: Registry,
     disk: SimLog,
     store: Store,
@@ -93,6 +95,7 @@ impl World {
             log: Vec::new(),
             step: 0,
             stormy: true,
+            full_until: None,
             rows: Registry::builtin(),
             disk,
             store,
@@ -122,6 +125,7 @@ impl World {
             self.advance()?;
         }
         self.stormy = false;
+        self.make_room();
         self.tell("the storm is over", String::new);
         calm::converge(self)
     }
@@ -133,6 +137,9 @@ impl World {
             return Ok(false);
         };
         self.env.advance_ms(1 + self.rng.below(5));
+        if self.full_until.is_some_and(|at| at <= self.now()) {
+            self.make_room();
+        }
         match actor {
             Actor::Office(index) => self.work(index)?,
             Actor::Node => self.node_acts()?,
@@ -142,6 +149,23 @@ impl World {
         }
         laws::hold_always(self)?;
         Ok(true)
+    }
+
+    /// The store's disk is full for a while: it refuses all writes, and reads go on.
+    pub fn fill_disk(&mut self) {
+        self.full_until = Some(self.soon(4000));
+        self.disk.set_full(true);
+    }
+
+    pub fn is_disk_full(&self) -> bool {
+        self.full_until.is_some()
+    }
+
+    fn make_room(&mut self) {
+        if self.full_until.take().is_some() {
+            self.disk.set_full(false);
+            self.tell("disk", || "has room again".into());
+        }
     }
 
     fn pick(&mut self) -> Option<Actor> {
@@ -184,6 +208,7 @@ impl World {
         let timers = self.offices.iter().filter_map(|o| o.worker.next_timer());
         timers
             .chain(self.node.next_timer(now))
+            .chain(self.full_until)
             .filter(|at| *at > now)
             .min()
     }
@@ -232,7 +257,7 @@ impl World {
             Deed::Call(call, told) => {
                 let result = self.call(&caller("kubelet", "system:nodes"), *call);
                 self.tell("node", || format!("{told}{}", words::outcome(&result)));
-                laws::node_writes_are_valid(&told, &result)?;
+                laws::node_writes_are_valid(&told, &result, self.is_disk_full())?;
             }
         }
         Ok(())
@@ -348,6 +373,7 @@ impl World {
             done: &done,
             changes: &self.log[before..],
             result: &result,
+            disk_full: self.is_disk_full(),
         };
         laws::hold_for(&act)?;
         let told = if lost_reply {

@@ -107,6 +107,8 @@ pub struct Engine {
     clock: Clock,
     /// Why no more writes are taken.
     refuses: Option<CommitError>,
+    /// The last batch found no room. Said once when it begins and once when it ends: many will try meanwhile.
+    is_full: bool,
 }
 
 impl Engine {
@@ -117,6 +119,7 @@ impl Engine {
             published,
             clock,
             refuses: None,
+            is_full: false,
         }
     }
 
@@ -134,13 +137,18 @@ impl Engine {
         }
         match self.log.append(&records, self.state.snapshot()) {
             Ok(()) => {
+                if std::mem::take(&mut self.is_full) {
+                    tracing::info!("the disk has room again: writes are taken");
+                }
                 let now = (self.clock)();
                 self.published.publish(now, self.state.snapshot(), changes);
                 outcomes
             }
             Err(LogError::Full(why)) => {
                 self.state = before;
-                tracing::warn!("a batch of {count} transactions was refused: the disk is full: {why}");
+                if !std::mem::replace(&mut self.is_full, true) {
+                    tracing::warn!("writes are refused until there is room again: the disk is full: {why}");
+                }
                 refuse_all(CommitError::Full(why))
             }
             Err(LogError::Failed(why)) => {

@@ -212,7 +212,9 @@ pub fn lost(error: CommitError, conflict: Status) -> Status {
         CommitError::Full(why) => Status::new(
             507,
             "InsufficientStorage",
-            format!("nothing was written, the disk is full: {why}"),
+            format!(
+                "nothing was written, the disk is full: {why}; free some space there and try again, reads go on meanwhile"
+            ),
         ),
         CommitError::Failed(why) => Status::unavailable(format!("the store failed: {why}")),
         CommitError::Closed => Status::unavailable("the server is shutting down"),

@@ -115,6 +115,8 @@ pub fn apply(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
             )));
         }
     }
+    let applied = prepare::typed(cx, applied, &call.namespace)?;
+    merge::apply::check(&applied, &cx.row.schema(), &cx.row.api_version()).map_err(refused)?;
     let mut applied = prepare::body(cx, applied, &call.namespace, call.options.field_validation)?;
     if metadata::text(&applied, "name").is_empty() {
         applied["metadata"]["name"] = call.name.clone().into();
@@ -166,21 +168,24 @@ fn merged(cx: &Cx, old: Option<&Value>, applied: &Value, attempt: &Attempt) -> R
     let reset = managed::reset(cx.row, attempt.subresource);
     let now = cx.now.rfc3339();
     let schema = cx.row.schema();
-    merge::apply(old, applied, &schema, &id, &now, attempt.options.force, &reset).map_err(|e| match e {
-        ApplyError::Conflict(conflicts) => {
-            let causes: Value = conflicts
-                .0
-                .iter()
-                .map(|c| {
-                    json!({"reason": "FieldManagerConflict", "field": c.path,
-                        "message": format!("conflict with {}", c.manager)})
-                })
-                .collect();
-            Status {
-                details: json!({"causes": causes}),
-                ..Status::new(409, "Conflict", conflicts.to_string())
-            }
-        }
-        other => Status::bad_request(other.to_string()),
-    })
+    let force = attempt.options.force;
+    merge::apply(old, applied, &schema, &id, &now, force, &reset).map_err(refused)
+}
+
+fn refused(error: ApplyError) -> Status {
+    let ApplyError::Conflict(conflicts) = &error else {
+        return Status::bad_request(error.to_string());
+    };
+    let causes: Value = conflicts
+        .0
+        .iter()
+        .map(|c| {
+            json!({"reason": "FieldManagerConflict", "field": c.path,
+                "message": format!("conflict with {}", c.manager)})
+        })
+        .collect();
+    Status {
+        details: json!({"causes": causes}),
+        ..Status::new(409, "Conflict", conflicts.to_string())
+    }
 }

@@ -26,6 +26,15 @@ pub fn body(
     Ok(body)
 }
 
+/// A body of the right type and in the right namespace, its fields as they were sent.
+pub fn typed(cx: &Cx, mut body: Value, namespace: &str) -> Result<Value, Status> {
+    set_type(cx, &mut body)?;
+    if body.get("metadata").is_some_and(Value::is_object) {
+        set_namespace(cx, &mut body, namespace)?;
+    }
+    Ok(body)
+}
+
 /// `apiVersion` and `kind` may be left out; if not, they must be the row's.
 fn set_type(cx: &Cx, body: &mut Value) -> Result<(), Status> {
     let row = cx.row;

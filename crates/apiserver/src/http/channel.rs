@@ -133,7 +133,17 @@ pub async fn session(
     options: ExecOptions,
     parts: &mut Parts,
 ) -> Result<Response<Body>, Status> {
-    let (protocol, base64) = choose(&offered(parts)?)?;
+    let offered = match offered(parts) {
+        Ok(offered) => offered,
+        Err(no_websocket) => {
+            // kubectl tries once more over SPDY whatever the first answer was, and shows the second one: what is wrong
+            // with the request itself must be in both.
+            node.check(&place.namespace, &place.name, &options.container)
+                .await?;
+            return Err(no_websocket);
+        }
+    };
+    let (protocol, base64) = choose(&offered)?;
     let session = match place.subresource {
         "attach" => node.attach(&place.namespace, &place.name, options).await?,
         _ => node.exec(&place.namespace, &place.name, options).await?,

@@ -46,6 +46,8 @@ const HEADER_LIMIT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(5);
 const MAX_CONNECTIONS: usize = 4_000;
 const MAX_STREAMS: u32 = 250;
+/// Most bytes of a request's path and headers over HTTP/2, as upstream's server takes.
+const MAX_HEADERS_BYTES: u32 = 1 << 20;
 /// After a failed accept (no file descriptors left), the next try waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -239,6 +241,8 @@ impl Server {
             .http2()
             .timer(TokioTimer::new())
             .keep_alive_interval(Duration::from_secs(30))
+            // Over this, HTTP/2 itself answers 431 without a body; a long path below it gets a `Status`.
+            .max_header_list_size(MAX_HEADERS_BYTES)
             .max_concurrent_streams(MAX_STREAMS);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);

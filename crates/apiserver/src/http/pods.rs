@@ -44,11 +44,11 @@ pub async fn serve(
         name: &place.name,
     };
     access::require(&seen, caller, &ask)?;
-    if snapshot
-        .get(place.row.res, &place.namespace, &place.name)
-        .is_none()
-    {
-        return Err(Status::not_found(place.row.res, &place.name));
+    let pod = snapshot.get(place.row.res, &place.namespace, &place.name);
+    let pod = pod.ok_or_else(|| Status::not_found(place.row.res, &place.name))?;
+    if !log && kinds::row::text(&pod.value(), "/spec/nodeName").is_empty() {
+        let text = format!("pod {} does not have a host assigned", place.name);
+        return Err(Status::bad_request(text));
     }
     let node = api.node.load_full();
     let Some(node) = &*node else {

@@ -54,6 +54,16 @@ impl NodeOps for Echo {
         self.exec(namespace, pod, options).await
     }
 
+    async fn check(&self, _: &str, pod: &str, container: &str) -> Result<(), Status> {
+        match container {
+            "none" => {
+                let text = format!("container none is not valid for pod {pod}");
+                Err(Status::bad_request(text))
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn dial(&self, _: &str, _: &str, port: u16) -> Result<Box<dyn Duplex>, Status> {
         if port != 80 {
             return Err(Status::bad_request("connection refused"));
@@ -74,7 +84,7 @@ async fn world() -> World {
     world
         .json("POST", "/api/v1/namespaces/default/serviceaccounts", &account)
         .await;
-    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
     let (code, answer) = world.json("POST", "/api/v1/namespaces/default/pods", &pod).await;
     assert_eq!(code, 201, "{answer}");
     world
@@ -121,6 +131,22 @@ async fn exec_carries_streams_and_the_exit_code() {
         status["details"]["causes"][0],
         json!({"reason": "ExitCode", "message": "4"})
     );
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_session_is_told_whatever_the_upgrade() {
+    let world = world().await;
+    let spdy = [("connection", "Upgrade"), ("upgrade", "SPDY/3.1")];
+    let path = "/api/v1/namespaces/default/pods/p/exec?command=ls&stdout=true";
+    for (container, said) in [
+        ("none", "container none is not valid for pod p"),
+        ("c", "Upgrade request required: this endpoint speaks WebSocket"),
+    ] {
+        let path = format!("{path}&container={container}");
+        let (code, answer) = world.ask("POST", &path, &spdy, b"").await;
+        let status: Value = serde_json::from_slice(&answer).expect("a status");
+        assert_eq!((code, status["message"].as_str()), (400, Some(said)));
+    }
 }
 
 #[tokio::test]

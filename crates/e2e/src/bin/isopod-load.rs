@@ -94,6 +94,8 @@ enum Name {
     Update,
     Patch,
     List,
+    Mixed,
+    Churn,
 }
 
 impl From<Name> for Operation {
@@ -104,6 +106,8 @@ impl From<Name> for Operation {
             Name::Update => Self::Update,
             Name::Patch => Self::Patch,
             Name::List => Self::List,
+            Name::Mixed => Self::Mixed,
+            Name::Churn => Self::Churn,
         }
     }
 }

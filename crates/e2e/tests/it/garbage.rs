@@ -1,7 +1,7 @@
 //! What goes when its owner goes: background, foreground, orphan; and a namespace with all that is in it.
 
+use crate::harness::Cluster;
 use crate::harness::cluster::LIMIT;
-use crate::harness::{Cluster, gap};
 use crate::lifecycle::pod;
 
 fn deployment(name: &str) -> String {
@@ -74,9 +74,18 @@ fn a_namespace_goes_with_all_that_is_in_it() {
         ),
         "{refused}"
     );
-    gap(
-        "a_namespace_goes_with_all_that_is_in_it",
-        "no conditions such as NamespaceFinalizersRemaining on a namespace that waits",
+    let condition = |kind: &str| format!("{{.status.conditions[?(@.type==\"{kind}\")].message}}");
+    cluster.wait(
+        "namespace/team",
+        &format!(
+            "jsonpath={}=Some resources are remaining: configmaps. has 1 resource instances",
+            condition("NamespaceContentRemaining")
+        ),
+    );
+    let held = cluster.jsonpath("namespace/team", &condition("NamespaceFinalizersRemaining"));
+    assert_eq!(
+        held,
+        "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
     );
     cluster.kubectl("patch cm held -n team --type=merge -p '{\"metadata\":{\"finalizers\":null}}'");
     cluster.kubectl(&format!("wait --for=delete namespace/team {LIMIT}"));

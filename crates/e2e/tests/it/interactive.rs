@@ -80,6 +80,18 @@ fn exec_with_and_without_a_terminal() {
     assert_eq!(count.lines().count(), 200_000);
     let none = cluster.kubectl_fails("exec p -- no-such-program");
     assert!(none.contains("no-such-program"), "{none}");
+    for line in ["exec p -c none -- ls", "attach p -c none"] {
+        let said = cluster.kubectl_fails(line);
+        assert!(
+            said.contains("container none is not valid for pod p")
+                || said.contains("container none not found in pod p"),
+            "{said}"
+        );
+    }
+    let quiet = "{apiVersion: v1, kind: Pod, metadata: {name: q}, spec: {schedulingGates: [{name: a.b/c}], containers: [{name: main, image: 'busybox:1'}]}}";
+    cluster.apply(quiet);
+    let said = cluster.kubectl_fails("exec q -- ls");
+    assert!(said.contains("pod q does not have a host assigned"), "{said}");
     // A terminal of its own, by `script`; its size arrives, and so does what is typed.
     let kubectl = Tool::Kubectl.path();
     let typed = "tty; stty size; exit 4\n";

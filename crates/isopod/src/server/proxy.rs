@@ -33,14 +33,19 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Follows the API until the task is dropped.
+    /// Follows the API until it ends, or the task is dropped.
     pub async fn run(self) {
         loop {
             let snapshot = self.client.snapshot();
             self.apply(&snapshot).await;
             let mut changes = self.client.changes(snapshot.revision());
-            // Ends when the place in the history is lost; then everything is read again.
-            while let Some(Ok(change)) = changes.next().await {
+            loop {
+                let change = match changes.next().await {
+                    Some(Ok(change)) => change,
+                    // The place in the history is lost: everything is read again.
+                    Some(Err(_)) => break,
+                    None => return,
+                };
                 let mut relevant = concerns(change.res);
                 for _ in 0..MAX_DRAIN {
                     match changes.next().now_or_never() {

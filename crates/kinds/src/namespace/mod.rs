@@ -1,5 +1,6 @@
 //! Namespace: a scope for names. Source: core/v1 API reference.
 
+mod conditions;
 mod plan;
 
 pub use plan::CONTROLLER;

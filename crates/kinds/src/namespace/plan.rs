@@ -1,11 +1,14 @@
-//! Deleting a namespace deletes all that is in it, whatever its kind, and then the namespace.
+//! Deleting a namespace deletes all that is in it, whatever its kind, pods first, and then the namespace.
+//! Source: KEP-5080 (pods go before what protects or configures them).
 
-use super::NAMESPACES;
+use super::conditions::{Left, renewed};
+use super::{FINALIZER, NAMESPACES};
+use crate::json::{at, list};
 use crate::plan::{Act, Plan, Target};
-use crate::row::text;
-use crate::{Controller, Key, Seen};
-use meta::Change;
-use serde_json::json;
+use crate::workload::PODS;
+use crate::{Controller, Key, Row, Seen};
+use meta::{Change, Object};
+use serde_json::{Value, json};
 
 pub const CONTROLLER: Controller = Controller {
     name: "namespace-controller",
@@ -42,51 +45,66 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
         return plan;
     }
     let value = object.value();
-    let (mut left, mut held) = (0usize, Vec::new());
-    for row in seen.rows.iter().filter(|row| row.namespaced) {
-        for content in seen.snapshot.list(row.res, object.name()) {
-            left += 1;
-            if content.meta().is_deleting() {
-                held.push(format!("{} {}", row.res.qualified(), content.name()));
-            } else if plan.acts.len() < MAX_BATCH {
-                let target = Target::of(row.res, content);
-                let propagation = Some(meta::Propagation::Background);
+    if list(at(&value, "/spec"), "finalizers").is_empty() {
+        return plan.why("is finalized; what holds it is in its metadata");
+    }
+    let mut left = Left::default();
+    empty(seen, object, &mut plan, &mut left, |row| row.res == PODS);
+    if left.resources.is_empty() {
+        empty(seen, object, &mut plan, &mut left, |_| true);
+    }
+    // Only our own finalizer goes; others are for those who put them there.
+    if let Some(others) = finalizers_of_others(&value).filter(|_| left.resources.is_empty()) {
+        let mut emptied = value;
+        emptied["spec"]["finalizers"] = json!(others);
+        plan.acts.push(Act::Update {
+            target: Target::exactly(NAMESPACES, object),
+            subresource: "finalize",
+            object: emptied,
+        });
+        return plan.why(format!("namespace {} is empty", object.name()));
+    }
+    // For those who wonder what it waits for; not while there is still something to delete.
+    if plan.acts.is_empty()
+        && let Some(conditions) = renewed(&value, &left, seen.now)
+    {
+        plan.acts.push(Act::Patch {
+            target: Target::exactly(NAMESPACES, object),
+            subresource: "status",
+            patch: json!({"status": {"conditions": conditions}}),
+        });
+    }
+    let parts = left.resources.iter().map(|(name, n)| format!("{n} {name}"));
+    let parts: Vec<String> = parts.collect();
+    plan.why(format!(
+        "waits for what is in it to be gone: {}",
+        parts.join(", ")
+    ))
+}
+
+/// Deletes what is of these rows and not on its way out yet, and counts all that is there.
+fn empty(seen: &Seen, namespace: &Object, plan: &mut Plan, left: &mut Left, chosen: impl Fn(&Row) -> bool) {
+    for row in seen.rows.iter().filter(|row| row.namespaced && chosen(row)) {
+        for content in seen.snapshot.list(row.res, namespace.name()) {
+            let name = format!("{}.{}", row.res.plural, row.res.group);
+            *left.resources.entry(name).or_default() += 1;
+            for finalizer in &content.meta().finalizers {
+                *left.finalizers.entry(finalizer.to_string()).or_default() += 1;
+            }
+            if !content.meta().is_deleting() && plan.acts.len() < MAX_BATCH {
                 plan.acts.push(Act::Delete {
-                    target,
+                    target: Target::of(row.res, content),
                     grace_seconds: None,
-                    propagation,
+                    propagation: Some(meta::Propagation::Background),
                 });
             }
         }
     }
-    if left > 0 {
-        let first = held
-            .first()
-            .map(|h| format!(", among them {h}"))
-            .unwrap_or_default();
-        return plan.why(format!("waits for {left} objects in it to be gone{first}"));
-    }
-    // Only our own finalizer goes; others are for those who put them there.
-    let finalizers = value
-        .pointer("/spec/finalizers")
-        .and_then(serde_json::Value::as_array);
-    let others: Vec<_> = finalizers
-        .into_iter()
-        .flatten()
-        .filter(|f| *f != "kubernetes")
-        .cloned()
-        .collect();
-    if finalizers.is_some_and(|f| f.len() != others.len()) {
-        let mut emptied = value.clone();
-        emptied["spec"]["finalizers"] = json!(others);
-        let target = Target::exactly(NAMESPACES, object);
-        plan.acts.push(Act::Update {
-            target,
-            subresource: "finalize",
-            object: emptied,
-        });
-        plan.why
-            .push(format!("namespace {} is empty", text(&value, "/metadata/name")));
-    }
-    plan
+}
+
+/// `spec.finalizers` without our own; `None` when ours is not there.
+fn finalizers_of_others(namespace: &Value) -> Option<Vec<Value>> {
+    let all = list(at(namespace, "/spec"), "finalizers");
+    let others: Vec<Value> = all.iter().filter(|f| *f != FINALIZER).cloned().collect();
+    (others.len() != all.len()).then_some(others)
 }

@@ -8,7 +8,7 @@ use crate::row::text;
 use crate::storageclass::{self, STORAGECLASSES as CLASSES};
 use crate::workload::{PODS, Pod};
 use crate::{Controller, Key, Seen};
-use meta::{Change, Object, Quantity};
+use meta::{Change, ChangeKind, Object, Quantity};
 use serde_json::{Value, json};
 
 pub const CONTROLLER: Controller = Controller {
@@ -30,10 +30,7 @@ pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
     let object = &change.object;
     if change.res == CLAIMS {
-        let volume = text(&object.value(), "/spec/volumeName").to_string();
-        let mut keys = vec![Key::of(CLAIMS, object)];
-        keys.extend((!volume.is_empty()).then(|| Key::new(VOLUMES, "", &volume)));
-        return keys;
+        return wakes_of_claim(change, seen);
     }
     if change.res == VOLUMES {
         let mut keys = vec![Key::of(VOLUMES, object)];
@@ -53,6 +50,26 @@ fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
     } else {
         Vec::new()
     }
+}
+
+/// The volume that the claim names; when that changes or the claim goes, also those that were reserved for it and that
+/// it does not name: a claim may go, or get another volume, in the middle of being bound.
+fn wakes_of_claim(change: &Change, seen: &Seen) -> Vec<Key> {
+    let claim = &change.object;
+    let named = |object: &Object| text(&object.value(), "/spec/volumeName").to_string();
+    let name = named(claim);
+    let mut keys = vec![Key::of(CLAIMS, claim)];
+    keys.extend((!name.is_empty()).then(|| Key::new(VOLUMES, "", &name)));
+    let moved = change
+        .previous
+        .as_ref()
+        .is_some_and(|before| named(before) != name);
+    if moved || change.kind == ChangeKind::Deleted {
+        let volumes = seen.snapshot.list(VOLUMES, "").filter(|v| v.name() != name);
+        let reserved = volumes.filter(|v| text(&v.value(), "/spec/claimRef/uid") == claim.uid());
+        keys.extend(reserved.map(|v| Key::of(VOLUMES, v)));
+    }
+    keys
 }
 
 fn unbound(seen: &Seen) -> Vec<Key> {
@@ -189,8 +206,13 @@ fn claim_reference(claim: &Object) -> Value {
 }
 
 fn bind(claim: &Object, volume: &Object, mut plan: Plan) -> Plan {
-    if text(&volume.value(), "/spec/claimRef/uid") != claim.uid() {
-        let patch = json!({"metadata": {"annotations": {BOUND_BY_CONTROLLER: "yes"}}, "spec": {"claimRef": claim_reference(claim)}});
+    let value = volume.value();
+    if text(&value, "/spec/claimRef/uid") != claim.uid() {
+        let mut patch = json!({"spec": {"claimRef": claim_reference(claim)}});
+        // One that its owner reserved for the claim stays reserved when the claim gets another one.
+        if text(&value, "/spec/claimRef/name").is_empty() {
+            patch["metadata"] = json!({"annotations": {BOUND_BY_CONTROLLER: "yes"}});
+        }
         plan.acts.push(Act::Patch {
             target: Target::exactly(VOLUMES, volume),
             subresource: "",
@@ -272,7 +294,8 @@ fn provision(seen: &Seen, claim: &Object, value: &Value, mut plan: Plan) -> Plan
 }
 
 fn is_waiting_for_consumer(seen: &Seen, class: &Value, claim: &Object) -> bool {
-    text(class, "/volumeBindingMode") == "WaitForFirstConsumer" && !pods_using(seen, claim).any(|_| true)
+    text(class, "/volumeBindingMode") == "WaitForFirstConsumer"
+        && pods_using(seen, claim).all(|pod| pod.is_finished())
 }
 
 fn volume_for(claim: &Object, value: &Value, class: &Value, class_name: &str, name: &str) -> Value {
@@ -389,19 +412,18 @@ fn plan_volume(seen: &Seen, volume: &Object) -> Plan {
         text(&value, "/spec/claimRef/namespace"),
         text(&value, "/spec/claimRef/name"),
     );
-    let phase = if name.is_empty() {
-        "Available"
-    } else {
-        match seen
-            .snapshot
-            .get(CLAIMS, namespace, name)
-            .filter(|claim| is_for(&value, claim))
-        {
-            Some(claim) if text(&claim.value(), "/spec/volumeName") == volume.name() => "Bound",
-            Some(_) => "Available",
-            None if text(&value, "/spec/claimRef/uid").is_empty() => "Available",
-            None => "Released",
-        }
+    let claim = seen.snapshot.get(CLAIMS, namespace, name);
+    let claim = claim.filter(|claim| is_for(&value, claim));
+    let bound_to = claim.map(|claim| text(&claim.value(), "/spec/volumeName").to_string());
+    let reserved_by_us = !text(&value, "/spec/claimRef/uid").is_empty();
+    let phase = match bound_to.as_deref() {
+        _ if name.is_empty() => "Available",
+        Some(bound_to) if bound_to == volume.name() => "Bound",
+        _ if !reserved_by_us => "Available",
+        Some("") => "Available",
+        Some(_) if is_spare(&value) => "Released",
+        Some(_) => return unbind(volume, &value, plan),
+        None => "Released",
     };
     if text(&value, "/status/phase") != phase {
         let patch = json!({"status": {"phase": phase}});
@@ -414,7 +436,31 @@ fn plan_volume(seen: &Seen, volume: &Object) -> Plan {
     plan
 }
 
-/// Pods that mount this claim and have not ended.
+/// A volume that was made for a claim, and goes when that does not want it.
+fn is_spare(volume: &Value) -> bool {
+    let annotations = volume.pointer("/metadata/annotations");
+    annotations.is_some_and(|a| a.get(PROVISIONED_BY).is_some())
+        && text(volume, "/spec/persistentVolumeReclaimPolicy") == "Delete"
+}
+
+/// Frees a volume whose claim has got another one. Whom its owner reserved it for by name stays.
+fn unbind(volume: &Object, value: &Value, mut plan: Plan) -> Plan {
+    let annotations = value.pointer("/metadata/annotations");
+    let chosen_by_us = annotations.is_some_and(|a| a.get(BOUND_BY_CONTROLLER).is_some());
+    let patch = if chosen_by_us {
+        json!({"metadata": {"annotations": {BOUND_BY_CONTROLLER: null}}, "spec": {"claimRef": null}})
+    } else {
+        json!({"spec": {"claimRef": {"uid": null, "resourceVersion": null}}})
+    };
+    plan.acts.push(Act::Patch {
+        target: Target::exactly(VOLUMES, volume),
+        subresource: "",
+        patch,
+    });
+    plan.why("is freed: its claim is bound to another volume")
+}
+
+/// Pods that mount this claim.
 fn pods_using<'a>(seen: &Seen<'a>, claim: &Object) -> impl Iterator<Item = Pod> + use<'a> {
     let name = claim.name().to_string();
     let pods = seen.snapshot.list(PODS, claim.namespace()).map(Pod::of);
@@ -425,7 +471,7 @@ fn pods_using<'a>(seen: &Seen<'a>, claim: &Object) -> impl Iterator<Item = Pod> 
             .volumes
             .iter()
             .filter_map(|v| v.persistent_volume_claim.as_ref());
-        !pod.is_finished() && claims.any(|c| c.claim_name == name)
+        claims.any(|c| c.claim_name == name)
     })
 }
 
@@ -448,7 +494,8 @@ fn wakes_protection(change: &Change, _seen: &Seen) -> Vec<Key> {
         .collect()
 }
 
-/// A claim that is being deleted stays until no pod uses it.
+/// A claim that is being deleted stays until no pod on a node uses it, ended ones included. A pod that waits for a node
+/// does not hold it: it will not get one while the claim is going.
 fn plan_protection(seen: &Seen, key: &Key) -> Plan {
     let mut plan = Plan::nothing();
     let Some(claim) = seen.snapshot.by_key(CLAIMS, &key.key) else {
@@ -458,7 +505,8 @@ fn plan_protection(seen: &Seen, key: &Key) -> Plan {
     if !claim.meta().is_deleting() || !protected {
         return plan;
     }
-    if let Some(pod) = pods_using(seen, claim).next() {
+    let placed = |pod: &Pod| pod.facts.spec.node_name.as_deref().is_some_and(|n| !n.is_empty());
+    if let Some(pod) = pods_using(seen, claim).find(placed) {
         return plan.why(format!("is kept while pod {} uses it", pod.name()));
     }
     let left: Vec<&str> = claim

@@ -10,7 +10,8 @@ use kinds::namespace::NAMESPACES;
 use kinds::node::NODES;
 use kinds::secret::SECRETS;
 use kinds::serviceaccount::SERVICEACCOUNTS;
-use kinds::{Key, Registry, Seen, Write};
+use kinds::workload::PODS;
+use kinds::{Act, Key, Registry, Seen, Write, namespace};
 use meta::{Errors, Res, Timestamp};
 use serde_json::{Value, json};
 
@@ -58,6 +59,53 @@ fn some_namespaces_stay() {
         "namespaces \"kube-system\" is forbidden: this namespace may not be deleted"
     );
     assert!(delete("shop").is_ok());
+}
+
+/// The plan for the namespace `shop`, which is being deleted, as text.
+fn emptying(status: Value, content: &[(Res, Value)]) -> String {
+    let namespace = json!({"metadata": {"name": "shop", "uid": "n", "deletionTimestamp": "2026-11-21T09:59:00Z"},
+        "spec": {"finalizers": ["kubernetes"]}, "status": status});
+    let objects = [&[(NAMESPACES, namespace)], content].concat();
+    let (snapshot, rows) = (cluster(&objects), Registry::builtin());
+    let seen = Seen {
+        now: now(),
+        snapshot: &snapshot,
+        rows: &rows,
+    };
+    let plan = (namespace::CONTROLLER.plan)(&seen, &Key::new(NAMESPACES, "", "shop"));
+    let acts = plan.acts.iter().map(|act| match act {
+        Act::Delete { target, .. } => format!("delete {}/{}", target.res.plural, target.name),
+        Act::Patch {
+            subresource, patch, ..
+        } => format!("{subresource} {patch:#}"),
+        Act::Update { subresource, .. } => (*subresource).to_string(),
+        other => format!("{other:?}"),
+    });
+    let lines: Vec<String> = acts.chain(plan.why.clone()).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn a_namespace_is_emptied_pods_first_and_says_what_it_waits_for() {
+    let of = |res: Res, name: &str, finalizers: &[&str], deleting: bool| {
+        let mut object =
+            json!({"metadata": {"name": name, "namespace": "shop", "uid": name, "finalizers": finalizers}});
+        if deleting {
+            object["metadata"]["deletionTimestamp"] = "2026-11-21T09:59:00Z".into();
+        }
+        (res, object)
+    };
+    let pods = |deleting| of(PODS, "web-0", &[], deleting);
+    let held = |deleting| of(SECRETS, "held", &["example.com/hold"], deleting);
+    let ends = of(LEASES, "both", &["example.com/hold", "example.com/other"], true);
+    let steps = [
+        emptying(json!({}), &[pods(false), held(false)]),
+        emptying(json!({}), &[pods(true), held(false)]),
+        emptying(json!({}), &[held(false), ends.clone()]),
+        emptying(json!({}), &[held(true), ends]),
+        emptying(json!({}), &[]),
+    ];
+    assert_snapshot!("namespace_emptied", steps.join("\n--\n"));
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use crate::{cluster, errors, lines, now, prepared, rules};
 use insta::assert_snapshot;
 use kinds::persistentvolume::{self, PERSISTENTVOLUMES as VOLUMES};
-use kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS as CLAIMS;
+use kinds::persistentvolumeclaim::{CONTROLLER, PERSISTENTVOLUMECLAIMS as CLAIMS, PROTECTION};
 use kinds::storageclass::STORAGECLASSES as CLASSES;
-use kinds::{Key, Registry, Seen, Write};
-use meta::{Errors, Res};
+use kinds::workload::PODS;
+use kinds::{Act, Controller, Key, Registry, Seen, Write};
+use meta::{Change, ChangeKind, Errors, Res};
 use serde_json::{Value, json};
 
 fn claim(spec: Value) -> Value {
@@ -130,6 +131,107 @@ fn a_deleted_volume_stays_while_it_is_bound() {
     };
     assert!(plan("Bound").acts.is_empty());
     assert_snapshot!("volume_released", format!("{:?}", plan("Available").acts));
+}
+
+/// What the plan for a key decides in this cluster, in words.
+fn planned(controller: Controller, key: &Key, objects: &[(Res, Value)]) -> String {
+    let (snapshot, rows) = (cluster(objects), Registry::builtin());
+    let seen = Seen {
+        now: now(),
+        snapshot: &snapshot,
+        rows: &rows,
+    };
+    let plan = (controller.plan)(&seen, key);
+    let acts = plan.acts.iter().map(|act| match act {
+        Act::Patch {
+            subresource, patch, ..
+        } => format!("patch {subresource}{patch}"),
+        other => format!("{other:?}"),
+    });
+    acts.chain(plan.why.iter().cloned())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn user_of_claim(node: &str, phase: &str) -> Value {
+    let volumes = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data-web-0"}}]);
+    json!({"metadata": {"name": "web-0", "namespace": "shop", "uid": "u-5"},
+        "spec": {"nodeName": node, "volumes": volumes}, "status": {"phase": phase}})
+}
+
+/// "A PVC is in active use by a Pod when a Pod object exists that is using the PVC"; one without a node does not use it.
+#[test]
+fn a_deleted_claim_is_kept_by_pods_that_have_a_node() {
+    let mut going = claim(json!({}));
+    going["metadata"]["deletionTimestamp"] = "2026-11-21T09:59:00Z".into();
+    going["metadata"]["finalizers"] = json!(["kubernetes.io/pvc-protection"]);
+    let plan = |node: &str, phase: &str| {
+        let objects = [(CLAIMS, going.clone()), (PODS, user_of_claim(node, phase))];
+        planned(PROTECTION, &Key::new(CLAIMS, "shop", "data-web-0"), &objects)
+    };
+    assert_eq!(plan("node-1", "Running"), "is kept while pod web-0 uses it");
+    assert_eq!(plan("node-1", "Succeeded"), "is kept while pod web-0 uses it");
+    assert_eq!(plan("", "Pending"), r#"patch {"metadata":{"finalizers":null}}"#);
+}
+
+/// A volume that was made or chosen for claim `u-1`.
+fn reserved(name: &str, annotations: Value) -> Value {
+    let claim = json!({"namespace": "shop", "name": "data-web-0", "uid": "u-1"});
+    json!({"metadata": {"name": name, "uid": name, "annotations": annotations}, "status": {"phase": "Available"},
+        "spec": {"claimRef": claim, "persistentVolumeReclaimPolicy": "Delete"}})
+}
+
+#[test]
+fn a_volume_hears_of_its_claims_end_although_the_claim_never_named_it() {
+    let made = reserved(
+        "pvc-u-1",
+        json!({"pv.kubernetes.io/provisioned-by": "isopod.dev/folder"}),
+    );
+    let before = cluster(&[(CLAIMS, claim(json!({}))), (VOLUMES, made.clone())]);
+    let going = before
+        .get(CLAIMS, "shop", "data-web-0")
+        .expect("it is there")
+        .clone();
+    let (after, rows) = (cluster(&[(VOLUMES, made.clone())]), Registry::builtin());
+    let seen = Seen {
+        now: now(),
+        snapshot: &after,
+        rows: &rows,
+    };
+    let change = Change {
+        res: CLAIMS,
+        kind: ChangeKind::Deleted,
+        previous: Some(going.clone()),
+        object: going,
+        revision: 9,
+    };
+    let key = Key::new(VOLUMES, "", "pvc-u-1");
+    assert!((CONTROLLER.wakes)(&change, &seen).contains(&key));
+    assert_eq!(
+        planned(CONTROLLER, &key, &[(VOLUMES, made)]),
+        r#"patch status{"status":{"phase":"Released"}}"#
+    );
+}
+
+#[test]
+fn a_volume_is_freed_when_its_claim_has_got_another() {
+    let elsewhere = claim(json!({"volumeName": "other"}));
+    let plan = |annotations: Value| {
+        let objects = [
+            (CLAIMS, elsewhere.clone()),
+            (VOLUMES, reserved("mine", annotations)),
+        ];
+        planned(CONTROLLER, &Key::new(VOLUMES, "", "mine"), &objects)
+    };
+    assert_snapshot!(
+        "volume_freed",
+        [
+            plan(json!({"pv.kubernetes.io/provisioned-by": "isopod.dev/folder"})),
+            plan(json!({"pv.kubernetes.io/bound-by-controller": "yes"})),
+            plan(json!({})),
+        ]
+        .join("\n")
+    );
 }
 
 #[test]

@@ -59,6 +59,9 @@ async fn reclaim(shell: &Shell, object: &Object) {
         };
         return shell.recorder.volume(object, event);
     }
+    if object.meta().is_deleting() {
+        return;
+    }
     let call = Call::delete(PERSISTENTVOLUMES, "", object.name()).if_uid(object.uid());
     match shell.client.call(call).await {
         Ok(_) => {}

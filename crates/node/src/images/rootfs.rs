@@ -84,7 +84,8 @@ impl Images {
     }
 
     /// The container's root file system, mounted on `<container_dir>/rootfs`; what the container writes goes to
-    /// `<container_dir>/upper`. Idempotent; called again after a reboot it mounts again with the container's writes.
+    /// `<container_dir>/upper`. Idempotent. After a reboot it begins as the image has it: a container that starts again
+    /// is a new one.
     pub fn rootfs(&self, image: &Image, container_dir: &Path) -> Result<PathBuf> {
         let _using = self.inner.store.using()?;
         let target = container_dir.join("rootfs");
@@ -102,6 +103,9 @@ impl Images {
             lowers.push(self.inner.layers.join("empty")); // an image of no layers is still a place to mount on
         }
         let (upper, work) = (container_dir.join("upper"), container_dir.join("work"));
+        for left in [&upper, &work] {
+            remove_any(left)?;
+        }
         for dir in [&upper, &work, &target, &lowers[0]] {
             fs::create_dir_all(dir).at("create", dir)?;
         }
@@ -109,11 +113,6 @@ impl Images {
         self.write_lease(image, container_dir)?;
         overlay::mount(&lowers, &upper, &work, &target)?;
         Ok(target)
-    }
-
-    /// Unmounts the root file system and keeps the container's writes.
-    pub fn unmount_rootfs(&self, container_dir: &Path) -> Result<()> {
-        overlay::unmount(&container_dir.join("rootfs"))
     }
 
     /// Unmounts and removes what `rootfs` made. Idempotent.

@@ -76,9 +76,11 @@ pub fn main(args: &[String]) -> ExitCode {
     }
 }
 
-/// One line to the pod's `shim.log`, which is the shim's stderr.
+/// One line to the pod's `shim.log`, which is the shim's stderr. On a full disk the line is lost; `eprintln!` would
+/// panic, and the containers would end with the shim.
 fn note(text: &str) {
-    eprintln!("{} {text}", jiff::Timestamp::now());
+    use std::io::Write;
+    writeln!(std::io::stderr().lock(), "{} {text}", jiff::Timestamp::now()).ok();
 }
 
 /// Leaves the server's session and group, and takes what a parent of containers needs.

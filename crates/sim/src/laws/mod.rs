@@ -48,6 +48,7 @@ pub struct Act<'a> {
     pub done: &'a [Call],
     pub changes: &'a [Change],
     pub result: &'a Result<Reply, Status>,
+    pub disk_full: bool,
 }
 
 /// The laws about one act.
@@ -84,19 +85,28 @@ fn never_two_live_pods_of_one_identity(world: &World) -> Result<(), Broken> {
 }
 
 /// A controller may lose a race (404, 409), but what it sends is never malformed, invalid or forbidden, and the
-/// pipeline never answers with a failure of its own.
+/// pipeline never answers with a failure of its own, but for a disk that is full (507).
 fn controllers_send_valid_writes(act: &Act) -> Result<(), Broken> {
-    valid(act.result, || {
+    valid(act.result, act.disk_full, || {
         format!("{} {}", act.controller, crate::words::call(act.call))
     })
 }
 
-pub fn node_writes_are_valid(told: &str, result: &Result<Reply, Status>) -> Result<(), Broken> {
-    valid(result, || format!("node: {told}"))
+pub fn node_writes_are_valid(
+    told: &str,
+    result: &Result<Reply, Status>,
+    disk_full: bool,
+) -> Result<(), Broken> {
+    valid(result, disk_full, || format!("node: {told}"))
 }
 
-fn valid(result: &Result<Reply, Status>, who: impl FnOnce() -> String) -> Result<(), Broken> {
+fn valid(
+    result: &Result<Reply, Status>,
+    disk_full: bool,
+    who: impl FnOnce() -> String,
+) -> Result<(), Broken> {
     match result {
+        Err(status) if disk_full && status.code == 507 => Ok(()),
         Err(status) if !matches!(status.code, 404 | 409) => {
             let what = format!("{}: {} {}", who(), status.code, status.message);
             Err(Broken::new("controllers send valid writes", what))

@@ -7,7 +7,7 @@ use kinds::controllerrevision::CONTROLLERREVISIONS;
 use kinds::row::{int, text};
 use kinds::statefulset::STATEFULSETS;
 use kinds::workload::{self, PODS, Pod};
-use meta::{Object, Snapshot, Timestamp, Verb};
+use meta::{Call, Object, Snapshot, Timestamp, Verb};
 use serde_json::Value;
 
 /// A set's spec as the laws read it, on their own.
@@ -137,10 +137,22 @@ fn set_named(act: &Act, name: &str) -> Option<SetView> {
         .map(SetView::of)
 }
 
+/// The set's pods at its wanted ordinals, those included that the plan has adopted before this act.
 fn in_range(act: &Act, set: &SetView) -> Vec<(i64, Pod)> {
+    let adopted = act.done.iter().filter(|call| adopts(call, set));
+    let adopted = adopted.filter_map(|call| act.planned.get(PODS, &call.namespace, &call.name));
     let pods = pods_of(&set.object, act.planned).into_iter();
+    let pods = pods.chain(adopted.map(Pod::of));
     let placed = pods.filter_map(|p| Some((set.ordinal(p.name())?, p)));
     placed.filter(|(n, _)| set.wants(*n)).collect()
+}
+
+fn adopts(call: &Call, set: &SetView) -> bool {
+    let owners = call
+        .body
+        .as_ref()
+        .and_then(|b| b.pointer("/metadata/ownerReferences")?.as_array());
+    call.res == PODS && owners.is_some_and(|all| all.iter().any(|o| o["uid"] == set.object.uid()))
 }
 
 /// "Before a scaling operation is applied to a Pod, all of its predecessors must be Running and Ready" (and available,

@@ -6,14 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds that found something once. They stay, whatever the numbers below them become.
 const FIXED: [u64; 7] = [18, 148, 213, 462, 583, 1045, 1973];
-/// Laws about the end of a run that are broken by some seeds, to be mended next.
-const RESTLESS: [&str; 3] = [
-    "deletions come to an end",
-    "a cluster at rest makes no writes",
-    "spec, status and pods agree in the end",
-];
-/// Breaks maxUnavailable once, to be mended next as well.
-const OVERDRAWN: u64 = 4534;
 /// Failing seeds whose stories are told.
 const MAX_STORIES: usize = 3;
 
@@ -79,18 +71,7 @@ fn all_laws_hold_and_the_world_converges_and_falls_silent() {
         found.extend(failing(seed..seed + 1, &settings));
     }
     found.extend(failing(0..from_env("SIM_SEEDS").unwrap_or(10_000), &settings));
-    // Known gap: with the protection of volumes in the world, some seeds do not come to rest. Safety laws hold in all.
-    let (restless, unsafe_seeds): (Vec<_>, Vec<_>) = found
-        .into_iter()
-        .partition(|(seed, why)| *seed == OVERDRAWN || RESTLESS.iter().any(|law| why.contains(law)));
-    assert!(unsafe_seeds.is_empty(), "{}", report(&unsafe_seeds, &settings));
-    if !restless.is_empty() {
-        let seeds: Vec<u64> = restless.iter().map(|(seed, _)| *seed).collect();
-        eprintln!(
-            "SKIPPED (known gap): {} seeds do not come to rest: {seeds:?}",
-            seeds.len()
-        );
-    }
+    assert!(found.is_empty(), "{}", report(&found, &settings));
 }
 
 #[test]

@@ -275,7 +275,11 @@ fn applies() -> Vec<Bad> {
         apply("another namespace", manager, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: kept, namespace: other}").code(400),
         apply("with managed fields", manager,
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: kept, managedFields: [{manager: x, operation: Apply}]}").codes(&[400, 422]),
-        apply("an unknown field", manager, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: kept}\nspec: {unheardOf: 1}"),
+        apply("an unknown field", manager, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: kept}\nspec: {unheardOf: 1}").code(400).says(".spec.unheardOf: field not declared in schema"),
+        apply("an unknown field that is to be ignored", "?fieldManager=me&fieldValidation=Ignore",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: kept}\nspec: {unheardOf: 1}")
+            .code(400)
+            .says("failed to create typed patch object (corpus/kept; apps/v1, Kind=Deployment): .spec.unheardOf: field not declared in schema"),
         apply("a wrong type", manager, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: kept}\nspec: {replicas: many}"),
         apply("twice the same container", manager,
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: kept}\nspec: {template: {spec: {containers: [{name: main}, {name: main}]}}}"),
