@@ -13,7 +13,8 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::spec::{ContainerState, ContainerStatus, Exit, ExitReason};
 use super::stream::{AttachGuard, ExecEnd};
 use super::*;
-use meta::{Env, Timestamp};
+use meta::Env;
+use time::nanoseconds;
 
 const EVENTS_LIMIT: usize = 4096;
 
@@ -87,12 +88,6 @@ impl FakeRuntime {
         Self::with(None, now_ns)
     }
 
-    /// One whose time passes by itself.
-    pub fn timed(env: Arc<dyn Env>) -> Self {
-        let now_ns = nanoseconds(env.now());
-        Self::with(Some(env), now_ns)
-    }
-
     fn with(env: Option<Arc<dyn Env>>, now_ns: i64) -> Self {
         Self(Arc::new(Shared {
             env,
@@ -128,20 +123,6 @@ impl FakeRuntime {
             world.now_ns = world.now_ns.max(nanoseconds(env.now()));
         }
         world
-    }
-
-    /// Sees to it that what falls due then happens then.
-    fn set_timer(&self, at_ns: i64) {
-        let Some(env) = &self.0.env else {
-            return;
-        };
-        let (sleep, runtime) = (env.sleep_until(timestamp(at_ns)), Arc::downgrade(&self.0));
-        env.spawn(Box::pin(async move {
-            sleep.await;
-            if let Some(runtime) = runtime.upgrade() {
-                Self(runtime).advance(at_ns);
-            }
-        }));
     }
 
     pub fn now_ns(&self) -> i64 {
@@ -265,29 +246,6 @@ impl FakeRuntime {
             tracing::trace!("nobody listens to the fake runtime's events");
         }
     }
-
-    async fn wait_until(&self, time_ns: i64) -> Result<(), RuntimeError> {
-        if let Some(env) = &self.0.env {
-            env.sleep_until(timestamp(time_ns)).await;
-            return Ok(());
-        }
-        let mut clock = self.0.clock.subscribe();
-        clock
-            .wait_for(|now| *now >= time_ns)
-            .await
-            .map(drop)
-            .map_err(|_| RuntimeError::Internal("the clock is gone".to_owned()))
-    }
-}
-
-fn nanoseconds(at: Timestamp) -> i64 {
-    at.jiff().as_nanosecond() as i64
-}
-
-/// Rounded up to where nothing can be early.
-fn timestamp(ns: i64) -> Timestamp {
-    let at = jiff::Timestamp::from_nanosecond(i128::from(ns));
-    at.map_or(Timestamp::EPOCH, Timestamp::new)
 }
 
 async fn wait_exit(state: &mut watch::Receiver<ContainerState>) -> Result<Exit, RuntimeError> {
@@ -624,6 +582,8 @@ impl Runtime for FakeRuntime {
         self.0.events.subscribe()
     }
 }
+
+mod time;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The fake runtime by its clock.
 
 use super::*;
+use meta::Timestamp;
 
 const SECOND: i64 = 1_000_000_000;
 
