@@ -162,8 +162,10 @@ impl Worker {
                 self.writing = false;
                 match result {
                     Ok(object) => {
-                        self.settled = Some((wanted, object.revision()));
                         self.look_at(&object);
+                        // Kept only where it is needed: thousands of pods wait here.
+                        let differs = self.pod.stored != wanted;
+                        self.settled = differs.then(|| (wanted, object.revision()));
                     }
                     Err(status) if status.code == 404 || self.pod.gone => {}
                     Err(status) => {
