@@ -19,7 +19,6 @@ struct Inner {
     revision_at: u32,
     meta: Meta,
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
-    derived: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 /// An object that is ready to be stored, but for its revision, which the sequencer gives it.
@@ -227,7 +226,6 @@ impl Draft {
             revision_at: self.head.len() as u32,
             meta,
             typed: OnceLock::new(),
-            derived: OnceLock::new(),
         }))
     }
 }
@@ -266,7 +264,6 @@ impl Object {
             revision_at,
             meta,
             typed: OnceLock::new(),
-            derived: OnceLock::new(),
         }))
     }
 
@@ -322,20 +319,6 @@ impl Object {
         Ok(typed)
     }
 
-    /// What a pure function makes of the object, kept with this revision: for what is summed up over all objects of a
-    /// kind again and again. A second type for the same object is made each time, so use one a resource.
-    pub fn derived<T: Send + Sync + 'static>(&self, make: impl FnOnce(&Self) -> T) -> Arc<T> {
-        if let Some(known) = self.0.derived.get()
-            && let Ok(derived) = known.clone().downcast::<T>()
-        {
-            return derived;
-        }
-        let derived = Arc::new(make(self));
-        // A lost race only means that the other thread's equal value is kept.
-        self.0.derived.set(derived.clone()).ok();
-        derived
-    }
-
     /// The same object under another revision: what a DELETED event carries.
     pub fn at_revision(&self, revision: u64) -> Self {
         let at = self.0.revision_at as usize;
@@ -353,7 +336,6 @@ impl Object {
             revision_at: self.0.revision_at,
             meta,
             typed: OnceLock::new(),
-            derived: OnceLock::new(),
         }))
     }
 

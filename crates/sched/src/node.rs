@@ -1,11 +1,10 @@
 //! A node as the scheduler sees it: what it offers, what runs on it, whom it keeps away.
 
-use kinds::pod::{self, PODS};
+use kinds::pod::PODS;
 use kinds::row::text;
 use meta::{Object, Quantity, Snapshot};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 pub struct NodeView {
     pub name: String,
@@ -38,25 +37,6 @@ pub fn constraints(node: &Object) -> [Value; 4] {
     .map(|part| value.pointer(part).cloned().unwrap_or_default())
 }
 
-/// What a pod takes of its node.
-struct Use {
-    requests: BTreeMap<String, Quantity>,
-    host_ports: Vec<(String, String, i64)>,
-}
-
-impl Use {
-    fn of(pod: &Object) -> Arc<Self> {
-        pod.derived(|pod| {
-            let value = pod.value();
-            let spec = value.get("spec").unwrap_or(&Value::Null);
-            Self {
-                requests: pod::requests(spec),
-                host_ports: host_ports(spec),
-            }
-        })
-    }
-}
-
 /// All nodes with what runs on them.
 pub fn views(snapshot: &Snapshot) -> Vec<NodeView> {
     let mut views: BTreeMap<String, NodeView> = snapshot
@@ -77,15 +57,15 @@ pub fn views(snapshot: &Snapshot) -> Vec<NodeView> {
         if facts.is_finished() {
             continue;
         }
-        let used = Use::of(object);
-        for (name, quantity) in &used.requests {
+        let share = facts.share();
+        for (name, quantity) in &share.requests {
             match node.requested.get_mut(name) {
                 Some(sum) => *sum = sum.plus(*quantity),
                 None => drop(node.requested.insert(name.clone(), *quantity)),
             }
         }
         node.pods += 1;
-        node.host_ports.extend(used.host_ports.iter().cloned());
+        node.host_ports.extend(share.host_ports.iter().cloned());
     }
     views.into_values().collect()
 }
@@ -120,21 +100,4 @@ fn view(node: &Object) -> NodeView {
         pods: 0,
         host_ports: BTreeSet::new(),
     }
-}
-
-/// Host ports that a pod asks for.
-pub fn host_ports(spec: &Value) -> Vec<(String, String, i64)> {
-    let lists = ["containers", "initContainers"];
-    let containers = lists.iter().filter_map(|l| spec.get(l)?.as_array()).flatten();
-    let ports = containers.filter_map(|c| c.get("ports")?.as_array()).flatten();
-    ports
-        .filter_map(|p| {
-            let port = p.get("hostPort")?.as_i64().filter(|p| *p > 0)?;
-            let protocol = p.get("protocol").and_then(Value::as_str).unwrap_or("TCP");
-            let ip = Some(text(p, "/hostIP"))
-                .filter(|ip| !ip.is_empty())
-                .unwrap_or("0.0.0.0");
-            Some((protocol.to_string(), ip.to_string(), port))
-        })
-        .collect()
 }

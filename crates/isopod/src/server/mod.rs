@@ -167,7 +167,6 @@ async fn wait_for_end(agents: &node::Agents) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut switch_off = signal(SignalKind::user_defined1())?;
-    // What a signal's stream gives is ignored: a signal carries nothing.
     let pods_ended = async {
         switch_off.recv().await;
         tracing::info!("ending all pods");

@@ -182,8 +182,10 @@ impl Job {
             .container_spec(&id.name)
             .filter(|_| !self.shell.is_simulated())
         else {
-            // Simulated containers are always well.
-            return Ok(());
+            return match self.shell.runtime.is_well(id) {
+                true => Ok(()),
+                false => Err("the simulated container is not ready yet".to_owned()),
+            };
         };
         let probe = match kind {
             ProbeKind::Startup => &spec.startup_probe,

@@ -148,13 +148,13 @@ impl Worker {
                 self.tell(events);
             }
             Done::Written(wanted, result) => {
-                self.report.finish(now, &self.pod, wanted, &result);
-                match result {
-                    Ok(object) => self.look_at(&object),
+                match &result {
+                    Ok(object) => self.look_at(object),
                     Err(status) => {
-                        tracing::debug!(pod = self.pod.name, %status, "the status was not written");
+                        tracing::debug!(pod = self.pod.name, %status, "the status was not written")
                     }
                 }
+                self.report.finish(now, &self.pod, wanted, &result);
             }
         }
     }

@@ -60,7 +60,11 @@ impl Report {
     pub fn finish(&mut self, now: Timestamp, pod: &PodView, wanted: Value, result: &Result<Object, Status>) {
         self.writing = false;
         match result {
-            Ok(object) => self.settled = Some((wanted, object.revision())),
+            Ok(object) => {
+                // Kept only where it is needed: thousands of pods may wait here.
+                let same = pod.revision == object.revision() && pod.stored == wanted;
+                self.settled = (!same).then(|| (wanted, object.revision()));
+            }
             Err(status) if status.code == 404 || pod.gone => {}
             Err(status) => {
                 let pause = if status.code == 409 {
