@@ -302,20 +302,7 @@ impl Worker {
             Step::PostStart { .. } => Outcome::Hook(Ok(())),
             Step::StopContainer {
                 container, attempt, ..
-            } => {
-                let exit = around.containers.get(&self.id(container, *attempt));
-                let exit = exit.and_then(|a| a.exit());
-                Outcome::Stopped(Some(match exit {
-                    Some(exit) => Ended::of(*attempt, &exit, String::new()),
-                    None => Ended {
-                        attempt: *attempt,
-                        code: 137,
-                        reason: "ContainerStatusUnknown".into(),
-                        finished: Some(around.now),
-                        ..Ended::default()
-                    },
-                }))
-            }
+            } => Outcome::Stopped(Some(self.ended(container, *attempt, around))),
             Step::Probe {
                 container, attempt, ..
             } => {
@@ -333,6 +320,21 @@ impl Worker {
                 around.containers.remove(&self.pod.uid);
                 Outcome::Done
             }
+        }
+    }
+
+    /// How an attempt ended; one that the runtime does not know counts as killed.
+    fn ended(&self, container: &str, attempt: u32, around: &Around) -> Ended {
+        let found = around.containers.get(&self.id(container, attempt));
+        match found.and_then(|a| a.exit()) {
+            Some(exit) => Ended::of(attempt, &exit, String::new()),
+            None => Ended {
+                attempt,
+                code: 137,
+                reason: "ContainerStatusUnknown".into(),
+                finished: Some(around.now),
+                ..Ended::default()
+            },
         }
     }
 
