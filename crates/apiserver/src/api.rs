@@ -3,6 +3,7 @@
 use crate::core::access::{Authenticator, Authorizer, Groups, Signer};
 use crate::core::{self, Caller, Decision, Pending, Seen, page};
 use crate::node_ops::NodeOps;
+use crate::views;
 use arc_swap::ArcSwap;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -102,6 +103,7 @@ impl Api {
     ) -> Outcome {
         if call.verb == Verb::List {
             let snapshot = self.read_snapshot(&call.options).await?;
+            let snapshot = views::snapshot(row, &call, snapshot)?;
             let decided = self.decide(registry, row, caller, call, &snapshot)?;
             return match decided {
                 Decision::Answer(reply, warnings) => Ok((reply, warnings)),
@@ -117,7 +119,7 @@ impl Api {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let snapshot = self.0.store.snapshot();
+            let snapshot = views::snapshot(row, &call, self.0.store.snapshot())?;
             let again = may_retry(&call) && attempts < MAX_ATTEMPTS;
             let next = again.then(|| call.clone());
             let pending = match self.decide(registry, row, caller, call, &snapshot)? {
@@ -131,8 +133,13 @@ impl Api {
                 retry,
                 lost,
             } = pending;
-            match self.0.store.commit(writes).await {
-                Ok(committed) => return Ok((core::finish(then, committed)?, warnings)),
+            match self.0.store.commit(views::stored(row, writes)?).await {
+                Ok(mut committed) => {
+                    for object in &mut committed.objects {
+                        *object = views::shown(row, object)?;
+                    }
+                    return Ok((core::finish(then, committed)?, warnings));
+                }
                 Err(store::CommitError::Conflict { .. }) if retry && next.is_some() => {}
                 Err(error) => return Err(core::lost(error, lost)),
             }
@@ -156,6 +163,7 @@ impl Api {
             snapshot,
             authorizer: &*self.0.authorizer,
             signer: self.0.signer.as_deref(),
+            authenticator: self.0.authenticator.as_deref(),
         };
         core::authorize(&seen, caller, &call)?;
         let env = &self.0.env;

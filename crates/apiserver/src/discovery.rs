@@ -248,8 +248,9 @@ fn plain(group: &Group, version: &Version, resource: &Resource) -> Vec<Value> {
     let mut own = json!({"name": resource.plural, "singularName": resource.singular,
         "namespaced": resource.namespaced, "kind": resource.kind, "verbs": resource.verbs});
     names(&mut own, resource.row.as_deref());
-    if resource.row.is_some() {
-        own["storageVersionHash"] = storage_hash(group.name, version.name, resource.kind).into();
+    if let Some(row) = resource.row.as_ref().filter(|row| !row.rules.is_question()) {
+        let group = row.rules.version_of().map_or(group.name, |stored| stored.group);
+        own["storageVersionHash"] = storage_hash(group, version.name, resource.kind).into();
     }
     let mut list = vec![own];
     for sub in &resource.subresources {

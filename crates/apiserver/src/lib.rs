@@ -8,6 +8,7 @@ pub mod node_ops;
 pub mod openapi;
 pub mod options;
 pub mod tokens;
+mod views;
 
 pub use api::{Api, Parts};
 pub use core::Caller;

@@ -75,9 +75,6 @@ pub trait NodeOps: Send + Sync {
 
     async fn attach(&self, namespace: &str, pod: &str, options: ExecOptions) -> Result<Session, Status>;
 
-    /// Why `exec` and `attach` would refuse this container (empty: the pod's default one), if they would.
-    async fn check(&self, namespace: &str, pod: &str, container: &str) -> Result<(), Status>;
-
     /// Connects to a port inside the pod's network namespace, on its loopback.
     async fn dial(&self, namespace: &str, pod: &str, port: u16) -> Result<Box<dyn Duplex>, Status>;
 }

@@ -2,9 +2,9 @@
 //! bound to) is there.
 
 use crate::core::Caller;
-use crate::core::access::{Authenticator, Signer};
+use crate::core::access::{Authenticator, Holder, Signer};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use meta::{Res, Snapshot, Status, Timestamp};
+use meta::{Object, Res, Snapshot, Status, Timestamp};
 use serde_json::Value;
 
 const ACCOUNTS: Res = kinds::serviceaccount::SERVICEACCOUNTS;
@@ -28,11 +28,11 @@ impl Tokens {
         }
     }
 
-    /// The claims of a token that is ours, for us, and within its time.
-    fn claims(&self, token: &str, now: Timestamp) -> Option<Value> {
+    /// The claims of a token that is ours, for one of these, and within its time.
+    fn claims(&self, token: &str, audiences: &[String], now: Timestamp) -> Option<Value> {
         let mut rules = Validation::new(Algorithm::ES256);
         rules.set_issuer(&[&self.issuer]);
-        rules.set_audience(&self.audiences);
+        rules.set_audience(audiences);
         // The clock is an argument here: both times are checked below.
         rules.validate_exp = false;
         rules.validate_nbf = false;
@@ -41,6 +41,32 @@ impl Tokens {
         let now = now.unix_seconds();
         let fits = time("exp")? > now && time("nbf").is_none_or(|t| t <= now);
         fits.then_some(claims)
+    }
+
+    /// Whom a token of a Secret names: one without an end, which lives with its Secret.
+    fn of_secret(&self, token: &str, seen: &Snapshot) -> Option<Caller> {
+        let mut rules = Validation::new(Algorithm::ES256);
+        rules.set_issuer(&[kinds::secret::TOKEN_ISSUER]);
+        rules.set_required_spec_claims(&["iss"]);
+        rules.validate_exp = false;
+        rules.validate_nbf = false;
+        rules.validate_aud = false;
+        let claims = decode::<Value>(token, &self.check, &rules).ok()?.claims;
+        let (namespace, account) = kinds::secret::account_of_token(token, &claims, seen)?;
+        Some(caller(&namespace, &account))
+    }
+}
+
+fn caller(namespace: &str, account: &Object) -> Caller {
+    Caller {
+        name: format!("system:serviceaccount:{namespace}:{}", account.name()),
+        uid: account.uid().to_string(),
+        groups: vec![
+            "system:serviceaccounts".into(),
+            format!("system:serviceaccounts:{namespace}"),
+            "system:authenticated".into(),
+        ],
+        agent: String::new(),
     }
 }
 
@@ -59,8 +85,28 @@ impl Signer for Tokens {
 }
 
 impl Authenticator for Tokens {
-    fn authenticate(&self, token: &str, seen: &Snapshot, now: Timestamp) -> Option<Caller> {
-        let claims = self.claims(token, now)?;
+    fn authenticate(
+        &self,
+        token: &str,
+        audiences: &[String],
+        seen: &Snapshot,
+        now: Timestamp,
+    ) -> Option<Holder> {
+        let wanted = if audiences.is_empty() {
+            &self.audiences
+        } else {
+            audiences
+        };
+        let Some(claims) = self.claims(token, wanted, now) else {
+            // Such a token is for the server itself, whatever it is called.
+            let audiences: Vec<String> = wanted
+                .iter()
+                .filter(|a| self.audiences.contains(a))
+                .cloned()
+                .collect();
+            let caller = self.of_secret(token, seen).filter(|_| !audiences.is_empty())?;
+            return Some(Holder { caller, audiences });
+        };
         let bound = claims.get("kubernetes.io")?;
         let namespace = bound.get("namespace")?.as_str()?;
         let lives = |res: Res, reference: &Value| {
@@ -72,15 +118,19 @@ impl Authenticator for Tokens {
         if let Some(pod) = bound.get("pod") {
             lives(kinds::pod::PODS, pod)?;
         }
-        Some(Caller {
-            name: format!("system:serviceaccount:{namespace}:{}", account.name()),
-            uid: account.uid().to_string(),
-            groups: vec![
-                "system:serviceaccounts".into(),
-                format!("system:serviceaccounts:{namespace}"),
-                "system:authenticated".into(),
-            ],
-            agent: String::new(),
+        let meant = claims.get("aud").map(texts).unwrap_or_default();
+        Some(Holder {
+            caller: caller(namespace, &account),
+            audiences: wanted.iter().filter(|a| meant.contains(a)).cloned().collect(),
         })
     }
+}
+
+/// A text, or a list of them.
+fn texts(value: &Value) -> Vec<String> {
+    let list = value
+        .as_array()
+        .map_or(std::slice::from_ref(value), Vec::as_slice);
+    let texts = list.iter().filter_map(Value::as_str);
+    texts.map(str::to_string).collect()
 }

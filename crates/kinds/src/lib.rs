@@ -24,6 +24,7 @@ pub mod persistentvolume;
 pub mod persistentvolumeclaim;
 pub mod pod;
 pub mod replicaset;
+pub mod review;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
@@ -39,13 +40,14 @@ pub use row::{Column, Row, Rules, Write};
 
 /// Every built-in kind.
 pub fn rows() -> Vec<Row> {
-    vec![
+    let mut rows = vec![
         configmap::row(),
         controllerrevision::row(),
         deployment::row(),
         endpoints::row(),
         endpointslice::row(),
         event::row(),
+        event::v1::row(),
         lease::row(),
         namespace::row(),
         node::row(),
@@ -58,7 +60,9 @@ pub fn rows() -> Vec<Row> {
         serviceaccount::row(),
         statefulset::row(),
         storageclass::row(),
-    ]
+    ];
+    rows.extend(review::rows());
+    rows
 }
 
 /// Every controller, in no particular order.
@@ -73,6 +77,7 @@ pub fn controllers() -> Vec<Controller> {
         persistentvolumeclaim::CONTROLLER,
         persistentvolumeclaim::PROTECTION,
         replicaset::CONTROLLER,
+        secret::TOKENS,
         serviceaccount::ACCOUNTS,
         serviceaccount::ROOT_CA,
         statefulset::CONTROLLER,

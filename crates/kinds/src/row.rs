@@ -1,6 +1,7 @@
 //! A kind is a row: all that the router, discovery, storage, tables, admission and collectors need to know of it.
 //! Built-in kinds are rows made once; a CustomResourceDefinition is a row made at run time.
 
+use crate::review::Asks;
 use meta::schema::Schema;
 use meta::selector::LabelSelector;
 use meta::{Errors, Res, Snapshot, Status, Timestamp};
@@ -151,6 +152,16 @@ pub trait Rules: Send + Sync {
     /// What else changes in an object that is marked for deletion (`status.phase` of namespaces).
     fn mark_deleted(&self, _object: &mut Value) {}
 
+    /// Fields of `metadata` that a status write leaves as they are; it may change all that are not the server's.
+    fn status_keeps(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What clients are warned of whenever they use this kind at all.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Subresources beyond `status` and `scale`: `log`, `binding`, `token`, …
     fn subresources(&self) -> &'static [&'static str] {
         &[]
@@ -160,6 +171,35 @@ pub trait Rules: Send + Sync {
     fn returns_deleted(&self) -> bool {
         false
     }
+
+    /// This row is another version of what is stored as that resource.
+    fn version_of(&self) -> Option<Res> {
+        None
+    }
+
+    /// Brings a stored object into this version's form …
+    fn shown(&self, _object: &mut Value) {}
+
+    /// … and back.
+    fn stored(&self, _object: &mut Value) {}
+
+    /// Objects of this kind are questions: a create is answered, nothing is stored, and there is no other verb.
+    fn is_question(&self) -> bool {
+        false
+    }
+
+    /// Writes the answer into the question.
+    fn answer(&self, _question: &mut Value, _asks: &dyn Asks) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// The claims of a token that belongs into this object and is not in it yet.
+    fn wants_token(&self, _object: &Value, _seen: &Snapshot) -> Option<Value> {
+        None
+    }
+
+    /// Puts the signed token where it belongs.
+    fn put_token(&self, _object: &mut Value, _token: &str) {}
 
     /// Whether DELETE of the collection is served.
     fn deletes_collections(&self) -> bool {
@@ -258,9 +298,17 @@ pub fn int(object: &Value, pointer: &str) -> Option<i64> {
 /// Time since creation as kubectl prints it.
 pub fn age(object: &Value, now: Timestamp) -> String {
     match Timestamp::parse(text(object, "/metadata/creationTimestamp")) {
-        Some(created) => duration(now.since(created)),
+        Some(created) => ago(created, now),
         None => "<unknown>".to_string(),
     }
+}
+
+/// How long ago something was, as kubectl prints it. Clocks may differ by a second.
+pub fn ago(then: Timestamp, now: Timestamp) -> String {
+    if then > now.plus_seconds(1) {
+        return "<invalid>".to_string();
+    }
+    duration(now.since(then))
 }
 
 /// A duration as kubectl prints ages (`duration.HumanDuration`): two significant units at most.

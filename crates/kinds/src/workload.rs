@@ -2,12 +2,14 @@
 //! owner references, adoption and release.
 
 use crate::plan::{Act, Plan, Target};
+use crate::row::text;
 use meta::selector::LabelSelector;
-use meta::{Object, Res, Timestamp};
+use meta::{Object, Quantity, Res, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 pub use crate::pod::PODS;
 
@@ -17,6 +19,16 @@ pub use crate::pod::PODS;
 pub struct PodFacts {
     pub spec: SpecFacts,
     pub status: StatusFacts,
+    #[serde(skip)]
+    share: OnceLock<Share>,
+}
+
+/// What a pod takes of its node.
+#[derive(Debug, Default)]
+pub struct Share {
+    pub requests: BTreeMap<String, Quantity>,
+    /// `(protocol, host IP, port)`
+    pub host_ports: Vec<(String, String, i64)>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -85,6 +97,18 @@ impl Pod {
 
     pub fn name(&self) -> &str {
         self.object.name()
+    }
+
+    /// Worked out at the first call and kept with this revision: the scheduler asks for all pods again and again.
+    pub fn share(&self) -> &Share {
+        self.facts.share.get_or_init(|| {
+            let value = self.object.value();
+            let spec = value.get("spec").unwrap_or(&Value::Null);
+            Share {
+                requests: crate::pod::requests(spec),
+                host_ports: host_ports(spec),
+            }
+        })
     }
 
     pub fn is_deleting(&self) -> bool {
@@ -290,4 +314,21 @@ pub fn update_status(plan: &mut Plan, res: Res, object: &Object, value: &Value, 
             object: value,
         });
     }
+}
+
+/// Host ports that a pod asks for.
+pub fn host_ports(spec: &Value) -> Vec<(String, String, i64)> {
+    let lists = ["containers", "initContainers"];
+    let containers = lists.iter().filter_map(|l| spec.get(l)?.as_array()).flatten();
+    let ports = containers.filter_map(|c| c.get("ports")?.as_array()).flatten();
+    ports
+        .filter_map(|p| {
+            let port = p.get("hostPort")?.as_i64().filter(|p| *p > 0)?;
+            let protocol = p.get("protocol").and_then(Value::as_str).unwrap_or("TCP");
+            let ip = Some(text(p, "/hostIP"))
+                .filter(|ip| !ip.is_empty())
+                .unwrap_or("0.0.0.0");
+            Some((protocol.to_string(), ip.to_string(), port))
+        })
+        .collect()
 }

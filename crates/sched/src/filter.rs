@@ -1,12 +1,13 @@
 //! What rules a node out for a pod, in upstream's words.
 
-use crate::node::{NodeView, Taint, host_ports};
+use crate::node::{NodeView, Taint};
 use kinds::Seen;
 use kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
 use kinds::pod;
 use kinds::row::text;
-use kinds::storageclass::STORAGECLASSES;
-use meta::{Object, Quantity};
+use kinds::storageclass::{PROVISIONER, STORAGECLASSES};
+use kinds::workload::host_ports;
+use meta::{Object, Quantity, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -28,8 +29,20 @@ impl<'a> Wants<'a> {
     }
 }
 
+/// How long a claim of our own provisioner may take to get its volume before that is worth a word.
+const PROVISIONING_SECONDS: i64 = 5;
+
+/// Why a pod cannot be placed on any node yet.
+#[derive(Debug, PartialEq)]
+pub enum Obstacle {
+    /// In upstream's words.
+    Said(String),
+    /// A volume is on its way. Only when it is not there at this time something is wrong.
+    Passing { claim: String, until: Timestamp },
+}
+
 /// A claim that this pod has to wait for, whatever the node.
-pub fn claims(seen: &Seen, pod: &Object, value: &Value) -> Option<String> {
+pub fn claims(seen: &Seen, pod: &Object, value: &Value) -> Option<Obstacle> {
     let volumes = value.pointer("/spec/volumes").and_then(Value::as_array);
     for volume in volumes.into_iter().flatten() {
         let name = text(volume, "/persistentVolumeClaim/claimName");
@@ -37,27 +50,44 @@ pub fn claims(seen: &Seen, pod: &Object, value: &Value) -> Option<String> {
             continue;
         }
         let Some(claim) = seen.snapshot.get(PERSISTENTVOLUMECLAIMS, pod.namespace(), name) else {
-            return Some(format!("persistentvolumeclaim {name:?} not found"));
+            return said(format!("persistentvolumeclaim {name:?} not found"));
         };
         if claim.meta().is_deleting() {
-            return Some(format!("persistentvolumeclaim {name:?} is being deleted"));
+            return said(format!("persistentvolumeclaim {name:?} is being deleted"));
         }
+        let created = claim.meta().created;
         let claim = claim.value();
         if text(&claim, "/status/phase") == "Lost" {
-            return Some(format!(
+            return said(format!(
                 "persistentvolumeclaim {name:?} bound to non-existent persistentvolume {:?}",
                 text(&claim, "/spec/volumeName")
             ));
         }
+        if !text(&claim, "/spec/volumeName").is_empty() {
+            continue;
+        }
         let class = seen
             .snapshot
-            .get(STORAGECLASSES, "", text(&claim, "/spec/storageClassName"));
-        let waits = class.is_some_and(|c| text(&c.value(), "/volumeBindingMode") == "WaitForFirstConsumer");
-        if text(&claim, "/spec/volumeName").is_empty() && !waits {
-            return Some("pod has unbound immediate PersistentVolumeClaims".into());
+            .get(STORAGECLASSES, "", text(&claim, "/spec/storageClassName"))
+            .map(Object::value)
+            .unwrap_or_default();
+        if text(&class, "/volumeBindingMode") == "WaitForFirstConsumer" {
+            continue;
+        }
+        let until = created.map(|at| at.plus_seconds(PROVISIONING_SECONDS));
+        match until.filter(|until| *until > seen.now && text(&class, "/provisioner") == PROVISIONER) {
+            Some(until) => {
+                let claim = name.to_string();
+                return Some(Obstacle::Passing { claim, until });
+            }
+            None => return said("pod has unbound immediate PersistentVolumeClaims".into()),
         }
     }
     None
+}
+
+fn said(why: String) -> Option<Obstacle> {
+    Some(Obstacle::Said(why))
 }
 
 /// All that rules this node out; empty when it will do.

@@ -4,6 +4,7 @@ mod filter;
 mod node;
 mod score;
 
+use filter::Obstacle;
 use kinds::plan::{Act, EventAct, Plan, Target};
 use kinds::pod::PODS;
 use kinds::row::text;
@@ -88,7 +89,12 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
         set_condition(pod, &value, "SchedulingGated", message, &mut plan);
         return plan.why(message);
     }
-    match choose(seen, pod, &value) {
+    let obstacle = filter::claims(seen, pod, &value);
+    if let Some(Obstacle::Passing { claim, until }) = obstacle {
+        plan.wake = Some(until);
+        return plan.why(format!("waits for the volume of claim {claim}"));
+    }
+    match choose(seen, obstacle, &value) {
         Ok(node) => bind(pod, &node, &mut plan),
         Err(why) => {
             // Said once: a new look at the same obstacle, also after a restart, is no news.
@@ -102,8 +108,8 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
 }
 
 /// The best node, or upstream's sentence about why there is none.
-fn choose(seen: &Seen, pod: &Object, value: &Value) -> Result<String, String> {
-    if let Some(problem) = filter::claims(seen, pod, value) {
+fn choose(seen: &Seen, obstacle: Option<Obstacle>, value: &Value) -> Result<String, String> {
+    if let Some(Obstacle::Said(problem)) = obstacle {
         let total = seen.snapshot.count(kinds::node::NODES);
         return Err(format!("0/{total} nodes are available: {problem}."));
     }
@@ -201,3 +207,6 @@ fn set_condition(pod: &Object, value: &Value, reason: &str, message: &str, plan:
     });
     true
 }
+
+#[cfg(test)]
+mod tests;

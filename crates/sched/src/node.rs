@@ -1,6 +1,6 @@
 //! A node as the scheduler sees it: what it offers, what runs on it, whom it keeps away.
 
-use kinds::pod::{self, PODS};
+use kinds::pod::PODS;
 use kinds::row::text;
 use meta::{Object, Quantity, Snapshot};
 use serde_json::Value;
@@ -57,14 +57,15 @@ pub fn views(snapshot: &Snapshot) -> Vec<NodeView> {
         if facts.is_finished() {
             continue;
         }
-        let value = object.value();
-        let spec = value.get("spec").unwrap_or(&Value::Null);
-        for (name, quantity) in pod::requests(spec) {
-            let sum = node.requested.entry(name).or_default();
-            *sum = sum.plus(quantity);
+        let share = facts.share();
+        for (name, quantity) in &share.requests {
+            match node.requested.get_mut(name) {
+                Some(sum) => *sum = sum.plus(*quantity),
+                None => drop(node.requested.insert(name.clone(), *quantity)),
+            }
         }
         node.pods += 1;
-        node.host_ports.extend(host_ports(spec));
+        node.host_ports.extend(share.host_ports.iter().cloned());
     }
     views.into_values().collect()
 }
@@ -99,21 +100,4 @@ fn view(node: &Object) -> NodeView {
         pods: 0,
         host_ports: BTreeSet::new(),
     }
-}
-
-/// Host ports that a pod asks for.
-pub fn host_ports(spec: &Value) -> Vec<(String, String, i64)> {
-    let lists = ["containers", "initContainers"];
-    let containers = lists.iter().filter_map(|l| spec.get(l)?.as_array()).flatten();
-    let ports = containers.filter_map(|c| c.get("ports")?.as_array()).flatten();
-    ports
-        .filter_map(|p| {
-            let port = p.get("hostPort")?.as_i64().filter(|p| *p > 0)?;
-            let protocol = p.get("protocol").and_then(Value::as_str).unwrap_or("TCP");
-            let ip = Some(text(p, "/hostIP"))
-                .filter(|ip| !ip.is_empty())
-                .unwrap_or("0.0.0.0");
-            Some((protocol.to_string(), ip.to_string(), port))
-        })
-        .collect()
 }

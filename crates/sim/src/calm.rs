@@ -1,7 +1,7 @@
 //! After the storm: faults stop, the user repairs what only a user can, and the world must come to rest as specified.
 
 use crate::laws::{self, Broken, SetView, check, pods_of};
-use crate::node::image;
+use crate::node::{BAD_IMAGE, SICK_IMAGE, image};
 use crate::start::NAMESPACE;
 use crate::user::{self, DEPLOYMENT, SET};
 use crate::world::World;
@@ -9,6 +9,7 @@ use kinds::controllerrevision::CONTROLLERREVISIONS;
 use kinds::deployment::DEPLOYMENTS;
 use kinds::persistentvolume::{PERSISTENTVOLUMES as VOLUMES, VOLUME_FINALIZER};
 use kinds::persistentvolumeclaim::{CLAIM_FINALIZER, PERSISTENTVOLUMECLAIMS as CLAIMS};
+use kinds::replicaset::REPLICASETS;
 use kinds::row::{int, text};
 use kinds::statefulset::STATEFULSETS;
 use kinds::workload::{PODS, Pod};
@@ -36,6 +37,7 @@ pub fn converge(world: &mut World) -> Result<(), Broken> {
     the_set_is_as_specified(world)?;
     the_deployment_is_as_specified(world)?;
     nothing_is_orphaned(world)?;
+    volumes_are_reclaimed(world)?;
     the_history_is_within_its_limit(world)?;
     restarts_make_no_writes(world)
 }
@@ -58,7 +60,7 @@ fn rest(world: &mut World) -> Result<(), Broken> {
 
 fn repair_specs(world: &mut World) {
     let good = user::good_image(&mut world.rng);
-    let template = json!({"spec": {"containers": [{"name": "app", "image": good}]}});
+    let template = json!({"spec": {"containers": user::container(good)}});
     for (res, name) in [(STATEFULSETS, SET), (DEPLOYMENTS, DEPLOYMENT)] {
         if world.snapshot().get(res, NAMESPACE, name).is_some() {
             let mut spec = json!({"template": template});
@@ -73,12 +75,37 @@ fn repair_specs(world: &mut World) {
     }
 }
 
-/// Deletes what stands in the way and that no controller may touch: pods that lost their label but hold a name, and
-/// pods of a broken template that an ordered update or scale-down waits for. False when there is none.
+/// Deletes what nobody owns any more and never gets ready. False when there is none.
+fn delete_strays(world: &mut World) -> bool {
+    let seen = world.snapshot();
+    let is_bad = |object: &Object, at: &str| {
+        let image = object.value().pointer(at).cloned().unwrap_or_default();
+        let bad = image == BAD_IMAGE || image == SICK_IMAGE;
+        bad && object.meta().controller().is_none() && !object.meta().is_deleting()
+    };
+    let places = [
+        (PODS, "/spec/containers/0/image"),
+        (REPLICASETS, "/spec/template/spec/containers/0/image"),
+    ];
+    let strays = places.map(|(res, at)| {
+        let found = seen.list(res, NAMESPACE).filter(|o| is_bad(o, at));
+        found
+            .map(|o| Call::delete(res, NAMESPACE, o.name()))
+            .collect::<Vec<_>>()
+    });
+    let calls = strays.concat();
+    let any = !calls.is_empty();
+    calls.into_iter().for_each(|call| user::send(world, call));
+    any
+}
+
+/// Deletes what stands in the way and that no controller may touch: broken pods that nobody owns, pods that lost their
+/// label but hold a name, and pods of a broken template that an ordered update or scale-down waits for. False when there is none.
 fn repair_pods(world: &mut World) -> bool {
     let seen = world.snapshot();
+    let strays = delete_strays(world);
     let Some(set) = seen.get(STATEFULSETS, NAMESPACE, SET).map(SetView::of) else {
-        return false;
+        return strays;
     };
     let in_the_way = |pod: &Pod| {
         let ordinal = set.ordinal(pod.name());
@@ -117,7 +144,7 @@ fn repair_pods(world: &mut World) -> bool {
     for pod in &pods {
         user::send(world, Call::delete(PODS, NAMESPACE, pod.name()));
     }
-    !pods.is_empty()
+    !pods.is_empty() || strays
 }
 
 const AS_SPECIFIED: &str = "spec, status and pods agree in the end";
@@ -172,7 +199,7 @@ fn the_set_is_as_specified(world: &World) -> Result<(), Broken> {
             format!("pod {} has an old image", pod.name())
         })?;
         check(
-            world.node.processes.contains_key(pod.object.uid()),
+            world.node.alive(now).any(|(uid, _)| uid == pod.object.uid()),
             AS_SPECIFIED,
             || format!("pod {} has no process", pod.name()),
         )?;
@@ -249,12 +276,26 @@ fn nothing_is_orphaned(world: &World) -> Result<(), Broken> {
             })?;
         }
     }
-    let known = |uid: &String| seen.list(PODS, "").any(|p| p.uid() == uid);
-    let stray = world.node.processes.iter().find(|(uid, _)| !known(uid));
+    let needs = |uid: &str| {
+        seen.list(PODS, "")
+            .any(|p| p.uid() == uid && !Pod::of(p).is_finished())
+    };
+    let stray = world.node.alive(world.now()).find(|(uid, _)| !needs(uid));
     check(stray.is_none(), "no process outlives its pod", || {
         stray
-            .map(|(uid, p)| format!("{} ({uid})", p.key))
+            .map(|(uid, key)| format!("{key} ({uid})"))
             .unwrap_or_default()
+    })
+}
+
+/// "For volume plugins that support the Delete reclaim policy, deletion removes both the PersistentVolume object […] as
+/// well as the associated storage asset". Source: "Reclaiming" in the Kubernetes documentation.
+fn volumes_are_reclaimed(world: &World) -> Result<(), Broken> {
+    let seen = world.snapshot();
+    let phase = |volume: &&Object| text(&volume.value(), "/status/phase") == "Released";
+    let left = seen.list(VOLUMES, "").find(phase);
+    check(left.is_none(), "released volumes go", || {
+        left.map(|v| v.name().to_string()).unwrap_or_default()
     })
 }
 
@@ -315,10 +356,11 @@ fn the_history_is_within_its_limit(world: &World) -> Result<(), Broken> {
     )
 }
 
-/// Everything at rest stays at rest, also for controllers that start over. Source: STYLE, "converge, then be silent".
+/// Everything at rest stays at rest, also for controllers and a node agent that start over. Source: STYLE, "converge, then be silent".
 fn restarts_make_no_writes(world: &mut World) -> Result<(), Broken> {
     let before = world.snapshot().revision();
     (0..world.offices.len()).for_each(|index| world.restart_office(index));
+    world.restart_agent();
     rest(world)?;
     let after = world.snapshot().revision();
     check(before == after, "a cluster at rest makes no writes", || {
@@ -326,6 +368,6 @@ fn restarts_make_no_writes(world: &mut World) -> Result<(), Broken> {
         let words: Vec<String> = changes
             .map(|c| format!("{:?} {}", c.res, c.object.name()))
             .collect();
-        format!("restarted controllers wrote {}", words.join(", "))
+        format!("whoever restarted wrote {}", words.join(", "))
     })
 }

@@ -2,6 +2,9 @@
 
 use crate::laws::Broken;
 use crate::world::World;
+use kinds::workload::PODS;
+use meta::Call;
+use serde_json::json;
 
 /// One mishap of the seed's choice. Most turns pass without.
 pub fn act(world: &mut World) -> Result<(), Broken> {
@@ -33,42 +36,50 @@ fn restart_controller(world: &mut World) {
 }
 
 fn fail_pod(world: &mut World) {
-    let uids: Vec<String> = world.node.processes.keys().cloned().collect();
-    let Some(uid) = world.rng.pick(&uids).cloned() else {
+    let now = world.now();
+    let alive: Vec<(String, String)> = world
+        .node
+        .alive(now)
+        .map(|(uid, key)| (uid.into(), key.into()))
+        .collect();
+    let Some((uid, key)) = world.rng.pick(&alive).cloned() else {
         return;
     };
-    let key = world.node.processes[&uid].key.clone();
     match world.rng.below(5) {
         0 | 1 => {
-            world.tell("chaos", || format!("a container of {key} crashes"));
-            let ready_at = world.soon(3000);
-            world.node.crash(&uid, ready_at);
+            world.tell("chaos", || format!("the containers of {key} crash"));
+            world.node.crash(&uid, now);
         }
         2 | 3 => {
             world.tell("chaos", || format!("{key} loses its readiness for a while"));
             let until = world.soon(5000);
-            world.node.falter(&uid, until);
+            world.node.falter(&uid, now, until);
         }
-        _ => {
-            let phase = if world.rng.percent(70) {
-                "Failed"
-            } else {
-                "Succeeded"
-            };
-            world.tell("chaos", || format!("{key} ends for good, {phase}"));
-            world.node.finish(&uid, phase);
-        }
+        _ => end_for_good(world, &uid, &key),
     }
+}
+
+/// The pod gets a deadline that the node enforces, or somebody else declares it finished.
+fn end_for_good(world: &mut World, uid: &str, key: &str) {
+    let Some((namespace, name)) = key.split_once('/') else {
+        return;
+    };
+    let patch = |body| Call::merge_patch(PODS, namespace, name, body).if_uid(uid);
+    let call = match world.rng.below(10) {
+        0..7 => patch(json!({"spec": {"activeDeadlineSeconds": 1}})),
+        7 | 8 => patch(json!({"status": {"phase": "Failed"}})).subresource("status"),
+        _ => patch(json!({"status": {"phase": "Succeeded"}})).subresource("status"),
+    };
+    crate::user::send(world, call);
 }
 
 fn reboot(world: &mut World) {
     world.tell("chaos", || "the machine restarts: all processes are gone".into());
-    let view = world.snapshot();
-    world.node.reboot(view);
+    let (view, now) = (world.snapshot(), world.now());
+    world.node.reboot(view, now);
 }
 
 fn restart_agent(world: &mut World) {
     world.tell("chaos", || "the node agent restarts, pods live on".into());
-    let view = world.snapshot();
-    world.node.look(view);
+    world.restart_agent();
 }

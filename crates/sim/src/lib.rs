@@ -3,10 +3,12 @@
 
 mod calm;
 mod chaos;
+mod containers;
 mod env;
 mod laws;
 mod node;
 mod office;
+mod podworker;
 mod rng;
 mod start;
 mod story;

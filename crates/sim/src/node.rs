@@ -1,12 +1,14 @@
-//! The simulated node: an agent with a view of its own that starts and stops processes and reports what it sees. It
-//! decides one deed at a time; the world carries it out.
+//! The simulated node: the agent's dispatch over a view of its own, a worker a pod, and the runtime beneath. The seed
+//! says which worker has its turn; the world makes the calls.
 
+use crate::containers::Containers;
+use crate::podworker::{Around, Errand, Worker};
 use crate::rng::Rng;
 use kinds::persistentvolume::PERSISTENTVOLUMES;
+use kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
 use kinds::row::text;
 use kinds::workload::{PODS, Pod};
-use meta::{Call, Object, Snapshot, Timestamp};
-use serde_json::{Value, json};
+use meta::{Call, Object, Reply, Snapshot, Status, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,271 +18,256 @@ pub const NODE: &str = "node-1";
 pub const BAD_IMAGE: &str = "missing:1";
 pub const SICK_IMAGE: &str = "sick:1";
 
-/// The processes of one pod, that is, what must never be there twice for one identity.
-#[derive(Clone, Debug)]
-pub struct Process {
-    /// `namespace/name` of its pod.
-    pub key: String,
-    pub claims: Vec<String>,
-    ready_at: Option<Timestamp>,
-    ends_at: Option<Timestamp>,
-    restarts: i64,
+/// Pause before a volume is tried again that could not be deleted.
+const RECLAIM_PAUSE: Duration = Duration::from_millis(500);
+
+/// What the agent did, or wants the world to do for it.
+pub enum Deed {
+    Told(String),
+    /// A worker's call, by its pod's uid.
+    Errand(String, Box<Call>, Errand),
+    /// The end of a released volume, by name.
+    Reclaim(String, Box<Call>),
 }
 
-/// What the agent does next.
-pub enum Deed {
-    Call(Box<Call>, String),
-    Start(String, Process),
-    /// Tells a process to end; it does so at that time.
-    Stop(String, Timestamp),
-    Ended(String),
+/// A pod that the agent knows.
+struct Place {
+    object: Object,
+    /// The pod that had the name before: its successor waits for it.
+    before: Option<String>,
+    worker: Option<Worker>,
 }
 
 pub struct Node {
     /// What the agent knows of the cluster. Older than the truth until it looks again.
     pub view: Snapshot,
-    /// Live processes by pod uid.
-    pub processes: BTreeMap<String, Process>,
-    /// Pods whose processes have ended for good, with the phase to report.
-    finished: BTreeMap<String, &'static str>,
-    /// Restarts that a reboot or a crash has caused, by pod uid.
-    restarts: BTreeMap<String, i64>,
-    /// At this revision of the view there was nothing to do before `quiet_until`.
-    quiet_at: Option<u64>,
-    quiet_until: Option<Timestamp>,
+    containers: Containers,
+    /// By pod uid.
+    places: BTreeMap<String, Place>,
+    /// Released volumes that are to be deleted, and when.
+    released: BTreeMap<String, Timestamp>,
     /// A sabotage for the tests of the laws: start a pod although its predecessor's processes are still there.
     pub hasty: bool,
+    /// Another one: pods are taken on as if nothing of them ran.
+    pub forgetful: bool,
 }
 
 impl Node {
     pub fn new(view: Snapshot) -> Self {
         Self {
             view,
-            processes: BTreeMap::new(),
-            finished: BTreeMap::new(),
-            restarts: BTreeMap::new(),
-            quiet_at: None,
-            quiet_until: None,
+            containers: Containers::default(),
+            places: BTreeMap::new(),
+            released: BTreeMap::new(),
             hasty: false,
+            forgetful: false,
         }
     }
 
-    /// All that could be done now, in a fixed order.
-    pub fn deeds(&self, now: Timestamp, rng: &mut Rng) -> Vec<Deed> {
-        let mut deeds = Vec::new();
-        for pod in self.view.list(PODS, "").map(Pod::of) {
-            if pod.facts.spec.node_name.as_deref() == Some(NODE) {
-                deeds.extend(self.deed_for(&pod, now, rng));
+    /// The agent's view becomes this one, and its workers hear of it.
+    pub fn look(&mut self, view: Snapshot, now: Timestamp) {
+        for (uid, place) in &mut self.places {
+            let key = place.object.meta().key();
+            let found = view.by_key(PODS, &key).filter(|o| o.uid() == uid);
+            if let Some(object) = found {
+                place.object = object.clone();
             }
-        }
-        for (uid, process) in &self.processes {
-            let gone = self
-                .view
-                .by_key(PODS, &process.key)
-                .is_none_or(|o| o.uid() != uid);
-            match process.ends_at {
-                Some(at) if at <= now => deeds.push(Deed::Ended(uid.clone())),
-                // Its pod was deleted by force: nothing waits for it any longer, so it is killed.
-                None if gone => {
-                    let takes = Duration::from_millis(rng.below(2000));
-                    deeds.push(Deed::Stop(uid.clone(), now.plus(takes)));
+            let sources = claims_of(&place.object).any(|claim| {
+                let namespace = place.object.namespace();
+                source(&view, namespace, &claim) != source(&self.view, namespace, &claim)
+            });
+            if let Some(worker) = &mut place.worker {
+                match found {
+                    Some(object) => worker.look_at(object),
+                    None => worker.gone(),
                 }
-                _ => {}
+                if sources {
+                    worker.sources_changed(now);
+                }
             }
         }
-        for volume in self.view.list(PERSISTENTVOLUMES, "") {
+        for object in view.list(PODS, "") {
+            let placed = Pod::of(object).facts.spec.node_name.as_deref() == Some(NODE);
+            if placed && !self.places.contains_key(object.uid()) {
+                self.take_on(object);
+            }
+        }
+        let released = view.list(PERSISTENTVOLUMES, "").filter(|volume| {
             let value = volume.value();
-            let released = text(&value, "/status/phase") == "Released" && !volume.meta().is_deleting();
-            if released && text(&value, "/spec/persistentVolumeReclaimPolicy") == "Delete" {
-                let call = Call::delete(PERSISTENTVOLUMES, "", volume.name()).if_uid(volume.uid());
-                deeds.push(Deed::Call(
-                    Box::new(call),
-                    format!("removes the folder of {}", volume.name()),
-                ));
-            }
-        }
-        deeds
-    }
-
-    fn deed_for(&self, pod: &Pod, now: Timestamp, rng: &mut Rng) -> Option<Deed> {
-        let uid = pod.object.uid();
-        let process = self.processes.get(uid);
-        if pod.is_deleting() {
-            return match process {
-                Some(process) if process.ends_at.is_none() => {
-                    let grace = pod.object.meta().deletion_grace_seconds.unwrap_or(0).max(0) as u64;
-                    let quick = Duration::from_millis(rng.below(300));
-                    let slow = Duration::from_millis(rng.below(grace * 1000 + 1));
-                    let takes = if rng.percent(80) { quick } else { slow };
-                    Some(Deed::Stop(uid.into(), now.plus(takes)))
-                }
-                Some(_) => None,
-                None => Some(Deed::Call(
-                    Box::new(finalize(&pod.object)),
-                    format!("reports pod {} gone", pod.name()),
-                )),
-            };
-        }
-        if pod.is_finished() {
-            return None;
-        }
-        let report = |status: Value| {
-            let told = format!("reports pod {} {}", pod.name(), summary(&status));
-            let call = Call::merge_patch(
-                PODS,
-                pod.object.namespace(),
-                pod.name(),
-                json!({"status": status}),
-            );
-            Deed::Call(Box::new(call.subresource("status").if_uid(uid)), told)
-        };
-        if process.is_none() && !self.finished.contains_key(uid) && image(pod) != BAD_IMAGE {
-            return self.start(pod, now, rng);
-        }
-        self.changed_status(pod, process, now).map(report)
-    }
-
-    /// Starts the pod's processes, unless those of its predecessor are still there.
-    fn start(&self, pod: &Pod, now: Timestamp, rng: &mut Rng) -> Option<Deed> {
-        let key = pod.object.meta().key();
-        if !self.hasty && self.processes.values().any(|p| p.key == key) {
-            return None;
-        }
-        let claims = pod
-            .facts
-            .spec
-            .volumes
-            .iter()
-            .filter_map(|v| v.persistent_volume_claim.as_ref());
-        let sick = image(pod) == SICK_IMAGE;
-        let ready_after = Duration::from_millis(rng.below(1500));
-        let process = Process {
-            key,
-            claims: claims.map(|c| c.claim_name.clone()).collect(),
-            ready_at: (!sick).then(|| now.plus(ready_after)),
-            ends_at: None,
-            restarts: self.restarts.get(pod.object.uid()).copied().unwrap_or(0),
-        };
-        Some(Deed::Start(pod.object.uid().into(), process))
-    }
-
-    /// The status that the pod should have, if it differs from the one that the agent knows.
-    fn changed_status(&self, pod: &Pod, process: Option<&Process>, now: Timestamp) -> Option<Value> {
-        let finished = self.finished.get(pod.object.uid()).copied();
-        let ready = finished.is_none() && process.is_some_and(|p| p.ready_at.is_some_and(|at| at <= now));
-        let phase = finished.unwrap_or(if process.is_some() { "Running" } else { "Pending" });
-        let restarts = process.map_or(0, |p| p.restarts);
-        let value = pod.object.value();
-        let known = kinds::pod::restarts(&value);
-        let reported = value.pointer("/status/containerStatuses").is_some();
-        if pod.facts.status.phase == phase && pod.is_ready() == ready && known == restarts && reported {
-            return None;
-        }
-        let conditions = value.pointer("/status/conditions").and_then(Value::as_array);
-        let mut conditions: Vec<Value> = conditions.cloned().unwrap_or_default();
-        let before = conditions.iter().position(|c| c["type"] == "Ready");
-        let before = before.map(|at| conditions.remove(at));
-        let ready_text = if ready { "True" } else { "False" };
-        conditions.push(match before.filter(|c| c["status"] == ready_text) {
-            Some(same) => same,
-            None => json!({"type": "Ready", "status": ready_text, "lastTransitionTime": now.rfc3339()}),
+            text(&value, "/status/phase") == "Released"
+                && text(&value, "/spec/persistentVolumeReclaimPolicy") == "Delete"
+                && !volume.meta().is_deleting()
         });
-        Some(json!({
-            "phase": phase, "conditions": conditions, "podIP": "100.64.0.9", "podIPs": [{"ip": "100.64.0.9"}],
-            "containerStatuses": [{"name": "app", "image": image(pod), "imageID": "", "ready": ready, "restartCount": restarts}],
-        }))
-    }
-
-    /// Whether `deeds` would give any. Costs nothing while neither the view nor any timer has moved.
-    pub fn has_deeds(&mut self, now: Timestamp) -> bool {
-        let quiet = self.quiet_at == Some(self.view.revision()) && self.quiet_until.is_none_or(|at| now < at);
-        if quiet {
-            return false;
-        }
-        // What the deeds are like does not matter here, so neither does the randomness.
-        let any = !self.deeds(now, &mut Rng::new(0)).is_empty();
-        self.quiet_at = (!any).then(|| self.view.revision());
-        self.quiet_until = self.next_timer(now);
-        any
-    }
-
-    /// The agent's view becomes this one.
-    pub fn look(&mut self, view: Snapshot) {
+        let before = std::mem::take(&mut self.released);
+        let at = |name: &str| before.get(name).copied().unwrap_or(now);
+        self.released = released.map(|v| (v.name().to_string(), at(v.name()))).collect();
         self.view = view;
-        self.quiet_at = None;
     }
 
-    pub fn start_process(&mut self, uid: String, process: Process) {
-        self.quiet_at = None;
-        self.processes.insert(uid, process);
+    fn take_on(&mut self, object: &Object) {
+        let mut others = self.places.iter();
+        let before = others.find(|(_, p)| p.object.meta().key() == object.meta().key());
+        let place = Place {
+            object: object.clone(),
+            before: before.map(|(uid, _)| uid.clone()).filter(|_| !self.hasty),
+            worker: None,
+        };
+        self.places.insert(object.uid().into(), place);
     }
 
-    pub fn end(&mut self, uid: &str) -> Option<Process> {
-        self.quiet_at = None;
-        self.processes.remove(uid)
+    /// A new agent: it removes what nobody knows and takes over the rest.
+    pub fn restart_agent(&mut self, view: Snapshot, now: Timestamp) {
+        self.places.clear();
+        self.released.clear();
+        let known: Vec<&str> = view.list(PODS, "").map(Object::uid).collect();
+        self.containers.retain(|uid| known.contains(&uid));
+        self.look(view, now);
+    }
+
+    /// The machine starts again: every process is gone.
+    pub fn reboot(&mut self, view: Snapshot, now: Timestamp) {
+        self.containers.reboot(now);
+        self.restart_agent(view, now);
+    }
+
+    fn waits(&self, place: &Place) -> bool {
+        place
+            .before
+            .as_ref()
+            .is_some_and(|uid| self.places.contains_key(uid))
+    }
+
+    fn is_ready(&self, place: &Place, now: Timestamp) -> bool {
+        match &place.worker {
+            Some(worker) => worker.has_errand() || worker.has_turn(&self.containers, now),
+            None => !self.waits(place),
+        }
+    }
+
+    pub fn has_work(&self, now: Timestamp) -> bool {
+        self.released.values().any(|at| *at <= now) || self.places.values().any(|p| self.is_ready(p, now))
     }
 
     /// When something happens without anybody's doing.
     pub fn next_timer(&self, now: Timestamp) -> Option<Timestamp> {
-        let times = self.processes.values().flat_map(|p| [p.ready_at, p.ends_at]);
-        times.flatten().filter(|at| *at > now).min()
+        let workers = self.places.values().filter_map(|p| p.worker.as_ref());
+        let timers = workers.filter_map(|w| w.next_timer(&self.containers));
+        let timers = timers.chain(self.released.values().copied());
+        timers.filter(|at| *at > now).min()
     }
 
-    pub fn stop(&mut self, uid: &str, at: Timestamp) {
-        self.quiet_at = None;
-        if let Some(process) = self.processes.get_mut(uid) {
-            process.ends_at = Some(at);
+    /// One turn of whichever worker the seed picks.
+    pub fn act(&mut self, now: Timestamp, rng: &mut Rng, stormy: bool) -> Option<Deed> {
+        let volumes: Vec<&String> = self
+            .released
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(n, _)| n)
+            .collect();
+        let places = self.places.iter().filter(|(_, p)| self.is_ready(p, now));
+        let uids: Vec<&String> = places.map(|(uid, _)| uid).collect();
+        let pick = rng.index(volumes.len() + uids.len());
+        if let Some(name) = volumes.get(pick).map(|n| n.to_string()) {
+            self.released.remove(&name);
+            let volume = self.view.get(PERSISTENTVOLUMES, "", &name)?;
+            let call = Call::delete(PERSISTENTVOLUMES, "", &name).if_uid(volume.uid());
+            return Some(Deed::Reclaim(name, Box::new(call)));
+        }
+        let uid = uids.get(pick - volumes.len())?.to_string();
+        let place = self.places.get_mut(&uid)?;
+        let key = place.object.meta().key().to_string();
+        let Some(worker) = &mut place.worker else {
+            let gone = self.view.by_key(PODS, &key).is_none_or(|o| o.uid() != uid);
+            let left = self.containers.state(&uid, now).filter(|_| !self.forgetful);
+            let worker = Worker::adopt(&place.object, left.as_ref(), &self.containers, now);
+            let mut worker = worker.ok()?;
+            if gone {
+                worker.gone();
+            }
+            place.worker = Some(worker);
+            return Some(Deed::Told(format!("takes on pod {key}")));
+        };
+        let turn = worker.has_turn(&self.containers, now);
+        if worker.has_errand() && (!turn || rng.percent(50)) {
+            let (call, errand) = worker.errand()?;
+            return Some(Deed::Errand(uid, Box::new(call), errand));
+        }
+        let told = worker.turn(&mut Around {
+            now,
+            rng,
+            containers: &mut self.containers,
+            view: &self.view,
+            stormy,
+        });
+        if worker.over {
+            self.places.remove(&uid);
+        }
+        let words = if told.is_empty() {
+            String::new()
+        } else {
+            format!("{key}: {}", told.join(", "))
+        };
+        Some(Deed::Told(words))
+    }
+
+    pub fn settle(&mut self, uid: &str, errand: Errand, result: &Result<Reply, Status>, now: Timestamp) {
+        if let Some(worker) = self.places.get_mut(uid).and_then(|p| p.worker.as_mut()) {
+            worker.settle(errand, result, now);
         }
     }
 
-    /// The machine starts again: every process is gone, the containers will be started anew.
-    pub fn reboot(&mut self, view: Snapshot) {
-        self.quiet_at = None;
-        for (uid, process) in std::mem::take(&mut self.processes) {
-            self.restarts.insert(uid, process.restarts + 1);
-        }
-        self.view = view;
-    }
-
-    /// A container ends by itself and is started again in its pod.
-    pub fn crash(&mut self, uid: &str, ready_at: Timestamp) {
-        self.quiet_at = None;
-        if let Some(process) = self.processes.get_mut(uid) {
-            process.restarts += 1;
-            process.ready_at = process.ready_at.map(|_| ready_at);
-            self.restarts.insert(uid.into(), process.restarts);
+    /// A volume that could not be deleted is tried again.
+    pub fn settle_volume(&mut self, name: String, result: &Result<Reply, Status>, now: Timestamp) {
+        if result
+            .as_ref()
+            .is_err_and(|status| !matches!(status.code, 404 | 409))
+        {
+            self.released.insert(name, now.plus(RECLAIM_PAUSE));
         }
     }
 
-    /// The pod's processes end for good: eviction, or containers that ended and are not to be started again.
-    pub fn finish(&mut self, uid: &str, phase: &'static str) {
-        self.quiet_at = None;
-        if self.processes.remove(uid).is_some() {
-            self.finished.insert(uid.into(), phase);
-        }
+    /// Uid and key of every pod that has live processes.
+    pub fn alive(&self, now: Timestamp) -> impl Iterator<Item = (&str, &str)> {
+        self.containers.alive(now)
+    }
+
+    /// A container of which two attempts live: pod and container.
+    pub fn doubled(&self, now: Timestamp) -> Option<(&str, &str)> {
+        self.containers.doubled(now)
+    }
+
+    /// The pod's containers end by themselves.
+    pub fn crash(&mut self, uid: &str, now: Timestamp) {
+        self.containers.crash(uid, now);
     }
 
     /// Readiness is lost for a while.
-    pub fn falter(&mut self, uid: &str, until: Timestamp) {
-        self.quiet_at = None;
-        if let Some(process) = self.processes.get_mut(uid) {
-            process.ready_at = process.ready_at.map(|_| until);
+    pub fn falter(&mut self, uid: &str, now: Timestamp, until: Timestamp) {
+        self.containers.falter(uid, until);
+        if let Some(worker) = self.places.get_mut(uid).and_then(|p| p.worker.as_mut()) {
+            worker.probe_now(now);
         }
     }
+}
+
+fn claims_of(pod: &Object) -> impl Iterator<Item = String> {
+    let facts = Pod::of(pod).facts;
+    let claims = facts
+        .spec
+        .volumes
+        .iter()
+        .filter_map(|v| v.persistent_volume_claim.as_ref());
+    let names: Vec<String> = claims.map(|c| c.claim_name.clone()).collect();
+    names.into_iter()
+}
+
+/// The revisions of a claim and its volume.
+fn source(view: &Snapshot, namespace: &str, claim: &str) -> Option<(u64, Option<u64>)> {
+    let claim = view.get(PERSISTENTVOLUMECLAIMS, namespace, claim)?;
+    let volume = view.get(PERSISTENTVOLUMES, "", text(&claim.value(), "/spec/volumeName"));
+    Some((claim.revision(), volume.map(Object::revision)))
 }
 
 pub fn image(pod: &Pod) -> String {
     text(&pod.object.value(), "/spec/containers/0/image").to_string()
-}
-
-fn finalize(pod: &Object) -> Call {
-    let mut call = Call::delete(PODS, pod.namespace(), pod.name()).if_uid(pod.uid());
-    call.options.grace_seconds = Some(0);
-    call
-}
-
-fn summary(status: &Value) -> String {
-    let ready = status["containerStatuses"][0]["ready"] == true;
-    let phase = text(status, "/phase");
-    format!("{phase}{}", if ready { ", ready" } else { ", not ready" })
 }

@@ -55,6 +55,7 @@ pub fn furnish(world: &mut World) -> Result<(), Broken> {
     let call = Call::merge_patch(kinds::node::NODES, "", NODE, status).subresource("status");
     world.call(&admin, call).map_err(failed)?;
     let view = world.snapshot();
-    world.node.look(view);
+    let now = world.now();
+    world.node.look(view, now);
     Ok(())
 }

@@ -39,8 +39,9 @@ impl User {
     }
 }
 
-fn container(image: &str) -> Value {
-    json!([{"name": "app", "image": image}])
+pub fn container(image: &str) -> Value {
+    let probe = json!({"exec": {"command": ["check"]}, "periodSeconds": 1, "failureThreshold": 1});
+    json!([{"name": "app", "image": image, "readinessProbe": probe}])
 }
 
 fn any_image(rng: &mut Rng) -> &'static str {

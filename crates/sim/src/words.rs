@@ -1,10 +1,27 @@
 //! Calls, outcomes and objects in a few words, for the story.
 
+use crate::podworker::Errand;
 use meta::{Call, Reply, Status, Verb};
 
-/// The part of a uid that tells it from others here.
-pub fn short(uid: &str) -> &str {
-    uid.get(..8).unwrap_or(uid)
+/// What the node wants of the API.
+pub fn errand(call: &Call, errand: &Errand) -> String {
+    match errand {
+        Errand::Delete => format!("reports pod {} gone", call.name),
+        Errand::Status(status) => {
+            let phase = status["phase"].as_str().unwrap_or_default();
+            let state = &status["containerStatuses"][0];
+            let ready = if state["ready"] == true {
+                "ready"
+            } else {
+                "not ready"
+            };
+            let reason = ["waiting", "terminated"]
+                .iter()
+                .find_map(|kind| state["state"][kind]["reason"].as_str());
+            let reason = reason.map(|r| format!(" ({r})")).unwrap_or_default();
+            format!("reports pod {} {phase}, {ready}{reason}", call.name)
+        }
+    }
 }
 
 pub fn call(call: &Call) -> String {

@@ -26,6 +26,8 @@ pub struct Settings {
     pub tell: bool,
     /// Sabotage: the node does not wait for a predecessor's processes.
     pub hasty_node: bool,
+    /// Sabotage: a new node agent does not ask the runtime what runs already.
+    pub forgetful_agent: bool,
     /// Sabotage: changes that are dropped on their way to a controller, in percent.
     pub dropped_changes: u64,
 }
@@ -37,6 +39,7 @@ impl Default for Settings {
             steps: 160,
             tell: false,
             hasty_node: false,
+            forgetful_agent: false,
             dropped_changes: 0,
         }
     }
@@ -85,6 +88,7 @@ impl World {
             .map_err(|e| Broken::new("store", e))?;
         let mut node = Node::new(store.snapshot());
         node.hasty = settings.hasty_node;
+        node.forgetful = settings.forgetful_agent;
         let mut world = Self {
             user: User::new(&mut rng),
             env,
@@ -195,12 +199,12 @@ impl World {
         actors.get(at).copied()
     }
 
-    fn node_has_work(&mut self) -> bool {
-        if self.node.view.revision() < self.store.snapshot().revision() {
-            return true;
-        }
-        let now = self.now();
-        self.node.has_deeds(now)
+    fn node_has_work(&self) -> bool {
+        self.node_is_behind() || self.node.has_work(self.now())
+    }
+
+    fn node_is_behind(&self) -> bool {
+        self.node.view.revision() < self.store.snapshot().revision()
     }
 
     fn next_timer(&self) -> Option<Timestamp> {
@@ -224,40 +228,30 @@ impl World {
     }
 
     fn node_acts(&mut self) -> Result<(), Broken> {
-        let (now, behind) = (
-            self.now(),
-            self.node.view.revision() < self.store.snapshot().revision(),
-        );
-        if behind && (!self.stormy || self.rng.percent(60) || !self.node.has_deeds(now)) {
-            self.node.look(self.store.snapshot());
+        let now = self.now();
+        let looks = !self.stormy || self.rng.percent(60) || !self.node.has_work(now);
+        if looks && self.node_is_behind() {
+            self.node.look(self.store.snapshot(), now);
             return Ok(());
         }
-        let mut deeds = self.node.deeds(now, &mut self.rng);
-        if deeds.is_empty() {
-            return Ok(());
-        }
-        let deed = deeds.swap_remove(self.rng.index(deeds.len()));
-        match deed {
-            Deed::Start(uid, process) => {
-                let key = process.key.clone();
-                self.tell("node", || format!("starts pod {key} ({})", words::short(&uid)));
-                self.node.start_process(uid, process);
-            }
-            Deed::Stop(uid, at) => {
-                let key = self.node.processes.get(&uid).map(|p| p.key.clone());
-                self.tell("node", || format!("tells pod {} to end", key.unwrap_or_default()));
-                self.node.stop(&uid, at);
-            }
-            Deed::Ended(uid) => {
-                let process = self.node.end(&uid);
-                self.tell("node", || {
-                    format!("pod {} has ended", process.map(|p| p.key).unwrap_or_default())
-                });
-            }
-            Deed::Call(call, told) => {
-                let result = self.call(&caller("kubelet", "system:nodes"), *call);
+        let kubelet = caller("kubelet", "system:nodes");
+        match self.node.act(now, &mut self.rng, self.stormy) {
+            None => {}
+            Some(Deed::Told(told)) if told.is_empty() => {}
+            Some(Deed::Told(told)) => self.tell("node", || told),
+            Some(Deed::Reclaim(name, call)) => {
+                let result = self.call(&kubelet, *call);
+                let told = format!("removes the folder of {name}");
                 self.tell("node", || format!("{told}{}", words::outcome(&result)));
                 laws::node_writes_are_valid(&told, &result, self.is_disk_full())?;
+                self.node.settle_volume(name, &result, now);
+            }
+            Some(Deed::Errand(uid, call, errand)) => {
+                let told = words::errand(&call, &errand);
+                let result = self.call(&kubelet, *call);
+                self.tell("node", || format!("{told}{}", words::outcome(&result)));
+                laws::node_writes_are_valid(&told, &result, self.is_disk_full())?;
+                self.node.settle(&uid, errand, &result, now);
             }
         }
         Ok(())
@@ -397,6 +391,11 @@ impl World {
         self.offices[index].restart(&seen, self.log.len());
     }
 
+    /// The node agent starts over; pods live on.
+    pub fn restart_agent(&mut self) {
+        self.node.restart_agent(self.store.snapshot(), self.env.now());
+    }
+
     /// The power goes in the middle of a commit: the batch is torn, and everything in memory is gone. Processes of
     /// pods live on, as they do when the server dies.
     pub fn crash(&mut self) -> Result<(), Broken> {
@@ -421,7 +420,7 @@ impl World {
         self.changes = self.store.changes(after).map_err(|e| Broken::new("store", e))?;
         self.drain();
         (0..self.offices.len()).for_each(|index| self.restart_office(index));
-        self.node.look(self.store.snapshot());
+        self.node.restart_agent(self.store.snapshot(), self.now());
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! CREATE: a new object, from a body to a write that expects nothing to stand at its key.
 
 use super::prepare::{self, Attempt};
-use super::{Cx, Decision, Pending, Then, managed, metadata};
+use super::{Cx, Decision, Pending, Then, managed, metadata, review};
 use kinds::Write as Verb;
 use meta::{Call, Draft, Reply, Status};
 use serde_json::Value;
@@ -15,6 +15,9 @@ pub fn create(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
         .body
         .ok_or_else(|| Status::bad_request("the request has no body"))?;
     let object = prepare::body(cx, body, &call.namespace, call.options.field_validation)?;
+    if cx.row.rules.is_question() {
+        return review::answer(cx, object);
+    }
     let attempt = Attempt {
         namespace: &call.namespace,
         options: &call.options,
@@ -39,6 +42,7 @@ pub fn object_of(
         prepare::drop_status(&mut object);
     }
     row.rules.prepare(Verb::Create, &mut object, None, cx.now);
+    prepare::token(cx, &mut object)?;
     managed::record(cx, None, &mut object, attempt, by);
     let name = metadata::text(&object, "name").to_string();
     let mut errors = meta::Errors::new();

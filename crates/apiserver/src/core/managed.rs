@@ -33,7 +33,13 @@ pub fn manager<'a>(cx: &'a Cx, attempt: &'a Attempt) -> &'a str {
 pub fn reset(row: &Row, subresource: &str) -> FieldSet {
     match subresource {
         "" if row.status => FieldSet::of_fields(&[&["status"]]),
-        "status" => FieldSet::of_fields(&[&["spec"]]),
+        "status" => {
+            let kept = row.rules.status_keeps().iter().map(|field| ["metadata", *field]);
+            let kept: Vec<[&str; 2]> = kept.collect();
+            let mut fields: Vec<&[&str]> = kept.iter().map(|path| path.as_slice()).collect();
+            fields.push(&["spec"]);
+            FieldSet::of_fields(&fields)
+        }
         _ => FieldSet::new(),
     }
 }

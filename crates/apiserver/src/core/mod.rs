@@ -10,12 +10,13 @@ pub mod page;
 pub mod patch;
 pub mod prepare;
 pub mod read;
+pub mod review;
 pub mod scale;
 pub mod select;
 pub mod subresource;
 pub mod update;
 
-use access::{Ask, Authorizer, Signer};
+use access::{Ask, Authenticator, Authorizer, Signer};
 use kinds::{Registry, Row};
 use meta::{Call, Draft, Object, Reply, Snapshot, Status, Timestamp, Verb};
 use serde_json::{Value, json};
@@ -38,6 +39,7 @@ pub struct Seen<'a> {
     pub authorizer: &'a dyn Authorizer,
     /// Signs service account tokens, where the server has a key.
     pub signer: Option<&'a dyn Signer>,
+    pub authenticator: Option<&'a dyn Authenticator>,
 }
 
 /// What is to be done for a call.
@@ -138,12 +140,13 @@ fn spans_namespaces(verb: Verb) -> bool {
 pub fn authorize(seen: &Seen, caller: &Caller, call: &Call) -> Result<(), Status> {
     let ask = Ask {
         verb: access::verb_name(call.verb),
-        res: call.res,
+        group: call.res.group,
+        resource: call.res.plural,
         subresource: call.subresource,
         namespace: &call.namespace,
         name: &call.name,
     };
-    access::require(seen, caller, &ask)
+    access::require(seen, caller, call.res, &ask)
 }
 
 /// Options that only some verbs take, in upstream's words.

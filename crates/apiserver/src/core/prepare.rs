@@ -152,6 +152,15 @@ pub fn system_fields(cx: &mut Cx, object: &mut Value) {
     }
 }
 
+/// Signs the token that an object is made for, where it is missing. A server without a key leaves it out.
+pub fn token(cx: &Cx, object: &mut Value) -> Result<(), Status> {
+    let rules = &cx.row.rules;
+    if let (Some(claims), Some(signer)) = (rules.wants_token(object, cx.seen.snapshot), cx.seen.signer) {
+        rules.put_token(object, &signer.sign(&claims)?);
+    }
+    Ok(())
+}
+
 /// A new object says nothing of its status: only the subresource writes that.
 pub fn drop_status(object: &mut Value) {
     if let Some(map) = object.as_object_mut() {

@@ -85,7 +85,7 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
     };
     keep_system_fields(&mut new, &old);
     if write == Verb::Status {
-        new = only_status(new, &old);
+        new = only_status(new, &old, row.rules.status_keeps());
     }
     row.rules.default(&mut new);
     // A binding is the one write that touches both spec and status.
@@ -93,6 +93,7 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
         keep_member(&mut new, &old, "status");
     }
     row.rules.prepare(write, &mut new, Some(&old), cx.now);
+    prepare::token(cx, &mut new)?;
     if row.generation && write != Verb::Status && prepare::spec_changed(&old, &new) {
         new["metadata"]["generation"] = (stored.meta().generation + 1).into();
     }
@@ -235,8 +236,8 @@ fn keep_member(new: &mut Value, old: &Value, member: &str) {
     };
 }
 
-/// A status write changes the status, labels, annotations, finalizers and field owners.
-fn only_status(mut sent: Value, old: &Value) -> Value {
+/// A status write changes the status and, as upstream's, what of the metadata is the clients'; but for `kept`.
+fn only_status(mut sent: Value, old: &Value, kept: &[&str]) -> Value {
     let mut new = old.clone();
     let status = sent.get_mut("status").map(Value::take);
     if let (Some(map), Some(status)) = (new.as_object_mut(), status) {
@@ -247,7 +248,14 @@ fn only_status(mut sent: Value, old: &Value) -> Value {
         sent.get_mut("metadata").and_then(Value::as_object_mut),
     ) {
         to.remove("resourceVersion");
-        for field in ["labels", "annotations", "finalizers", "managedFields"] {
+        let fields = [
+            "labels",
+            "annotations",
+            "finalizers",
+            "ownerReferences",
+            "managedFields",
+        ];
+        for field in fields.into_iter().filter(|field| !kept.contains(field)) {
             match from.remove(field) {
                 Some(value) => to.insert(field.into(), value),
                 None => to.remove(field),

@@ -143,6 +143,7 @@ fn add(resources: &mut Vec<Resource>, row: &Arc<Row>) {
     let verbs = ALL_VERBS.into_iter();
     let verbs = verbs
         .filter(|v| *v != "deletecollection" || row.rules.deletes_collections())
+        .filter(|v| *v == "create" || !row.rules.is_question())
         .collect();
     resources.push(Resource {
         plural: row.res.plural,

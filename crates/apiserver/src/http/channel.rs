@@ -1,14 +1,15 @@
-//! Exec and attach over WebSocket: the channel protocols (`v5.channel.k8s.io` and its older forms), where the first
+//! Exec and attach, over WebSocket or SPDY. Here is WebSocket: the channel protocols (`v5.channel.k8s.io` and its older forms), where the first
 //! byte of a message says which stream it belongs to.
 
 use super::body::Body;
 use super::route::Place;
-use super::{Server, forward};
+use super::{Server, forward, spdy};
 use crate::node_ops::{ExecOptions, Exit, NodeOps, Output, Session};
 use crate::options::Query;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures::stream::SplitStream;
 use futures::{SinkExt, StreamExt};
 use http::header::{
     CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
@@ -19,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use meta::Status;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -59,27 +61,13 @@ where
 {
     let key = parts.headers.get(SEC_WEBSOCKET_KEY).cloned();
     let key = key.ok_or_else(|| Status::bad_request("the WebSocket handshake has no Sec-WebSocket-Key"))?;
-    let upgrade = parts
-        .extensions
-        .remove::<hyper::upgrade::OnUpgrade>()
-        .ok_or_else(|| Status::bad_request("this connection cannot be upgraded; use HTTP/1.1"))?;
-    let closing = server.closing.clone();
-    server.tasks.spawn(async move {
-        match upgrade.await {
-            Ok(upgraded) => {
-                let config = WebSocketConfig::default()
-                    .max_message_size(Some(MAX_MESSAGE_BYTES))
-                    .max_frame_size(Some(MAX_MESSAGE_BYTES));
-                let io = TokioIo::new(upgraded);
-                let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-                tokio::select! {
-                    () = run(socket) => {}
-                    () = closing.cancelled() => {}
-                }
-            }
-            Err(error) => tracing::debug!(%error, "a WebSocket upgrade failed"),
-        }
-    });
+    upgraded(server, parts, |upgraded| async {
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MAX_MESSAGE_BYTES))
+            .max_frame_size(Some(MAX_MESSAGE_BYTES));
+        let io = TokioIo::new(upgraded);
+        run(WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await).await;
+    })?;
     let mut response = Response::new(Body::Full(None));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -93,6 +81,32 @@ where
     Ok(response)
 }
 
+/// Hands the connection to `run` once the answer is out; it ends with the server.
+pub fn upgraded<F>(
+    server: &Arc<Server>,
+    parts: &mut Parts,
+    run: impl FnOnce(hyper::upgrade::Upgraded) -> F + Send + 'static,
+) -> Result<(), Status>
+where
+    F: Future<Output = ()> + Send,
+{
+    let upgrade = parts
+        .extensions
+        .remove::<hyper::upgrade::OnUpgrade>()
+        .ok_or_else(|| Status::bad_request("this connection cannot be upgraded; use HTTP/1.1"))?;
+    let closing = server.closing.clone();
+    server.tasks.spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => tokio::select! {
+                () = run(upgraded) => {}
+                () = closing.cancelled() => {}
+            },
+            Err(error) => tracing::debug!(%error, "an upgrade failed"),
+        }
+    });
+    Ok(())
+}
+
 /// The subprotocols that a client offers; an error when it does not ask for a WebSocket at all.
 pub fn offered(parts: &Parts) -> Result<Vec<String>, Status> {
     let has = |name: &http::HeaderName, wanted: &str| {
@@ -103,7 +117,7 @@ pub fn offered(parts: &Parts) -> Result<Vec<String>, Status> {
     };
     if !has(&UPGRADE, "websocket") || !has(&CONNECTION, "upgrade") {
         return Err(Status::bad_request(
-            "Upgrade request required: this endpoint speaks WebSocket",
+            "Upgrade request required: this endpoint speaks WebSocket and SPDY/3.1",
         ));
     }
     let all = parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL);
@@ -133,21 +147,22 @@ pub async fn session(
     options: ExecOptions,
     parts: &mut Parts,
 ) -> Result<Response<Body>, Status> {
-    let offered = match offered(parts) {
-        Ok(offered) => offered,
-        Err(no_websocket) => {
-            // kubectl tries once more over SPDY whatever the first answer was, and shows the second one: what is wrong
-            // with the request itself must be in both.
-            node.check(&place.namespace, &place.name, &options.container)
-                .await?;
-            return Err(no_websocket);
-        }
+    let by_spdy = spdy::is_asked_for(parts);
+    let (protocol, base64) = match by_spdy {
+        true => (spdy::choose(parts, &["v4.channel.k8s.io"])?, false),
+        false => choose(&offered(parts)?)?,
     };
-    let (protocol, base64) = choose(&offered)?;
+    let streams = spdy::streams(options.stdin, options.stdout, options.stderr, options.tty);
+    // Before the upgrade, so that what is wrong is answered as a `Status`: kubectl shows nothing else.
     let session = match place.subresource {
         "attach" => node.attach(&place.namespace, &place.name, options).await?,
         _ => node.exec(&place.namespace, &place.name, options).await?,
     };
+    if by_spdy {
+        return spdy::upgrade(server, parts, protocol, move |pipe| {
+            spdy::exec(pipe, session, streams)
+        });
+    }
     let closes = protocol == "v5.channel.k8s.io";
     let plain_error = !protocol.starts_with('v');
     upgrade(server, parts, protocol, move |socket| async move {
@@ -193,36 +208,25 @@ impl Wire {
             resize,
             exit,
         } = session;
-        loop {
-            tokio::select! {
-                piece = output.recv() => match piece {
-                    Some(Output::Stdout(bytes)) => out.send(self.message(STDOUT, &bytes)).await?,
-                    Some(Output::Stderr(bytes)) => out.send(self.message(STDERR, &bytes)).await?,
-                    None => break,
-                },
-                message = input.next() => match message {
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                    Some(Ok(Message::Close(_))) | None => return Ok(()),
-                    Some(Ok(message)) => match self.parse(message) {
-                        Some((STDIN, bytes)) => {
-                            let gone = match &stdin {
-                                Some(sender) => sender.send(bytes).await.is_err(),
-                                None => false,
-                            };
-                            if gone {
-                                stdin = None;
-                            }
-                        }
-                        Some((RESIZE, bytes)) => resized(resize.as_ref(), &bytes),
-                        Some((CLOSE, bytes)) if self.closes && bytes.first() == Some(&STDIN) => stdin = None,
-                        _ => {}
-                    },
-                    Some(Err(error)) => {
-                        tracing::debug!(%error, "a client's stream broke");
-                        return Ok(());
-                    }
-                },
+        let up = self.read(&mut input, &mut stdin, resize.as_ref());
+        let down = async {
+            while let Some(piece) = output.recv().await {
+                let message = match piece {
+                    Output::Stdout(bytes) => self.message(STDOUT, &bytes),
+                    Output::Stderr(bytes) => self.message(STDERR, &bytes),
+                };
+                out.send(message).await?;
             }
+            Ok::<_, tokio_tungstenite::tungstenite::Error>(true)
+        };
+        // Each on its own, so that a command that waits for its output to be taken never blocks what it still has to
+        // read.
+        let said_all = tokio::select! {
+            said = down => said?,
+            () = up => false,
+        };
+        if !said_all {
+            return Ok(());
         }
         let exit = exit
             .await
@@ -237,6 +241,35 @@ impl Wire {
         };
         out.send(Message::Close(Some(normal))).await?;
         out.flush().await
+    }
+
+    /// Hands on what the client sends, until it is gone.
+    async fn read(
+        &self,
+        input: &mut SplitStream<Socket>,
+        stdin: &mut Option<mpsc::Sender<Bytes>>,
+        resize: Option<&mpsc::Sender<(u16, u16)>>,
+    ) {
+        while let Some(message) = input.next().await {
+            let message = match message {
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
+                Ok(Message::Close(_)) => return,
+                Ok(message) => message,
+                Err(error) => return tracing::debug!(%error, "a client's stream broke"),
+            };
+            match self.parse(message) {
+                Some((STDIN, bytes)) => {
+                    if let Some(sender) = stdin
+                        && sender.send(bytes).await.is_err()
+                    {
+                        *stdin = None;
+                    }
+                }
+                Some((RESIZE, bytes)) => resized(resize, &bytes),
+                Some((CLOSE, bytes)) if self.closes && bytes.first() == Some(&STDIN) => *stdin = None,
+                _ => {}
+            }
+        }
     }
 
     fn message(&self, channel: u8, bytes: &[u8]) -> Message {
@@ -272,7 +305,7 @@ impl Wire {
     }
 }
 
-fn exit_status(exit: &Exit) -> Value {
+pub fn exit_status(exit: &Exit) -> Value {
     match exit {
         Exit::Code(0) => json!({"metadata": {}, "status": "Success"}),
         Exit::Code(code) => json!({"metadata": {}, "status": "Failure",
@@ -286,7 +319,7 @@ fn exit_status(exit: &Exit) -> Value {
 }
 
 /// `{"Width":80,"Height":24}`; a terminal that cannot keep up misses sizes that are old anyway.
-fn resized(resize: Option<&tokio::sync::mpsc::Sender<(u16, u16)>>, bytes: &[u8]) {
+pub fn resized(resize: Option<&mpsc::Sender<(u16, u16)>>, bytes: &[u8]) {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Size {

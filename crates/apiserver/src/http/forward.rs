@@ -46,14 +46,22 @@ pub fn serve(
     parts: &mut Parts,
     query: &Query,
 ) -> Result<Response<Body>, Status> {
-    let offered = offered(parts)?;
     let target = Target {
         node,
         namespace: place.namespace,
         pod: place.name,
     };
+    if spdy::is_asked_for(parts) {
+        let protocol = spdy::choose(parts, &["portforward.k8s.io"])?;
+        return spdy::upgrade(server, parts, protocol, move |pipe| {
+            spdy::port_forward(pipe, target)
+        });
+    }
+    let offered = offered(parts)?;
     if offered.iter().any(|o| o == TUNNEL) {
-        return upgrade(server, parts, TUNNEL, move |socket| spdy::serve(socket, target));
+        return upgrade(server, parts, TUNNEL, move |socket| {
+            spdy::port_forward(spdy::Pipe::tunnelled(socket), target)
+        });
     }
     if !offered.is_empty() && !offered.iter().any(|o| o == CHANNELS) {
         let text = format!(

@@ -6,7 +6,7 @@ use super::request::{self, RequestBody};
 use super::respond::{self, Wanted};
 use super::route::{self, Place, Route};
 use super::table::Include;
-use super::{Compress, Peer, Server, probes, watch};
+use super::{Compress, Peer, Server, impersonate, probes, watch};
 use crate::core::{self, Caller, access};
 use crate::options::{self, Query};
 use bytes::Bytes;
@@ -61,6 +61,7 @@ async fn answer(
         return Err(Status::unauthorized());
     };
     let registry = api.parts().registry.load_full();
+    let caller = acting_as(server, &registry, caller, &parts)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     match route::route(&registry, &path)? {
         Route::Path => other_path(server, &caller, &registry, &parts, &path, &query).await,
@@ -69,6 +70,23 @@ async fn answer(
         }
         Route::Resource(place) => resource(server, &caller, &registry, place, parts, body, &query).await,
     }
+}
+
+/// The caller, or the one whom it acts as.
+fn acting_as(server: &Server, registry: &Registry, caller: Caller, parts: &Parts) -> Result<Caller, Status> {
+    let Some(other) = impersonate::asked_for(&caller, &parts.headers)? else {
+        return Ok(caller);
+    };
+    let api = server.api().parts();
+    let seen = core::Seen {
+        registry,
+        snapshot: &api.store.snapshot(),
+        authorizer: &*api.authorizer,
+        signer: None,
+        authenticator: None,
+    };
+    impersonate::check(&seen, &caller, &other, &parts.headers)?;
+    Ok(other)
 }
 
 fn is_stream(subresource: &str) -> bool {
@@ -125,12 +143,21 @@ async fn resource(
     let watching = place.watch || query.flag("watch");
     let reading = matches!(parts.method, Method::GET | Method::HEAD);
     let form = negotiate::negotiate(&parts.headers, query, watching && reading)?;
-    if reading && watching && place.subresource.is_empty() {
-        return start_watch(server, caller, registry, place, options, query, form).await;
+    if reading && watching && place.subresource.is_empty() && !place.row.rules.is_question() {
+        let deprecation = place.row.rules.deprecation();
+        let mut response = start_watch(server, caller, registry, place, options, query, form).await?;
+        respond::warn(&mut response, deprecation);
+        return Ok(response);
     }
     let media_type = request::media_type(&parts.headers);
     let verb = verb(&parts.method, &place, &media_type)?;
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = place
+        .row
+        .rules
+        .deprecation()
+        .map(Into::into)
+        .into_iter()
+        .collect();
     let mut call = Call {
         verb,
         res: place.row.res,
@@ -218,7 +245,8 @@ async fn start_watch(
     let api = server.api();
     let ask = access::Ask {
         verb: "watch",
-        res: place.row.res,
+        group: place.row.res.group,
+        resource: place.row.res.plural,
         subresource: "",
         namespace: &place.namespace,
         name: &place.name,
@@ -230,8 +258,9 @@ async fn start_watch(
         snapshot: &snapshot,
         authorizer: &*parts.authorizer,
         signer: None,
+        authenticator: None,
     };
-    access::require(&seen, caller, &ask)?;
+    access::require(&seen, caller, place.row.res, &ask)?;
     if !place.name.is_empty() {
         let own = format!("metadata.name={}", place.name);
         options.field_selector = match options.field_selector.as_str() {
@@ -247,10 +276,12 @@ fn verb(method: &Method, place: &Place, media_type: &str) -> Result<Verb, Status
     let named = !place.name.is_empty();
     let across = place.row.namespaced && place.namespace.is_empty();
     let verb = match *method {
+        Method::POST if !named && !across => Verb::Create,
+        _ if place.row.rules.is_question() => return Err(Status::method_not_allowed()),
         Method::GET | Method::HEAD if named => Verb::Get,
         Method::GET | Method::HEAD => Verb::List,
         _ if across => return Err(Status::method_not_allowed()),
-        Method::POST if !named || posts(place.subresource) => Verb::Create,
+        Method::POST if posts(place.subresource) => Verb::Create,
         Method::PUT if named => Verb::Update,
         Method::PATCH if named => request::patch_verb(media_type)?,
         Method::DELETE if named => Verb::Delete,

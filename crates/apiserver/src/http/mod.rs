@@ -4,6 +4,7 @@ mod body;
 mod channel;
 mod forward;
 mod handle;
+mod impersonate;
 mod negotiate;
 mod pods;
 mod probes;
@@ -11,7 +12,6 @@ mod request;
 mod respond;
 mod route;
 mod spdy;
-mod spdy_words;
 mod table;
 mod watch;
 

@@ -35,15 +35,17 @@ pub async fn serve(
         snapshot: &snapshot,
         authorizer: &*api.authorizer,
         signer: None,
+        authenticator: None,
     };
     let ask = access::Ask {
         verb,
-        res: place.row.res,
+        group: place.row.res.group,
+        resource: place.row.res.plural,
         subresource: place.subresource,
         namespace: &place.namespace,
         name: &place.name,
     };
-    access::require(&seen, caller, &ask)?;
+    access::require(&seen, caller, place.row.res, &ask)?;
     let pod = snapshot.get(place.row.res, &place.namespace, &place.name);
     let pod = pod.ok_or_else(|| Status::not_found(place.row.res, &place.name))?;
     if !log && kinds::row::text(&pod.value(), "/spec/nodeName").is_empty() {

@@ -49,8 +49,9 @@ pub fn authenticate(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<Optio
             let parts = api.parts();
             let authenticator = parts.authenticator.as_ref().ok_or_else(Status::unauthorized)?;
             let mut caller = authenticator
-                .authenticate(token, &parts.store.snapshot(), parts.env.now())
-                .ok_or_else(Status::unauthorized)?;
+                .authenticate(token, &[], &parts.store.snapshot(), parts.env.now())
+                .ok_or_else(Status::unauthorized)?
+                .caller;
             if !caller.groups.iter().any(|g| g == AUTHENTICATED) {
                 caller.groups.push(AUTHENTICATED.to_string());
             }

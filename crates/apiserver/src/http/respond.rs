@@ -51,7 +51,7 @@ pub fn reply(wanted: &Wanted, reply: Reply, warnings: &[String]) -> Response<Bod
             list(wanted, objects, metadata)
         }
     };
-    warn(&mut response, warnings);
+    warn(&mut response, warnings.iter().map(String::as_str));
     response
 }
 
@@ -166,9 +166,14 @@ pub fn text(code: StatusCode, text: impl Into<String>) -> Response<Body> {
     response
 }
 
-fn warn(response: &mut Response<Body>, warnings: &[String]) {
-    let mut size = 0;
+/// Adds `Warning` headers, each text once.
+pub fn warn<'a>(response: &mut Response<Body>, warnings: impl IntoIterator<Item = &'a str>) {
+    let (mut size, mut told) = (0, Vec::new());
     for warning in warnings {
+        if told.contains(&warning) {
+            continue;
+        }
+        told.push(warning);
         let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
         size += quoted.len();
         if size > WARNINGS_MAX_BYTES {

@@ -8,11 +8,12 @@ use super::{Server, respond};
 use crate::core::page;
 use crate::core::select::Filter;
 use crate::options::Query;
+use crate::views;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{FutureExt, StreamExt};
 use http::{Response, StatusCode};
 use kinds::Row;
-use meta::{Change, ChangeKind, Errors, Object, Options, Path, Snapshot, Status};
+use meta::{Change, ChangeKind, Errors, Object, Options, Path, Res, Snapshot, Status};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,8 @@ struct Start {
 struct Watcher {
     server: Arc<Server>,
     row: Arc<Row>,
+    /// Where the row's objects are stored.
+    res: Res,
     filter: Filter,
     form: Form,
     include: Include,
@@ -85,6 +88,7 @@ pub async fn watch(
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     let watcher = Watcher {
+        res: row.rules.version_of().unwrap_or(row.res),
         row,
         filter,
         form,
@@ -193,9 +197,11 @@ impl Watcher {
             return;
         };
         let mut last = None;
-        for (key, object) in snapshot.after(self.row.res, &self.filter.prefix(), &after) {
-            if self.filter.matches(&self.row, object) {
-                self.event(out, "ADDED", object);
+        for (key, object) in snapshot.after(self.res, &self.filter.prefix(), &after) {
+            if let Some(object) = self.shown(object)
+                && self.filter.matches(&self.row, &object)
+            {
+                self.event(out, "ADDED", &object);
             }
             if out.len() >= CHUNK_BYTES {
                 last = Some(key.to_string());
@@ -239,21 +245,25 @@ impl Watcher {
 
     /// A change as this watcher's selectors see it: entering them is ADDED, leaving them DELETED.
     fn change(&mut self, change: &Change, out: &mut BytesMut) {
-        if change.res != self.row.res {
+        if change.res != self.res {
             return;
         }
+        let Some(object) = self.shown(&change.object) else {
+            return;
+        };
+        let previous = change.previous.as_ref().and_then(|p| self.shown(p));
         let is = |object: &Object| self.filter.matches(&self.row, object);
         match change.kind {
             ChangeKind::Deleted => {
-                if is(&change.object) {
-                    self.event(out, "DELETED", &change.object);
+                if is(&object) {
+                    self.event(out, "DELETED", &object);
                 }
             }
             ChangeKind::Added | ChangeKind::Modified => {
-                let was = change.previous.as_ref().filter(|p| is(p));
-                match (was, is(&change.object)) {
-                    (None, true) => self.event(out, "ADDED", &change.object),
-                    (Some(_), true) => self.event(out, "MODIFIED", &change.object),
+                let was = previous.as_ref().filter(|p| is(p));
+                match (was, is(&object)) {
+                    (None, true) => self.event(out, "ADDED", &object),
+                    (Some(_), true) => self.event(out, "MODIFIED", &object),
                     (Some(old), false) => {
                         let old = old.at_revision(change.revision);
                         self.event(out, "DELETED", &old);
@@ -262,6 +272,16 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// The object in the row's own form.
+    fn shown(&self, object: &Object) -> Option<Object> {
+        let shown = views::shown(&self.row, object);
+        shown
+            .inspect_err(
+                |error| tracing::error!(%error, "a watch leaves out an object that does not convert"),
+            )
+            .ok()
     }
 
     fn event(&mut self, out: &mut BytesMut, kind: &str, object: &Object) {

@@ -125,6 +125,11 @@ impl Of<'_> {
             self.put(paths, collection, &target, false, vec![self.create(&target)]);
             return;
         };
+        if resource.verbs == ["create"] {
+            wanted.add(&type_name, Some(gvk.clone()));
+            self.put(paths, collection, &target, false, vec![self.create(&target)]);
+            return;
+        }
         wanted.resource(&type_name, &gvk);
         let list_type = format!("{type_name}List");
         let mut operations = vec![

@@ -266,3 +266,210 @@ async fn a_namespace_goes_when_its_finalizers_are_gone() {
     .await;
     insta::assert_snapshot!(text);
 }
+
+#[tokio::test]
+async fn an_event_in_two_versions() {
+    let text = conversation(
+        r#"
+        POST /api/v1/namespaces/default/events
+        {"metadata":{"name":"old"},"involvedObject":{"kind":"Pod","name":"web-0","namespace":"default"},"reason":"Pulled","message":"it is here","type":"Normal","count":2,"source":{"component":"kubelet"}}
+        GET /apis/events.k8s.io/v1/namespaces/default/events/old
+        -
+        POST /apis/events.k8s.io/v1/namespaces/default/events
+        {"metadata":{"name":"bad"},"regarding":{"kind":"Pod","name":"web-0","namespace":"default"},"deprecatedCount":2,"reportingController":"a.b/c"}
+        POST /apis/events.k8s.io/v1/namespaces/default/events
+        {"metadata":{"name":"new"},"regarding":{"kind":"Pod","name":"web-1","namespace":"default"},"reason":"Started","note":"it runs","type":"Normal","eventTime":"2026-01-02T03:04:05.000000Z","action":"Start","reportingController":"a.b/c","reportingInstance":"c-1"}
+        POST /apis/events.k8s.io/v1/namespaces/default/events
+        {"metadata":{"name":"new"},"regarding":{"kind":"Pod","name":"web-1","namespace":"default"},"reason":"Started","note":"it runs","type":"Normal","eventTime":"2026-01-02T03:04:05.000000Z","action":"Start","reportingController":"a.b/c","reportingInstance":"c-1"}
+        GET /api/v1/namespaces/default/events/new
+        -
+        PATCH /apis/events.k8s.io/v1/namespaces/default/events/new application/merge-patch+json
+        {"series":{"count":2,"lastObservedTime":"2026-01-02T03:05:05.000000Z"}}
+        PATCH /apis/events.k8s.io/v1/namespaces/default/events/new application/strategic-merge-patch+json
+        {"note":"another"}
+        GET /apis/events.k8s.io/v1/events?fieldSelector=regarding.name=web-1
+        -
+        GET /apis/events.k8s.io/v1/namespaces/default/events application/json application/json;as=Table;v=v1;g=meta.k8s.io
+        -
+        DELETE /apis/events.k8s.io/v1/namespaces/default/events/old
+        -
+        DELETE /apis/events.k8s.io/v1/namespaces/default/events
+        -
+        GET /api/v1/events
+        -
+        "#,
+    )
+    .await;
+    insta::assert_snapshot!(text);
+}
+
+#[tokio::test]
+async fn questions_are_answered_and_not_kept() {
+    let text = conversation(
+        r#"
+        POST /apis/authentication.k8s.io/v1/selfsubjectreviews
+        {}
+        GET /apis/authentication.k8s.io/v1/selfsubjectreviews
+        -
+        POST /apis/authentication.k8s.io/v1/tokenreviews
+        {"spec":{"token":"nonsense"}}
+        POST /apis/authentication.k8s.io/v1/tokenreviews
+        {"spec":{}}
+        POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews
+        {"spec":{"resourceAttributes":{"verb":"delete","resource":"pods","namespace":"default"}}}
+        POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews
+        {"spec":{}}
+        POST /apis/authorization.k8s.io/v1/subjectaccessreviews
+        {"spec":{"user":"somebody","groups":["system:authenticated"],"resourceAttributes":{"verb":"get","resource":"pods"}}}
+        POST /apis/authorization.k8s.io/v1/subjectaccessreviews
+        {"spec":{"user":"somebody","nonResourceAttributes":{"verb":"get","path":"/version"}}}
+        POST /apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews
+        {"spec":{"user":"somebody","resourceAttributes":{"verb":"get","resource":"pods","namespace":"other"}}}
+        POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews
+        {"spec":{"namespace":"default"}}
+        GET /apis/authorization.k8s.io/v1
+        -
+        "#,
+    )
+    .await;
+    insta::assert_snapshot!(text);
+}
+
+#[tokio::test]
+async fn a_token_of_a_secret_is_believed_while_the_secret_lives() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let audience = vec!["isopod".to_string()];
+    let tokens = apiserver::Tokens::new(&key.serialize_der(), key.public_key_raw(), "issuer", audience);
+    let world = World::with_tokens(std::sync::Arc::new(tokens)).await;
+    let of = |kind: &str| format!("/api/v1/namespaces/default/{kind}");
+    let robot = serde_json::json!({"metadata": {"name": "robot"}});
+    let (_, account) = world.json("POST", &of("serviceaccounts"), &robot).await;
+    let secret = serde_json::json!({"type": "kubernetes.io/service-account-token",
+        "metadata": {"name": "s", "annotations": {"kubernetes.io/service-account.name": "robot"}}});
+    let (code, made) = world.json("POST", &of("secrets"), &secret).await;
+    assert_eq!((code, &made["data"]), (201, &serde_json::Value::Null));
+    // As the controller does.
+    let patch = serde_json::json!({"metadata": {"annotations": {"kubernetes.io/service-account.uid": account["metadata"]["uid"]}}});
+    let (_, filled) = world.json("PATCH", &of("secrets/s"), &patch).await;
+    let token = filled["data"]["token"].as_str().expect("a token");
+    let token = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, token).expect("base64");
+    let token = String::from_utf8(token).expect("text");
+    let review = async |audiences: serde_json::Value| {
+        let question = serde_json::json!({"spec": {"token": token, "audiences": audiences}});
+        let path = "/apis/authentication.k8s.io/v1/tokenreviews";
+        world.json("POST", path, &question).await.1["status"].clone()
+    };
+    let known = review(serde_json::Value::Null).await;
+    assert_eq!(known["user"]["username"], "system:serviceaccount:default:robot");
+    assert_eq!(known["audiences"], serde_json::json!(["isopod"]));
+    let elsewhere = review(serde_json::json!(["vault"])).await;
+    assert_eq!(elsewhere["authenticated"], serde_json::Value::Null);
+    world
+        .json("DELETE", &of("secrets/s"), &serde_json::Value::Null)
+        .await;
+    assert_eq!(
+        review(serde_json::Value::Null).await["authenticated"],
+        serde_json::Value::Null
+    );
+}
+
+#[tokio::test]
+async fn a_status_write_changes_metadata_too_but_not_all_of_it() {
+    let text = conversation(
+        r#"
+        POST /apis/apps/v1/namespaces/default/deployments
+        {"metadata":{"name":"d"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i:1"}]}}}}
+        PATCH /apis/apps/v1/namespaces/default/deployments/d/status application/merge-patch+json
+        {"metadata":{"labels":{"new":"1"},"annotations":{"new":"1"}},"spec":{"replicas":7},"status":{"replicas":1}}
+        POST /apis/apps/v1/namespaces/default/statefulsets
+        {"metadata":{"name":"s"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i:1"}]}}}}
+        PATCH /apis/apps/v1/namespaces/default/statefulsets/s/status application/merge-patch+json
+        {"metadata":{"labels":{"new":"1"},"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"c","uid":"u"}],"uid":null},"spec":{"replicas":7}}
+        "#,
+    )
+    .await;
+    let kept: Vec<String> = text
+        .split("\n\n")
+        .map(|part| {
+            let answer = part.lines().last().unwrap_or_default();
+            let (code, body) = answer.split_once(' ').unwrap_or_default();
+            let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+            let meta = &body["metadata"];
+            format!(
+                "{code} {} {} {} {}",
+                meta["labels"], meta["annotations"], meta["ownerReferences"], body["spec"]["replicas"]
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(kept.join("\n"));
+}
+
+#[tokio::test]
+async fn each_warning_is_told_once() {
+    let world = World::new().await;
+    let warnings = async |method: &str, path: &str, body: &'static str| {
+        let request = http::Request::builder().method(method).uri(path);
+        let request = request
+            .header("content-type", "application/json")
+            .body(bytes::Bytes::from(body));
+        let response = world.send(request.expect("a request")).await;
+        let all = response.headers().get_all("warning").iter();
+        all.map(|v| v.to_str().expect("text").to_string())
+            .collect::<Vec<_>>()
+    };
+    let deprecated =
+        ["299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\""];
+    let path = "/api/v1/namespaces/default/endpoints";
+    assert_eq!(warnings("GET", path, "").await, deprecated);
+    assert_eq!(
+        warnings("GET", &format!("{path}?watch=1&resourceVersion=1"), "").await,
+        deprecated
+    );
+    assert_eq!(
+        warnings("POST", path, r#"{"metadata":{"name":"e"}}"#).await,
+        deprecated
+    );
+    let path = "/api/v1/namespaces/default/configmaps";
+    assert_eq!(
+        warnings("POST", path, r#"{"metadata":{"name":"c"},"dta":{},"dta":{}}"#).await,
+        [
+            "299 - \"duplicate field \\\"dta\\\"\"",
+            "299 - \"unknown field \\\"dta\\\"\""
+        ]
+    );
+}
+
+#[tokio::test]
+async fn one_may_act_as_another_who_may() {
+    let world = World::new().await;
+    let whoami = async |headers: &[(&str, &str)]| {
+        let headers = [&[("content-type", "application/json")], headers].concat();
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let (code, answer) = world.ask("POST", path, &headers, b"{}").await;
+        let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
+        format!("{code} {} {}", answer["status"]["userInfo"], answer["message"])
+    };
+    let lines = [
+        whoami(&[]).await,
+        whoami(&[("impersonate-user", "bob")]).await,
+        whoami(&[("impersonate-user", "bob"), ("impersonate-group", "team")]).await,
+        whoami(&[("impersonate-user", "system:serviceaccount:shop:robot")]).await,
+        whoami(&[("impersonate-group", "team")]).await,
+    ];
+    insta::assert_snapshot!(lines.join("\n"));
+    let as_bob = [("impersonate-user", "bob")];
+    let (code, _) = world.ask("GET", "/api/v1/pods", &as_bob, b"").await;
+    assert_eq!(code, 403);
+    let weak = std::sync::Arc::new(apiserver::http::Peer {
+        caller: Some(apiserver::Caller {
+            name: "weak".into(),
+            groups: vec!["system:authenticated".into()],
+            ..apiserver::Caller::default()
+        }),
+        loopback: true,
+    });
+    let request = http::Request::get("/api/v1/pods").header("impersonate-user", "admin");
+    let request = request.body(bytes::Bytes::new()).expect("a request");
+    let response = world.server.clone().respond_to(weak, request).await;
+    assert_eq!(response.status().as_u16(), 403);
+}

@@ -34,7 +34,11 @@ impl NodeOps for Echo {
         })
     }
 
-    async fn exec(&self, _: &str, _: &str, options: ExecOptions) -> Result<Session, Status> {
+    async fn exec(&self, _: &str, pod: &str, options: ExecOptions) -> Result<Session, Status> {
+        if options.container == "none" {
+            let text = format!("container none is not valid for pod {pod}");
+            return Err(Status::bad_request(text));
+        }
         let (stdin, mut input) = mpsc::channel::<Bytes>(4);
         let (sender, output) = mpsc::channel(4);
         let (ended, exit) = oneshot::channel();
@@ -56,16 +60,6 @@ impl NodeOps for Echo {
 
     async fn attach(&self, namespace: &str, pod: &str, options: ExecOptions) -> Result<Session, Status> {
         self.exec(namespace, pod, options).await
-    }
-
-    async fn check(&self, _: &str, pod: &str, container: &str) -> Result<(), Status> {
-        match container {
-            "none" => {
-                let text = format!("container none is not valid for pod {pod}");
-                Err(Status::bad_request(text))
-            }
-            _ => Ok(()),
-        }
     }
 
     async fn dial(&self, _: &str, _: &str, port: u16) -> Result<Box<dyn Duplex>, Status> {
@@ -138,19 +132,76 @@ async fn exec_carries_streams_and_the_exit_code() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_session_is_told_whatever_the_upgrade() {
+async fn what_is_wrong_with_a_session_is_told_before_the_upgrade() {
     let world = world().await;
-    let spdy = [("connection", "Upgrade"), ("upgrade", "SPDY/3.1")];
-    let path = "/api/v1/namespaces/default/pods/p/exec?command=ls&stdout=true";
-    for (container, said) in [
-        ("none", "container none is not valid for pod p"),
-        ("c", "Upgrade request required: this endpoint speaks WebSocket"),
-    ] {
-        let path = format!("{path}&container={container}");
-        let (code, answer) = world.ask("POST", &path, &spdy, b"").await;
+    let spdy = [
+        ("connection", "Upgrade"),
+        ("upgrade", "SPDY/3.1"),
+        ("x-stream-protocol-version", "v4.channel.k8s.io"),
+    ];
+    let websocket = [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let none = "container none is not valid for pod p";
+    let plain = "Upgrade request required: this endpoint speaks WebSocket and SPDY/3.1";
+    let cases = [
+        ("none", &spdy[..], 400, none),
+        ("none", &websocket[..], 400, none),
+        ("c", &[], 400, plain),
+        (
+            "c",
+            &spdy[..2],
+            403,
+            "unable to upgrade: unable to negotiate protocol: client supports [], server accepts [v4.channel.k8s.io]",
+        ),
+    ];
+    for (container, headers, code, said) in cases {
+        let path =
+            format!("/api/v1/namespaces/default/pods/p/exec?command=ls&stdout=true&container={container}");
+        let (given, answer) = world.ask("POST", &path, headers, b"").await;
         let status: Value = serde_json::from_slice(&answer).expect("a status");
-        assert_eq!((code, status["message"].as_str()), (400, Some(said)));
+        assert_eq!((given, status["message"].as_str()), (code, Some(said)));
     }
+}
+
+/// More bytes than all queues hold, through a command that writes what it reads: neither side waits for the other.
+#[tokio::test]
+async fn much_goes_through_both_ways_at_once() {
+    let world = world().await;
+    let socket = connect(
+        &world,
+        "exec?command=cat&stdin=true&stdout=true",
+        "v5.channel.k8s.io",
+    )
+    .await;
+    let (mut out, mut input) = socket.split();
+    let piece: Vec<u8> = [&[0][..], &[7; 16 * 1024]].concat();
+    let send = async {
+        for _ in 0..200 {
+            out.send(Message::binary(piece.clone())).await.expect("sent");
+        }
+        out.send(Message::binary(b"\xff\x00".to_vec()))
+            .await
+            .expect("sent");
+    };
+    let receive = async {
+        let mut bytes = 0;
+        while let Some(Ok(Message::Binary(data))) = input.next().await {
+            if data[0] == 1 {
+                bytes += data.len() - 1;
+            }
+            // What the client has not read yet holds the command up.
+            tokio::task::yield_now().await;
+        }
+        bytes
+    };
+    let both = async { tokio::join!(send, receive) };
+    let ((), bytes) = tokio::time::timeout(std::time::Duration::from_secs(20), both)
+        .await
+        .expect("no side waits for the other for ever");
+    assert_eq!(bytes, 200 * 16 * 1024);
 }
 
 #[tokio::test]

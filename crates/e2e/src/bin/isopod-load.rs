@@ -41,7 +41,7 @@ enum Command {
         kubeconfig: PathBuf,
         #[arg(long, default_value_t = 50)]
         watchers: usize,
-        #[arg(long, default_value_t = 8)]
+        #[arg(long, default_value_t = 32)]
         writers: usize,
         #[arg(long, default_value_t = 3)]
         seconds: u64,

@@ -135,3 +135,51 @@ fn paused_scaled_and_stuck() {
     assert_eq!(owners, "", "the pod was not released");
     cluster.remove();
 }
+
+/// Simulated nodes run nothing, and their pods become Ready all the same, each in its time.
+#[test]
+fn simulated_nodes_hold_many_pods() {
+    let Some(cluster) = Cluster::prepare("simulated_nodes_hold_many_pods", &[]) else {
+        return;
+    };
+    let up = format!(
+        "up --simulated-nodes 3 --kubeconfig {} --api-port {}",
+        cluster.kubeconfig.display(),
+        cluster.api_port
+    );
+    cluster.isopod(&up);
+    cluster.apply(
+        "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: many}
+spec:
+  replicas: 60
+  selector: {matchLabels: {app: many}}
+  template:
+    metadata: {labels: {app: many}}
+    spec:
+      affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [simulated-0, simulated-1, simulated-2]}]}]}}}
+      containers:
+      - {name: c, image: 'nothing:1', resources: {requests: {cpu: 10m}}, readinessProbe: {httpGet: {path: /, port: 80}}}
+",
+    );
+    cluster.rollout("deploy/many");
+    let nodes =
+        cluster.kubectl("get po -l app=many -o 'jsonpath={range .items[*]}{.spec.nodeName}{\"\\n\"}{end}'");
+    for node in ["simulated-0", "simulated-1", "simulated-2"] {
+        assert!(
+            nodes.lines().any(|line| line == node),
+            "nothing runs on {node}: {nodes}"
+        );
+    }
+    // They start later than they are created, by a clock that goes on.
+    let times = "get po -l app=many -o 'jsonpath={range .items[*]}{.status.startTime} {.status.containerStatuses[0].state.running.startedAt}{\"\\n\"}{end}'";
+    for line in cluster.kubectl(times).lines() {
+        let (created, started) = line.split_once(' ').expect("two times");
+        assert!(created <= started, "{line}");
+    }
+    cluster.kubectl("delete deploy many");
+    cluster.kubectl(&format!("wait --for=delete pod -l app=many {LIMIT}"));
+    cluster.remove();
+}

@@ -300,3 +300,31 @@ fn images_outlive_down_and_up() {
     cluster.wait("pod/p", "condition=Ready");
     cluster.remove();
 }
+
+/// The Node says which images it has as soon as they are there, and forgets those that are not.
+#[test]
+fn the_node_says_which_images_it_has() {
+    let Some(cluster) = Cluster::start("the_node_says_which_images_it_has", &[]) else {
+        return;
+    };
+    let mut watch = cluster.watch("get nodes -w -o 'jsonpath={.status.images[*].names}{\"\\n\"}'");
+    cluster.build_visits("visits:1");
+    watch.until("a new image", |line| line.contains("docker.io/library/visits:1"));
+    let archive = cluster.home.path().join("visits.tar");
+    cluster.isopod(&format!("image save visits:1 -f {}", archive.display()));
+    cluster.isopod("image rm visits:1");
+    watch.until("no image", |line| !line.contains("visits"));
+    cluster.isopod(&format!("image load {}", archive.display()));
+    watch.until("a loaded image", |line| {
+        line.contains("docker.io/library/visits:1")
+    });
+    let node = cluster.get("node");
+    let size = node.pointer("/items/0/status/images/0/sizeBytes");
+    assert!(
+        size.and_then(serde_json::Value::as_u64)
+            .is_some_and(|size| size > 100_000),
+        "{size:?}"
+    );
+    drop(watch);
+    cluster.remove();
+}

@@ -1,6 +1,7 @@
 //! Streams into pods: logs, exec with and without a terminal, attach, cp and port-forward.
 
 use crate::harness::command::prepare;
+use crate::harness::watch::Watch;
 use crate::harness::{Cluster, Tool, words};
 use crate::lifecycle::pod;
 use crate::statefulset::visits_set;
@@ -80,18 +81,6 @@ fn exec_with_and_without_a_terminal() {
     assert_eq!(count.lines().count(), 200_000);
     let none = cluster.kubectl_fails("exec p -- no-such-program");
     assert!(none.contains("no-such-program"), "{none}");
-    for line in ["exec p -c none -- ls", "attach p -c none"] {
-        let said = cluster.kubectl_fails(line);
-        assert!(
-            said.contains("container none is not valid for pod p")
-                || said.contains("container none not found in pod p"),
-            "{said}"
-        );
-    }
-    let quiet = "{apiVersion: v1, kind: Pod, metadata: {name: q}, spec: {schedulingGates: [{name: a.b/c}], containers: [{name: main, image: 'busybox:1'}]}}";
-    cluster.apply(quiet);
-    let said = cluster.kubectl_fails("exec q -- ls");
-    assert!(said.contains("pod q does not have a host assigned"), "{said}");
     // A terminal of its own, by `script`; its size arrives, and so does what is typed.
     let kubectl = Tool::Kubectl.path();
     let typed = "tty; stty size; exit 4\n";
@@ -109,6 +98,59 @@ fn exec_with_and_without_a_terminal() {
     );
     assert!(run.stdout.contains("33 77"), "{}", run.report("has another size"));
     assert_eq!(run.status.code(), Some(4), "{}", run.report("ended"));
+    cluster.remove();
+}
+
+#[test]
+fn exec_of_older_clients_and_what_is_refused() {
+    let Some(cluster) = Cluster::with_images("exec_of_older_clients_and_what_is_refused", &[]) else {
+        return;
+    };
+    cluster.apply(&pod("p", "sleep 3600", "", ""));
+    cluster.wait("pod/p", "condition=Ready");
+    // They know SPDY only.
+    let by_spdy = |line: &str| {
+        cluster
+            .kubectl_with(line)
+            .env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false")
+    };
+    let run = by_spdy("exec p -- sh -c 'echo out; echo err >&2; exit 9'").run();
+    assert_eq!(run.stdout, "out\n");
+    assert!(run.stderr.starts_with("err\n"), "{}", run.report("said"));
+    assert_eq!(run.status.code(), Some(9), "{}", run.report("ended"));
+    let back = by_spdy("exec -i p -- sh -c 'cat | base64 -w0; echo'")
+        .input(many_bytes())
+        .run()
+        .ok();
+    let same = cluster
+        .kubectl_with("exec -i p -- sh -c 'cat | base64 -w0; echo'")
+        .input(many_bytes())
+        .run()
+        .ok();
+    assert!(
+        back == same && back.len() > 4_000_000,
+        "{} and {} bytes",
+        back.len(),
+        same.len()
+    );
+    let cat = cluster
+        .kubectl_with("exec -i p -- cat")
+        .input("text ".repeat(1_000_000))
+        .run()
+        .ok();
+    assert_eq!(cat.len(), 5_000_000);
+    for line in ["exec p -c none -- ls", "attach p -c none"] {
+        let said = cluster.kubectl_fails(line);
+        assert!(
+            said.contains("container none is not valid for pod p")
+                || said.contains("container none not found in pod p"),
+            "{said}"
+        );
+    }
+    let quiet = "{apiVersion: v1, kind: Pod, metadata: {name: q}, spec: {schedulingGates: [{name: a.b/c}], containers: [{name: main, image: 'busybox:1'}]}}";
+    cluster.apply(quiet);
+    let said = cluster.kubectl_fails("exec q -- ls");
+    assert!(said.contains("pod q does not have a host assigned"), "{said}");
     cluster.remove();
 }
 
@@ -169,8 +211,17 @@ fn ports_are_forwarded() {
     cluster.build_visits("visits:1");
     cluster.apply(&visits_set("web", 1, ""));
     cluster.rollout("sts/web");
-    for what in ["pod/web-0 :8080", "svc/web :8123", "sts/web :http"] {
-        let mut forward = cluster.watch(&format!("port-forward {what}"));
+    for (what, websockets) in [
+        ("pod/web-0 :8080", "true"),
+        ("svc/web :8123", "true"),
+        ("sts/web :http", "true"),
+        ("pod/web-0 :8080", "false"),
+    ] {
+        let line = format!("port-forward {what}");
+        let command = cluster
+            .kubectl_with(&line)
+            .env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets);
+        let mut forward = Watch::start(command.into_command(), &line);
         // `Forwarding from 127.0.0.1:40123 -> 8080`
         let line = forward.until("the port", |line| line.starts_with("Forwarding from 127.0.0.1"));
         let address = words(&line)[2].clone();

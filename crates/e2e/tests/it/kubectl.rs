@@ -296,3 +296,82 @@ fn the_built_in_subset_prints_what_kubectl_prints() {
     assert!(said.contains("pods \"p\" not found"), "{said}");
     cluster.remove();
 }
+
+#[test]
+fn who_am_i_and_what_may_i() {
+    let Some(cluster) = Cluster::start("who_am_i_and_what_may_i", &[]) else {
+        return;
+    };
+    let me = cluster.kubectl("auth whoami");
+    assert!(me.contains("system:masters"), "{me}");
+    assert_eq!(cluster.kubectl("auth can-i create pods"), "yes\n");
+    let bob = cluster.kubectl("auth whoami --as bob --as-group team");
+    assert!(
+        bob.contains("bob") && bob.contains("[team system:authenticated]"),
+        "{bob}"
+    );
+    let run = cluster.kubectl_with("auth can-i create pods --as bob").run();
+    assert_eq!((run.stdout.as_str(), run.status.code()), ("no\n", Some(1)));
+    let refused = cluster.kubectl_fails("get pods --as bob");
+    assert!(
+        refused.contains(
+            "User \"bob\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""
+        ),
+        "{refused}"
+    );
+    cluster.kubectl("create sa robot");
+    cluster.apply(
+        "{apiVersion: v1, kind: Secret, type: kubernetes.io/service-account-token, metadata: {name: robot-token, annotations: {kubernetes.io/service-account.name: robot}}}",
+    );
+    cluster.wait("secret/robot-token", "jsonpath={.data.token}");
+    let described = cluster.kubectl("describe secret robot-token");
+    let token = described
+        .lines()
+        .find_map(|line| line.strip_prefix("token:"))
+        .expect("a token")
+        .trim();
+    let robot = format!(
+        "auth whoami --kubeconfig=/dev/null --server=https://127.0.0.1:{} --insecure-skip-tls-verify --token={token}",
+        cluster.api_port
+    );
+    let said = cluster.kubectl(&robot);
+    assert!(said.contains("system:serviceaccount:default:robot"), "{said}");
+    cluster.kubectl("delete sa robot");
+    cluster.kubectl("wait --for=delete secret/robot-token --timeout=60s");
+    let said = cluster.kubectl_fails(&robot);
+    assert!(
+        said.contains("Unauthorized") || said.contains("logged in"),
+        "{said}"
+    );
+    cluster.remove();
+}
+
+#[test]
+fn events_under_both_names() {
+    let Some(cluster) = Cluster::start("events_under_both_names", &[]) else {
+        return;
+    };
+    cluster.apply("{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: main, image: 'nowhere.invalid/x:1'}]}}");
+    let mut watch = cluster.watch("get events.events.k8s.io --watch --field-selector regarding.name=p");
+    watch.until_contains("Scheduled");
+    drop(watch);
+    let old = cluster.kubectl("get events.v1. --sort-by=.metadata.name");
+    let new = cluster.kubectl("get events.v1.events.k8s.io --sort-by=.metadata.name");
+    let reasons = |table: &str| -> Vec<String> {
+        let reason = |line: &str| line.split_whitespace().nth(2).map(str::to_string);
+        table.lines().filter_map(reason).collect()
+    };
+    assert!(!reasons(&old).is_empty());
+    assert!(reasons(&new).starts_with(&reasons(&old)[..2]), "{old}\n{new}");
+    let note = cluster.kubectl("get events.events.k8s.io --field-selector reason=Scheduled -o 'jsonpath={.items[0].note} {.items[0].regarding.name}'");
+    assert!(note.contains("assigned") && note.ends_with(" p"), "{note}");
+    assert!(cluster.kubectl("events --for pod/p").contains("Scheduled"));
+    let warned = cluster.kubectl_with("get endpoints").run();
+    assert_eq!(
+        warned.stderr.matches("Warning: ").count(),
+        1,
+        "{}",
+        warned.report("said")
+    );
+    cluster.remove();
+}

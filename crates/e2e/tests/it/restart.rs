@@ -215,7 +215,7 @@ fn down_ends_pods_gracefully_and_up_runs_them_again() {
     );
     cluster.apply(&format!("{polite}{once}"));
     cluster.wait("pod/polite pod/once", "condition=Ready");
-    let pods = || cluster.kubectl("get po -o 'jsonpath={.items[*].metadata.uid}{.items[*].status.podIP}'");
+    let pods = || cluster.kubectl("get po -o 'jsonpath={.items[*].metadata.uid}'");
     // The loops' own children come and go.
     let lasting = || {
         let all = containers(&cluster).into_iter();

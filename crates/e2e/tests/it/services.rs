@@ -298,7 +298,7 @@ fn pods_talk_to_the_api() {
 
 /// A port that another program held is had some seconds after it is free.
 fn eventually(address: &str) -> String {
-    let until = std::time::Instant::now() + LIMIT;
+    let until = std::time::Instant::now() + ANSWER_LIMIT;
     loop {
         match try_get(address, "/") {
             Ok(answer) => return answer,

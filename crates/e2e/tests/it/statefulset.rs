@@ -284,3 +284,37 @@ fn orphans_are_adopted() {
     assert_eq!(owners, "StatefulSet StatefulSet");
     cluster.remove();
 }
+
+/// A first start reads as upstream's happy path: nothing is said that only passes.
+#[test]
+fn a_first_start_has_no_warnings() {
+    let Some(cluster) = Cluster::start("a_first_start_has_no_warnings", &[]) else {
+        return;
+    };
+    cluster.build_visits("visits:1");
+    cluster.apply(&visits_set("web", 2, ""));
+    cluster.rollout("sts/web");
+    let mut events =
+        cluster.watch("get events -w -o 'jsonpath={.type} {.involvedObject.name} {.reason}{\"\\n\"}'");
+    // The last one's word that it started may be on its way still.
+    let seen = std::cell::RefCell::new(Vec::new());
+    let wanted = [
+        "Normal web SuccessfulCreate",
+        "Normal data-web-1 ProvisioningSucceeded",
+        "Normal web-1 Scheduled",
+        "Normal web-1 Pulled",
+        "Normal web-1 Created",
+        "Normal web-1 Started",
+    ];
+    // They are written beside the work, and come in any order.
+    events.until("all that upstream says", |line| {
+        let mut seen = seen.borrow_mut();
+        seen.push(line.to_owned());
+        wanted.iter().all(|wanted| seen.iter().any(|line| line == wanted))
+    });
+    let seen = seen.into_inner();
+    let warnings: Vec<&String> = seen.iter().filter(|line| !line.starts_with("Normal ")).collect();
+    assert_eq!(warnings, [""; 0]);
+    drop(events);
+    cluster.remove();
+}

@@ -201,7 +201,6 @@ async fn wait_for_end(agents: &node::Agents) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut switch_off = signal(SignalKind::user_defined1())?;
-    // What a signal's stream gives is ignored: a signal carries nothing.
     let pods_ended = async {
         switch_off.recv().await;
         tracing::info!("ending all pods");
@@ -209,8 +208,8 @@ async fn wait_for_end(agents: &node::Agents) -> Result<()> {
     };
     tokio::select! {
         () = pods_ended => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {} // ignored: a signal carries nothing
+        _ = interrupt.recv() => {} // ignored: a signal carries nothing
     }
     Ok(())
 }

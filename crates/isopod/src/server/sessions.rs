@@ -103,10 +103,6 @@ impl NodeOps for Sessions {
         })
     }
 
-    async fn check(&self, namespace: &str, pod: &str, container: &str) -> Result<(), Status> {
-        Ok(self.agent.check(namespace, pod, container).await?)
-    }
-
     async fn dial(&self, namespace: &str, pod: &str, port: u16) -> Result<Box<dyn Duplex>, Status> {
         Ok(Box::new(self.agent.dial(namespace, pod, port).await?))
     }

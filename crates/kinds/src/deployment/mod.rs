@@ -78,6 +78,10 @@ impl Rules for Deployment {
         ensure_object(object, "status");
     }
 
+    fn status_keeps(&self) -> &'static [&'static str] {
+        &["labels"]
+    }
+
     fn validate(&self, object: &Value, errors: &mut Errors) {
         validate::object(object, errors);
     }

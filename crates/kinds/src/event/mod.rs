@@ -1,13 +1,14 @@
 //! Event: what happened to an object. Source: core/v1 API reference.
 
 mod plan;
+pub mod v1;
 
 pub use plan::TTL;
 
 use crate::check::qualified_name;
 use crate::json::{at, get, has, int, number, string};
 use crate::plan::{EventAct, Seen};
-use crate::row::{duration, text};
+use crate::row::{self, text};
 use crate::{Column, Row, Rules};
 use meta::{Call, Errors, Path, Res, Timestamp};
 use serde_json::{Value, json};
@@ -91,7 +92,7 @@ impl Rules for Event {
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let series = get(object, "series");
-        let ago = |time: Option<Timestamp>| time.map_or("<unknown>".to_string(), |t| duration(now.since(t)));
+        let ago = |time: Option<Timestamp>| time.map_or("<unknown>".to_string(), |then| row::ago(then, now));
         let count = match int(series, "count") {
             Some(count) => count,
             None => number(object, "count").max(1),

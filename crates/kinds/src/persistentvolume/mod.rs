@@ -60,6 +60,7 @@ impl Rules for PersistentVolume {
         if let Some(path) = child_mut(spec, "hostPath") {
             put_default(path, "type", "");
         }
+        crate::pod::defaults::disks(spec);
     }
 
     fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, now: Timestamp) {

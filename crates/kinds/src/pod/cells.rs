@@ -2,7 +2,7 @@
 
 use super::status::{is_ready, is_sidecar, is_terminating};
 use crate::json::{at, get, has, is_true, list, number, string};
-use crate::row::{age, duration, text};
+use crate::row::{age, ago, text};
 use meta::Timestamp;
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ pub(super) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
 /// `3`, or `3 (5s ago)` where the last end of a container is known.
 fn restarts(count: i64, last: Option<Timestamp>, now: Timestamp) -> String {
     match last {
-        Some(last) if count != 0 => format!("{count} ({} ago)", duration(now.since(last))),
+        Some(last) if count != 0 => format!("{count} ({} ago)", ago(last, now)),
         _ => count.to_string(),
     }
 }

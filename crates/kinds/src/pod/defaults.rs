@@ -98,6 +98,9 @@ fn sources(from: &mut Value) {
     if let Some(field) = child_mut(from, "fieldRef") {
         put_default(field, "apiVersion", "v1");
     }
+    if let Some(key) = child_mut(from, "fileKeyRef") {
+        put_default(key, "optional", false);
+    }
     if let Some(resource) = child_mut(from, "resourceFieldRef") {
         let divisor = match get(resource, "divisor") {
             Value::Null => "0".to_string(),
@@ -248,14 +251,7 @@ fn volume(v: &mut Value) {
     if let Some(host) = child_mut(v, "hostPath") {
         put_default(host, "type", "");
     }
-    if let Some(iscsi) = child_mut(v, "iscsi") {
-        put_default(iscsi, "iscsiInterface", "default");
-    }
-    if let Some(rbd) = child_mut(v, "rbd") {
-        put_default(rbd, "pool", "rbd");
-        put_default(rbd, "user", "admin");
-        put_default(rbd, "keyring", "/etc/ceph/keyring");
-    }
+    disks(v);
     if let Some(image) = child_mut(v, "image") {
         let reference = string(image, "reference").to_string();
         put_default(image, "pullPolicy", pull_policy(&reference));
@@ -265,6 +261,28 @@ fn volume(v: &mut Value) {
         .and_then(|t| child_mut(t, "spec"))
     {
         claim_spec(claim);
+    }
+}
+
+/// Sources that pods and persistent volumes have alike.
+pub(crate) fn disks(v: &mut Value) {
+    if let Some(disk) = child_mut(v, "azureDisk") {
+        put_default(disk, "cachingMode", "ReadWrite");
+        put_default(disk, "kind", "Shared");
+        put_default(disk, "fsType", "ext4");
+        put_default(disk, "readOnly", false);
+    }
+    if let Some(disk) = child_mut(v, "scaleIO") {
+        put_default(disk, "storageMode", "ThinProvisioned");
+        put_default(disk, "fsType", "xfs");
+    }
+    if let Some(iscsi) = child_mut(v, "iscsi") {
+        put_default(iscsi, "iscsiInterface", "default");
+    }
+    if let Some(rbd) = child_mut(v, "rbd") {
+        put_default(rbd, "pool", "rbd");
+        put_default(rbd, "user", "admin");
+        put_default(rbd, "keyring", "/etc/ceph/keyring");
     }
 }
 

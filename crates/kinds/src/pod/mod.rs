@@ -77,6 +77,11 @@ impl Rules for Pod {
         defaults::pod(object);
     }
 
+    // Old kubelets send back references that they do not know well.
+    fn status_keeps(&self) -> &'static [&'static str] {
+        &["ownerReferences"]
+    }
+
     fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
         if write == Write::Create
             && let Some(spec) = ensure_object(object, "spec")

@@ -6,9 +6,6 @@ use crate::row::{age, text};
 use meta::Timestamp;
 use serde_json::Value;
 
-/// Addresses of a balancer are cut to this without `-o wide`.
-const ADDRESSES_WIDTH: usize = 16;
-
 pub(super) fn cells(service: &Value, now: Timestamp) -> Vec<Value> {
     let spec = get(service, "spec");
     let or_none = |text: String| {
@@ -70,12 +67,7 @@ fn balancer(service: &Value) -> String {
     let mut all: Vec<String> = ingress.iter().map(address).filter(|a| !a.is_empty()).collect();
     all.sort();
     all.dedup();
-    let joined = all.join(",");
-    if joined.len() > ADDRESSES_WIDTH && all.len() > 1 {
-        let cut: String = joined.chars().take(ADDRESSES_WIDTH - 3).collect();
-        return format!("{cut}...");
-    }
-    joined
+    all.join(",")
 }
 
 /// `80/TCP,8000:30123/TCP`.

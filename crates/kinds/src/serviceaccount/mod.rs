@@ -4,8 +4,7 @@ mod plan;
 
 pub use plan::{ACCOUNTS, ROOT_CA, ROOT_CA_NAME, ROOT_CA_SOURCE};
 
-use crate::json::{items_mut, list, take};
-use crate::row::{age, text};
+use crate::json::{items_mut, take};
 use crate::{Column, Row, Rules, Write};
 use meta::{Res, Timestamp};
 use serde_json::Value;
@@ -27,7 +26,7 @@ pub fn row() -> Row {
         status: false,
         scale: None,
         selectable: &[],
-        columns: const { &[Column::NAME, Column::new("Secrets", "string"), Column::AGE] },
+        columns: const { &[Column::NAME, Column::AGE] },
         rules: Arc::new(ServiceAccount),
     }
 }
@@ -57,13 +56,5 @@ impl Rules for ServiceAccount {
 
     fn returns_deleted(&self) -> bool {
         true
-    }
-
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        vec![
-            text(object, "/metadata/name").into(),
-            list(object, "secrets").len().into(),
-            age(object, now).into(),
-        ]
     }
 }

@@ -112,12 +112,17 @@ fn update_strategy(spec: &mut Value) {
     let Some(strategy) = ensure_object(spec, "updateStrategy") else {
         return;
     };
-    put_default(strategy, "type", "RollingUpdate");
+    // Who names the type and nothing else gets nothing else.
+    if string(strategy, "type").is_empty() {
+        put(strategy, "type", "RollingUpdate");
+        ensure_object(strategy, "rollingUpdate");
+    }
     if string(strategy, "type") == "RollingUpdate"
-        && let Some(rolling) = ensure_object(strategy, "rollingUpdate")
+        && let Some(rolling) = child_mut(strategy, "rollingUpdate")
     {
         put_default(rolling, "partition", 0);
-        // `maxUnavailable` stays unset: one at a time then also replaces a pod that never became ready.
+        // `maxUnavailable` stays unset, as in v1.36, whose feature gate for it is off by default (KEP-961); one at a
+        // time then also replaces a pod that never became ready. Where it is set it is honoured.
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{cluster, errors, lines, now, prepared, rules};
 use insta::assert_snapshot;
+use kinds::configmap::CONFIGMAPS;
 use kinds::endpoints::ENDPOINTS;
 use kinds::endpointslice::ENDPOINTSLICES;
 use kinds::event::{self, EVENTS};
@@ -11,7 +12,7 @@ use kinds::node::NODES;
 use kinds::secret::SECRETS;
 use kinds::serviceaccount::SERVICEACCOUNTS;
 use kinds::workload::PODS;
-use kinds::{Act, Key, Registry, Seen, Write, namespace};
+use kinds::{Act, Key, Registry, Seen, Write, namespace, secret};
 use meta::{Errors, Res, Timestamp};
 use serde_json::{Value, json};
 
@@ -239,4 +240,43 @@ fn an_event_goes_an_hour_after_it_was_last_seen() {
         json!({"lastTimestamp": "2026-11-21T08:30:10Z", "series": {"count": 2, "lastObservedTime": "2026-11-21T09:59:00.000000Z"}}),
     );
     assert!(repeated.acts.is_empty());
+}
+
+#[test]
+fn a_token_secret_is_filled_and_goes_with_its_account() {
+    let wanted = |annotations: Value| {
+        json!({"metadata": {"name": "s", "namespace": "shop", "uid": "s", "annotations": annotations},
+        "type": "kubernetes.io/service-account-token"})
+    };
+    let root = json!({"metadata": {"name": "kube-root-ca.crt", "namespace": "kube-system"}, "data": {"ca.crt": "PEM"}});
+    let account = json!({"metadata": {"name": "robot", "namespace": "shop", "uid": "r"}});
+    let plan = |secret: &Value, objects: &[(Res, Value)]| {
+        let objects = [&[(SECRETS, secret.clone()), (CONFIGMAPS, root.clone())], objects].concat();
+        let (snapshot, rows) = (cluster(&objects), Registry::builtin());
+        let seen = Seen {
+            now: now(),
+            snapshot: &snapshot,
+            rows: &rows,
+        };
+        let plan = (secret::TOKENS.plan)(&seen, &Key::new(SECRETS, "shop", "s"));
+        let claims = rules(SECRETS).wants_token(secret, &snapshot);
+        format!("{:?} {:?} {}", plan.acts, plan.why, claims.unwrap_or_default())
+    };
+    let account = [(SERVICEACCOUNTS, account)];
+    let (name, uid) = (
+        "kubernetes.io/service-account.name",
+        "kubernetes.io/service-account.uid",
+    );
+    let full = json!({"token": "dA==", "ca.crt": "UEVN", "namespace": "c2hvcA=="});
+    let mut done = wanted(json!({name: "robot", uid: "r"}));
+    let signed = plan(&done, &account);
+    done["data"] = full;
+    let steps = [
+        plan(&wanted(json!({name: "robot"})), &account),
+        signed,
+        plan(&done, &account),
+        plan(&wanted(json!({name: "robot", uid: "another"})), &account),
+        plan(&wanted(json!({name: "robot"})), &[]),
+    ];
+    assert_snapshot!("secret_token", steps.join("\n"));
 }

@@ -188,3 +188,43 @@ fn a_pod_is_bound_once() {
         "409 Operation cannot be fulfilled on pods/binding \"web-0\": pod web-0 is already assigned to node \"a\""
     );
 }
+
+#[test]
+fn what_is_left_out_on_purpose_stays_out() {
+    let set = |strategy: Value| {
+        let set = json!({"metadata": {"name": "web"}, "spec": {"updateStrategy": strategy, "template": {}}});
+        defaulted(STATEFULSETS, set)["spec"]["updateStrategy"].clone()
+    };
+    assert_eq!(
+        set(json!({"type": "RollingUpdate"})),
+        json!({"type": "RollingUpdate"})
+    );
+    assert_eq!(set(json!({"type": "OnDelete"})), json!({"type": "OnDelete"}));
+    let both = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}});
+    assert_eq!(set(json!({})), both);
+    assert_eq!(set(json!({"type": "RollingUpdate", "rollingUpdate": {}})), both);
+    let two = json!({"rollingUpdate": {"partition": 0, "maxUnavailable": 2}, "type": "RollingUpdate"});
+    assert_eq!(set(json!({"rollingUpdate": {"maxUnavailable": 2}})), two);
+}
+
+#[test]
+fn rare_volumes_and_sources() {
+    let spec = json!({
+        "containers": [{"name": "a", "image": "a:1", "env": [{"name": "K", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}}]}],
+        "volumes": [{"name": "d", "azureDisk": {"diskName": "d", "diskURI": "u"}}, {"name": "s", "scaleIO": {"gateway": "g"}}],
+    });
+    let pod = defaulted(PODS, json!({"metadata": {"name": "p"}, "spec": spec}));
+    let spec = &pod["spec"];
+    assert_eq!(
+        spec["containers"][0]["env"][0]["valueFrom"]["fileKeyRef"]["optional"],
+        false
+    );
+    assert_eq!(
+        spec["volumes"][0]["azureDisk"],
+        json!({"diskName": "d", "diskURI": "u", "cachingMode": "ReadWrite", "kind": "Shared", "fsType": "ext4", "readOnly": false})
+    );
+    assert_eq!(
+        spec["volumes"][1]["scaleIO"],
+        json!({"gateway": "g", "storageMode": "ThinProvisioned", "fsType": "xfs"})
+    );
+}

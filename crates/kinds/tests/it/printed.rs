@@ -6,6 +6,8 @@ use kinds::controllerrevision::CONTROLLERREVISIONS;
 use kinds::deployment::DEPLOYMENTS;
 use kinds::pod::PODS;
 use kinds::replicaset::REPLICASETS;
+use kinds::service::SERVICES;
+use kinds::serviceaccount::SERVICEACCOUNTS;
 use kinds::statefulset::STATEFULSETS;
 use meta::Res;
 use serde_json::{Value, json};
@@ -393,6 +395,57 @@ fn the_rest() {
             &dated("s", json!({"type": "Opaque", "data": {"a": "", "b": ""}})),
         ),
         line(SERVICEACCOUNTS, &dated("default", json!({}))),
+    ];
+    assert_snapshot!(lines.join("\n"));
+}
+
+/// Every kind's columns; those of `-o wide` in brackets.
+#[test]
+fn columns() {
+    let lines = kinds::rows().into_iter().map(|row| {
+        let names: Vec<String> = row
+            .columns
+            .iter()
+            .map(|column| match column.priority {
+                0 => column.name.to_string(),
+                _ => format!("[{}]", column.name),
+            })
+            .collect();
+        format!("{}: {}", row.res.qualified(), names.join(" | "))
+    });
+    assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn services_and_what_is_yet_to_come() {
+    let metadata = json!({"name": "s", "creationTimestamp": "2026-11-21T09:59:00Z"});
+    let service = |spec: Value, ingress: Value| {
+        let object =
+            json!({"metadata": metadata, "spec": spec, "status": {"loadBalancer": {"ingress": ingress}}});
+        line(SERVICES, &object)
+    };
+    let many = json!([{"ip": "192.0.2.10"}, {"ip": "192.0.2.11"}, {"hostname": "balancer.example.com"}]);
+    let port = json!([{"port": 80, "nodePort": 30080, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]);
+    let tomorrow = json!({"metadata": {"name": "a", "creationTimestamp": "2026-11-22T09:59:00Z"}});
+    let lines = [
+        service(
+            json!({"type": "LoadBalancer", "clusterIPs": ["10.96.0.2"], "ports": port, "selector": {"b": "2", "a": "1"}}),
+            many,
+        ),
+        service(
+            json!({"type": "LoadBalancer", "clusterIPs": ["10.96.0.2"], "externalIPs": ["192.0.2.1"]}),
+            json!([]),
+        ),
+        service(
+            json!({"type": "LoadBalancer", "clusterIPs": ["10.96.0.2"]}),
+            json!([]),
+        ),
+        service(
+            json!({"type": "ExternalName", "externalName": "example.com"}),
+            json!([]),
+        ),
+        service(json!({"clusterIP": "None"}), json!([])),
+        line(SERVICEACCOUNTS, &tomorrow),
     ];
     assert_snapshot!(lines.join("\n"));
 }

@@ -5,7 +5,7 @@ use super::shell::Shell;
 use super::{files, resources, sources};
 use crate::env;
 use crate::images::user::{process_user, read_accounts};
-use crate::images::{Images, RunConfig};
+use crate::images::{Images, MountPoints, RunConfig};
 use crate::machine::{Image, Outcome, PodView, StartFailure};
 use crate::runtime::logs::{self, LogOptions};
 use crate::runtime::{self, ContainerId, ContainerSpec, Exit, Mount, RuntimeError, Seccomp, User};
@@ -114,19 +114,25 @@ async fn prepare(job: &Job, id: &ContainerId, images: Images) -> Result<Containe
     let work = move || -> Result<ContainerSpec, Failure> {
         let create = |error: crate::images::Error| (CREATE, error.to_string());
         let image = images.require(&image).map_err(create)?;
+        let own = volumes
+            .mounts(&pod.pod, &container, &sources, &variables)
+            .map_err(|error| (CONFIG, error.to_string()))?;
+        let mut mounts = files::mounts(&pod_dir, &container);
+        mounts.extend(own.into_iter().map(runtime_mount));
+        let paths = mounts.iter().map(|mount| (&*mount.source, &*mount.destination));
+        let points = MountPoints::new(paths);
         let rootfs = images
-            .rootfs(&image, &files::rootfs_dir(&pod_dir, &id.name, id.attempt))
+            .rootfs(
+                &image,
+                &files::rootfs_dir(&pod_dir, &id.name, id.attempt),
+                &points,
+            )
             .map_err(create)?;
         let accounts = read_accounts(&rootfs).map_err(create)?;
         let pod_spec = pod.pod.spec.clone().unwrap_or_default();
         let names = (pod.namespace.as_str(), pod.name.as_str());
         let user = process_user(names, &pod_spec, &container, &image.run, &accounts)
             .map_err(|error| (CONFIG, error.to_string()))?;
-        let own = volumes
-            .mounts(&pod.pod, &container, &sources, &variables)
-            .map_err(|error| (CONFIG, error.to_string()))?;
-        let mut mounts = files::mounts(&pod_dir, &container);
-        mounts.extend(own.into_iter().map(runtime_mount));
         let (hostname, _) = volumes::files::hostname(&pod.pod, &domain);
         let mut env = image.run.environment(&hostname, &variables);
         if !env.iter().any(|(name, _)| name == "HOME") {

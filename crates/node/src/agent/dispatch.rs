@@ -59,12 +59,11 @@ pub async fn start(
         stop: stop.clone(),
     };
     let snapshot = shell.client.snapshot();
+    // They go first: one of them may have had the name of a pod that waits to be started.
+    let known: HashSet<&str> = snapshot.list(PODS, "").map(Object::uid).collect();
+    let unknown = left.iter().filter(|pod| !known.contains(&*pod.uid));
+    futures::future::join_all(unknown.map(|pod| shell.remove_unknown(&pod.uid))).await;
     let changes = dispatch.follow(&snapshot);
-    let known: HashSet<String> = shell.pods().keys().cloned().collect();
-    for pod in left.into_iter().filter(|pod| !known.contains(&pod.uid)) {
-        let shell = shell.clone();
-        tasks.spawn(async move { shell.remove_unknown(&pod.uid).await });
-    }
     tasks.spawn(dispatch.run(changes, events));
     Ok(())
 }
@@ -193,8 +192,12 @@ impl Dispatch {
 
     fn event(&self, event: RuntimeEvent) {
         match event {
-            // The step that started it knows already.
-            RuntimeEvent::Started { .. } => {}
+            // A step that started it knows already; one of an earlier agent's is waited for.
+            RuntimeEvent::Started {
+                id, started_at_ns, ..
+            } => self.mail(&id.pod_uid.clone(), |mail| {
+                mail.starts.insert(id, started_at_ns);
+            }),
             RuntimeEvent::Exited { id, exit } => {
                 self.mail(&id.pod_uid.clone(), |mail| drop(mail.exits.insert(id, exit)));
             }

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 const FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
 
 fn dir(pod_dir: &Path) -> PathBuf {
-    pod_dir.join("etc")
+    // In the sandbox's tmpfs: made anew with it, and a disk finds no room for new files fast where many were removed.
+    pod_dir.join("ns/etc")
 }
 
 /// Where an attempt's root file system is mounted and what it writes is kept.

@@ -12,6 +12,8 @@ pub struct Mail {
     pub object: Option<Object>,
     /// The object was deleted from the API.
     pub gone: bool,
+    /// Nanoseconds since the epoch.
+    pub starts: BTreeMap<ContainerId, i64>,
     pub exits: BTreeMap<ContainerId, Exit>,
     /// The pod's shim died.
     pub lost: bool,

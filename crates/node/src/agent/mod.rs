@@ -23,6 +23,7 @@ pub use config::{AgentConfig, NodeIdentity, Parts};
 pub use network::{NoNetwork, PodNetwork};
 pub use sessions::{LogStream, SessionError};
 
+use crate::images::Images;
 use meta::Status;
 use shell::Shell;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct Agent {
 pub enum AgentError {
     #[error("cannot read what the container runtime has: {0}")]
     Runtime(#[from] crate::runtime::RuntimeError),
+    #[error("cannot watch the images: {0}")]
+    Images(#[from] crate::images::Error),
     #[error("cannot register node {node}: {status}")]
     Register { node: String, status: Status },
 }
@@ -52,10 +55,13 @@ impl Agent {
     pub async fn start(parts: Parts) -> Result<Self, AgentError> {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let shell = Arc::new(Shell::new(parts, tasks.clone()));
+        // Before the first report, so that nothing is missed between the two.
+        let images = shell.images.as_ref().map(Images::watch).transpose()?;
         node::register(&shell).await?;
         dispatch::start(&shell, &stop, &tasks).await?;
         tasks.spawn(node::keep_alive(shell.clone(), stop.clone()));
-        if !shell.is_simulated() {
+        if let Some(watch) = images {
+            tasks.spawn(node::follow_images(shell.clone(), watch, stop.clone()));
             tasks.spawn(reclaim::run(shell.clone(), stop.clone()));
         }
         Ok(Self { shell, stop, tasks })

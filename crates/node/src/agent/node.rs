@@ -3,6 +3,7 @@
 use super::AgentError;
 use super::config::{AgentConfig, NodeIdentity};
 use super::shell::Shell;
+use crate::images::IndexWatch;
 use futures::StreamExt;
 use kinds::lease::LEASES;
 use kinds::node::NODES;
@@ -137,16 +138,55 @@ async fn status(shell: &Shell, node: &NodeIdentity, stored: Option<&Value>, now:
         "conditions": conditions(stored, now), "nodeInfo": node_info(shell, node),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
     });
-    if let Some(images) = shell.images.clone() {
-        let listed = shell.blocking(move || images.list()).await;
-        if let Ok(Ok(images)) = listed {
-            let images = images.into_iter().take(MAX_IMAGES);
-            status["images"] = images
-                .map(|i| json!({"names": i.names, "sizeBytes": i.size_bytes}))
-                .collect();
-        }
+    if let Some(images) = images(shell).await {
+        status["images"] = images;
     }
     status
+}
+
+/// The largest images first, as upstream. `None`: the nodes are simulated, or the images cannot be read now.
+async fn images(shell: &Shell) -> Option<Value> {
+    let images = shell.images.clone()?;
+    let mut list = match shell.blocking(move || images.list()).await {
+        Ok(Ok(list)) => list,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the node's images cannot be listed");
+            return None;
+        }
+        Err(error) => {
+            tracing::warn!(error, "the node's images cannot be listed");
+            return None;
+        }
+    };
+    list.sort_by_key(|image| std::cmp::Reverse(image.size_bytes));
+    let shown = list.into_iter().take(MAX_IMAGES);
+    Some(
+        shown
+            .map(|image| json!({"names": image.names, "sizeBytes": image.size_bytes}))
+            .collect(),
+    )
+}
+
+/// Says which images the node has whenever one comes or goes, until stopped.
+pub async fn follow_images(shell: Arc<Shell>, watch: IndexWatch, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = watch.changed() => if let Err(error) = changed {
+                return tracing::error!(%error, "changes of the images are not heard of any more");
+            },
+        }
+        let Some(images) = images(&shell).await else {
+            continue;
+        };
+        for node in &shell.config.nodes {
+            let patch = json!({"status": {"images": images}});
+            let call = Call::merge_patch(NODES, "", &node.name, patch).subresource("status");
+            if let Err(status) = shell.client.call(call).await {
+                tracing::warn!(node = node.name, %status, "the node's images were not written");
+            }
+        }
+    }
 }
 
 fn conditions(stored: Option<&Value>, now: Timestamp) -> Vec<Value> {

@@ -2,14 +2,14 @@
 
 use super::shell::Shell;
 use super::{container, files, hooks, images, sources};
-use crate::machine::{Container, Ended, Outcome, PodEvent, PodView, ProbeKind, Step, StopReason};
+use crate::machine::{Container, Ended, Outcome, PodEvent, PodView, ProbeKind, Step, StopReason, report};
 use crate::runtime::{ContainerId, PodSandboxSpec, RuntimeError};
 use crate::volumes;
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::PodSpec;
-use kinds::pod::{PODS, RUNTIMECLASSES};
+use kinds::pod::RUNTIMECLASSES;
 use kinds::row::text;
-use meta::{Call, Timestamp};
+use meta::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -220,8 +220,10 @@ impl Job {
             .container_spec(&id.name)
             .filter(|_| !self.shell.is_simulated())
         else {
-            // Simulated containers are always well.
-            return Ok(());
+            return match self.shell.runtime.is_well(id) {
+                true => Ok(()),
+                false => Err("the simulated container is not ready yet".to_owned()),
+            };
         };
         let probe = match kind {
             ProbeKind::Startup => &spec.startup_probe,
@@ -235,10 +237,7 @@ impl Job {
     }
 
     async fn delete(&self) -> Outcome {
-        let pod = &self.pod;
-        let mut call = Call::delete(PODS, &pod.namespace, &pod.name).if_uid(&pod.uid);
-        call.options.grace_seconds = Some(0);
-        match self.shell.client.call(call).await {
+        match self.shell.client.call(report::delete(&self.pod)).await {
             Ok(_) => Outcome::Done,
             // It is gone, or another one has its name.
             Err(status) if matches!(status.code, 404 | 409) => Outcome::Done,

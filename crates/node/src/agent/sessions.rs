@@ -156,11 +156,6 @@ impl Agent {
         Ok(self.shell().runtime.dial(object.uid(), port).await?)
     }
 
-    /// Whether exec and attach find a running container of this name.
-    pub async fn check(&self, namespace: &str, pod: &str, container: &str) -> Result<(), SessionError> {
-        self.running(namespace, pod, container).await.map(|_| ())
-    }
-
     fn object(&self, namespace: &str, pod: &str) -> Result<Object, SessionError> {
         let snapshot = self.shell().client.snapshot();
         let found = snapshot.get(PODS, namespace, pod).cloned();

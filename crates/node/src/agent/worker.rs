@@ -3,22 +3,17 @@
 use super::mailbox::Mail;
 use super::shell::{PodHandle, Shell};
 use crate::machine::{
-    DEADLINE_EXCEEDED, Ended, EndingCause, Observed, Outcome, PodEvent, PodView, Step, rejection, status,
-    sync,
+    DEADLINE_EXCEEDED, Due, Ended, EndingCause, Observed, Outcome, PodEvent, PodView, Report, Step,
+    rejection, report, sync,
 };
 use crate::runtime::ContainerState;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
-use kinds::pod::PODS;
 use kinds::row::text;
-use meta::{Call, Object, Reply, Status, Timestamp};
-use serde_json::{Value, json};
+use meta::{Object, Reply, Status, Timestamp};
+use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-/// Pause after a status that could not be written for another reason than a newer object.
-const WRITE_PAUSE: Duration = Duration::from_millis(500);
 
 enum Done {
     Step(Step, Outcome),
@@ -31,12 +26,7 @@ struct Worker {
     pod: Arc<PodView>,
     seen: Observed,
     work: FuturesUnordered<BoxFuture<'static, Done>>,
-    writing: bool,
-    /// No status is written before.
-    write_after: Option<Timestamp>,
-    /// The status of the last write and the revision it gave. What the API stores may read otherwise than what was
-    /// sent (defaults, canonical forms); the same is not sent again for that.
-    settled: Option<(Value, u64)>,
+    report: Report,
     host_ips: Vec<String>,
 }
 
@@ -82,9 +72,7 @@ async fn adopt(shell: &Arc<Shell>, object: &Object) -> Result<Worker, String> {
         pod: Arc::new(pod),
         seen,
         work: FuturesUnordered::new(),
-        writing: false,
-        write_after: None,
-        settled: None,
+        report: Report::default(),
         host_ips,
     })
 }
@@ -185,24 +173,13 @@ impl Worker {
                 self.tell(events);
             }
             Done::Written(wanted, result) => {
-                self.writing = false;
-                match result {
-                    Ok(object) => {
-                        self.settled = Some((wanted, object.revision()));
-                        self.look_at(&object);
-                    }
-                    Err(status) if status.code == 404 || self.pod.gone => {}
+                match &result {
+                    Ok(object) => self.look_at(object),
                     Err(status) => {
-                        // A newer object is on its way here; for all else there is a pause.
-                        let pause = if status.code == 409 {
-                            Duration::from_millis(20)
-                        } else {
-                            WRITE_PAUSE
-                        };
-                        tracing::debug!(pod = self.pod.name, %status, "the status was not written");
-                        self.write_after = Some(now.plus(pause));
+                        tracing::debug!(pod = self.pod.name, %status, "the status was not written")
                     }
                 }
+                self.report.finish(now, &self.pod, wanted, &result);
             }
         }
     }
@@ -219,6 +196,11 @@ impl Worker {
         }
         if mail.sources {
             self.seen.sources_changed(self.shell.env.now());
+        }
+        for (id, started_at_ns) in mail.starts {
+            let (at, now) = (started_at_ns.into(), self.shell.env.now());
+            let at = jiff::Timestamp::from_nanosecond(at).map_or(now, Timestamp::new);
+            self.seen.started(&self.pod, &id.name, id.attempt, at, now);
         }
         for (id, exit) in mail.exits {
             let message = super::container::termination_message(&self.shell, &self.pod, &id, &exit).await;
@@ -248,20 +230,13 @@ impl Worker {
 
     /// Begins a write when the status differs from the stored one; says when to try again otherwise.
     fn write_status(&mut self, now: Timestamp) -> Option<Timestamp> {
-        // A node that is switched off says nothing more: what the API has is how the pod will be again.
-        if self.writing || self.pod.gone || self.seen.torn_down.is_done() || self.seen.switching_off {
-            return None;
-        }
-        let wanted = status(now, &self.pod, &self.seen, &self.host_ips);
-        let is_settled = |(sent, revision): &(Value, u64)| *revision == self.pod.revision && *sent == wanted;
-        if wanted == self.pod.stored || self.settled.as_ref().is_some_and(is_settled) {
-            return None;
-        }
-        if let Some(after) = self.write_after.filter(|after| *after > now) {
-            return Some(after);
-        }
+        let wanted = match self.report.due(now, &self.pod, &self.seen, &self.host_ips) {
+            Due::Nothing => return None,
+            Due::At(at) => return Some(at),
+            Due::Now(wanted) => wanted,
+        };
         self.tell_back_off(&wanted);
-        self.writing = true;
+        self.report.begin();
         let (shell, pod) = (self.shell.clone(), self.pod.clone());
         self.work.push(
             async move {
@@ -322,25 +297,8 @@ impl Worker {
     }
 }
 
-/// What is in the stored status and not in ours is taken away (null in a merge patch).
 async fn write(shell: &Shell, pod: &PodView, wanted: &Value) -> Result<Object, Status> {
-    let mut patch = serde_json::Map::new();
-    let (old, new) = (pod.stored.as_object(), wanted.as_object());
-    for (key, value) in new.into_iter().flatten() {
-        if pod.stored.get(key) != Some(value) {
-            patch.insert(key.clone(), value.clone());
-        }
-    }
-    for key in old.into_iter().flatten().map(|(key, _)| key) {
-        if wanted.get(key).is_none() {
-            patch.insert(key.clone(), Value::Null);
-        }
-    }
-    let call = Call::merge_patch(PODS, &pod.namespace, &pod.name, json!({"status": patch}))
-        .subresource("status")
-        .if_uid(&pod.uid)
-        .if_revision(pod.revision)
-        .manager(super::events::COMPONENT);
+    let call = report::write(pod, wanted).manager(super::events::COMPONENT);
     match shell.client.call(call).await? {
         Reply::Object { object, .. } => Ok(object),
         _ => Err(Status::new(

@@ -9,6 +9,7 @@ mod download;
 mod elf;
 mod error;
 mod layer;
+mod mount_points;
 mod overlay;
 mod policy;
 pub mod pull;
@@ -18,16 +19,19 @@ pub mod run;
 mod spec;
 mod store;
 pub mod user;
+mod watch;
 
 pub use archive::Loaded;
 pub use build::{Build, Source};
 pub use error::{Error, Result};
 pub use layer::Limits;
+pub use mount_points::MountPoints;
 pub use policy::{PullDecision, PullPolicy, pull_decision};
 pub use pull::{PullError, PullProgress, RegistryConfig};
 pub use reference::{Digest, Reference, Version};
 pub use run::RunConfig;
 pub use user::ProcessUser;
+pub use watch::IndexWatch;
 
 pub(crate) use beneath::{fd_path, normalize};
 pub(crate) use overlay::{is_mounted, unmount};
@@ -133,6 +137,11 @@ impl Images {
             tracing::warn!(%error, "no garbage of images is collected; remove the damaged image with 'isopod image rm'");
         }
         Ok(images)
+    }
+
+    /// Tells of every image that comes or goes from now on. Needs tokio.
+    pub fn watch(&self) -> Result<IndexWatch> {
+        self.inner.store.watch()
     }
 
     /// The image of that name, or `None`. Also takes an image ID (`sha256:…`). Fails on a name that is none.

@@ -2,6 +2,7 @@
 //! which layers, so that removing an image never pulls the ground from under a container.
 
 use super::error::{Context, Error, Result};
+use super::mount_points::MountPoints;
 use super::reference::Digest;
 use super::store::remove_any;
 use super::{Image, Images, Layer, layer, overlay};
@@ -86,7 +87,7 @@ impl Images {
     /// The container's root file system, mounted on `<container_dir>/rootfs`; what the container writes goes to
     /// `<container_dir>/upper`. Idempotent. After a reboot it begins as the image has it: a container that starts again
     /// is a new one.
-    pub fn rootfs(&self, image: &Image, container_dir: &Path) -> Result<PathBuf> {
+    pub fn rootfs(&self, image: &Image, container_dir: &Path, points: &MountPoints) -> Result<PathBuf> {
         let _using = self.inner.store.using()?;
         let target = container_dir.join("rootfs");
         if overlay::is_mounted(&target)? {
@@ -102,6 +103,8 @@ impl Images {
         if lowers.is_empty() {
             lowers.push(self.inner.layers.join("empty")); // an image of no layers is still a place to mount on
         }
+        let own = self.mount_points_layer(points)?;
+        lowers.push(self.layer_dir(&own).join("fs"));
         let (upper, work) = (container_dir.join("upper"), container_dir.join("work"));
         for left in [&upper, &work] {
             remove_any(left)?;
@@ -110,7 +113,7 @@ impl Images {
             fs::create_dir_all(dir).at("create", dir)?;
         }
         copy_root_attributes(&lowers[0], &upper)?;
-        self.write_lease(image, container_dir)?;
+        self.write_lease(image, own, container_dir)?;
         overlay::mount(&lowers, &upper, &work, &target)?;
         Ok(target)
     }
@@ -133,7 +136,7 @@ impl Images {
         Ok(())
     }
 
-    fn layer_dir(&self, chain: &Digest) -> PathBuf {
+    pub(super) fn layer_dir(&self, chain: &Digest) -> PathBuf {
         // Half the digest names it well enough, and keeps the kernel's one page of mount options for more layers.
         self.inner.layers.join(&chain.hex()[..32])
     }
@@ -156,15 +159,19 @@ impl Images {
         if dir.join("complete").exists() {
             return Ok(false);
         }
-        let number = UNIQUE.fetch_add(1, Ordering::Relaxed);
-        let temporary = self
-            .inner
-            .layers
-            .join(format!("tmp-{}-{number}", std::process::id()));
-        fs::create_dir(&temporary).at("create", &temporary)?;
+        let temporary = self.temporary_layer()?;
         let outcome = self.unpack_into(&temporary, dir, layer, parents);
         remove_any(&temporary)?;
         outcome
+    }
+
+    /// A new folder beside the layers, for one in the making.
+    pub(super) fn temporary_layer(&self) -> Result<PathBuf> {
+        let number = UNIQUE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tmp-{}-{number}", std::process::id());
+        let path = self.inner.layers.join(name);
+        fs::create_dir(&path).at("create", &path)?;
+        Ok(path)
     }
 
     fn unpack_into(&self, temporary: &Path, dir: &Path, layer: &Layer, parents: &[PathBuf]) -> Result<bool> {
@@ -173,13 +180,7 @@ impl Images {
         for scrap in ["work", "merged"] {
             remove_any(&temporary.join(scrap))?;
         }
-        write_complete(temporary, false)?;
-        match fs::rename(temporary, dir) {
-            Ok(()) => Ok(true),
-            // Another process was faster with the same content.
-            Err(_) if dir.join("complete").exists() => Ok(false),
-            Err(error) => Err(error).at("rename to", dir),
-        }
+        complete(temporary, dir)
     }
 
     /// After a reboot: layers of an earlier boot that were never synced may have holes.
@@ -232,11 +233,12 @@ impl Images {
         self.inner.leases.join(format!("{}.json", &name.hex()[..32]))
     }
 
-    fn write_lease(&self, image: &Image, container_dir: &Path) -> Result<()> {
+    fn write_lease(&self, image: &Image, own: Digest, container_dir: &Path) -> Result<()> {
+        let chains = image.layers.iter().map(|layer| &layer.chain).chain([&own]);
         let lease = Lease {
             container: container_dir.to_path_buf(),
             manifest: image.digest.to_string(),
-            chains: image.layers.iter().map(|layer| layer.chain.to_string()).collect(),
+            chains: chains.map(Digest::to_string).collect(),
         };
         let path = self.lease_path(container_dir);
         let temporary = path.with_extension("new");
@@ -286,6 +288,16 @@ fn copy_root_attributes(from: &Path, to: &Path) -> Result<()> {
     let meta = from.metadata().at("stat", from)?;
     std::os::unix::fs::chown(to, Some(meta.uid()), Some(meta.gid())).at("change owner of", to)?;
     fs::set_permissions(to, meta.permissions()).at("change mode of", to)
+}
+
+/// Gives a finished layer its name. False when another was faster with the same content.
+pub(super) fn complete(temporary: &Path, dir: &Path) -> Result<bool> {
+    write_complete(temporary, false)?;
+    match fs::rename(temporary, dir) {
+        Ok(()) => Ok(true),
+        Err(_) if dir.join("complete").exists() => Ok(false),
+        Err(error) => Err(error).at("rename to", dir),
+    }
 }
 
 fn write_complete(dir: &Path, synced: bool) -> Result<()> {

@@ -4,6 +4,7 @@
 use super::error::{Context, Error, Result};
 use super::reference::Digest;
 use super::spec::{Descriptor, Index};
+use super::watch::IndexWatch;
 use nix::fcntl::{Flock, FlockArg};
 use sha2::Digest as _;
 use std::fs::{self, File};
@@ -21,6 +22,8 @@ pub(crate) struct Store {
     root: PathBuf,
 }
 
+/// Names all images; replaced as a whole by every change.
+const INDEX: &str = "index.json";
 /// Names of temporary files, unique in this process; the process id makes them unique on the machine.
 static UNIQUE: AtomicU64 = AtomicU64::new(0);
 
@@ -113,9 +116,14 @@ impl Store {
         self.sync_dir(&self.root.join("blobs/sha256"))
     }
 
+    /// Tells of every change of the index from now on.
+    pub fn watch(&self) -> Result<IndexWatch> {
+        IndexWatch::new(&self.root, INDEX).at("watch", &self.root)
+    }
+
     /// The index as it is on disk now: another process (`isopod image build`) may have changed it.
     pub fn index(&self) -> Result<Index> {
-        let path = self.root.join("index.json");
+        let path = self.root.join(INDEX);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Index::default()),
@@ -139,7 +147,7 @@ impl Store {
             let bytes = serde_json::to_vec(&index)
                 .map_err(std::io::Error::other)
                 .at("encode", &self.root)?;
-            self.replace(&self.root.join("index.json"), &bytes)?;
+            self.replace(&self.root.join(INDEX), &bytes)?;
         }
         Ok(outcome)
     }

@@ -15,7 +15,8 @@ type Verdict = Result<&'static str, (&'static str, String)>;
 /// All conditions: those of others stay, ours change their time only with their status.
 pub(super) fn conditions(now: Timestamp, pod: &PodView, seen: &Observed, phase: Phase) -> Vec<Value> {
     let ready = containers_ready(pod, seen, phase);
-    let sandbox = match seen.sandbox.is_done() && !seen.torn_down.is_done() && !finished(phase) {
+    let stands = seen.sandbox.is_done() || seen.stands;
+    let sandbox = match stands && !seen.torn_down.is_done() && !finished(phase) {
         true => Ok(""),
         false => Err(("", String::new())),
     };

@@ -24,6 +24,8 @@ pub struct Observed {
     pub running: Vec<Step>,
     pub volumes: Task,
     pub sandbox: Task,
+    /// It stood when this agent took the pod on, and what may be missing of it is being looked for.
+    pub stands: bool,
     pub ips: Vec<String>,
     pub containers: BTreeMap<String, Container>,
     /// When this node took the pod on.
@@ -65,6 +67,8 @@ pub struct Container {
     pub backoff: Backoff,
     pub next_attempt: u32,
     pub probes: BTreeMap<ProbeKind, Probe>,
+    /// The attempt that an earlier agent had begun to start.
+    pub inherited: Option<u32>,
     /// An end that was heard of before the start was.
     early_end: Option<(u32, Ended)>,
 }
@@ -389,20 +393,13 @@ impl Observed {
         }
     }
 
-    /// A container ended by itself.
-    pub fn exited(&mut self, name: &str, ended: Ended) {
-        if let Some(container) = self.containers.get_mut(name) {
-            container.end(ended);
-        }
-    }
-
     /// The sandbox is gone with all containers in it (their ends were told before).
     pub fn sandbox_lost(&mut self) {
         let meant = |done: &Task, step: &Step| done.is_done() || self.running.contains(step);
         if meant(&self.torn_down, &Step::TearDown) || meant(&self.released, &Step::Release) {
             return;
         }
-        self.sandbox = Task::Todo;
+        (self.sandbox, self.stands) = (Task::Todo, false);
         for life in self.containers.values_mut().filter_map(|c| c.life.as_mut()) {
             life.stale = true;
         }
@@ -484,14 +481,17 @@ impl Observed {
             Step::Release => settle(&mut self.released, outcome, "FailedKillPod", now),
             Step::TearDown => settle(&mut self.torn_down, outcome, "FailedKillPod", now),
             Step::DeletePod => settle(&mut self.deleted, outcome, "FailedDelete", now),
-            Step::CreateSandbox => match outcome {
-                Outcome::Sandbox { ips } => {
-                    self.ips = ips;
-                    self.sandbox = Task::Done;
-                    Vec::new()
+            Step::CreateSandbox => {
+                self.stands = false;
+                match outcome {
+                    Outcome::Sandbox { ips } => {
+                        self.ips = ips;
+                        self.sandbox = Task::Done;
+                        Vec::new()
+                    }
+                    outcome => settle(&mut self.sandbox, outcome, "FailedCreatePodSandBox", now),
                 }
-                outcome => settle(&mut self.sandbox, outcome, "FailedCreatePodSandBox", now),
-            },
+            }
             Step::PullImage { container }
             | Step::StartContainer { container, .. }
             | Step::PostStart { container, .. }

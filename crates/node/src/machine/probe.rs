@@ -1,6 +1,8 @@
 //! A probe of a container as a state machine. It differs from kubelet in one point: until a startup or readiness probe
 //! has succeeded for the first time it is also tried between the regular ticks (after 10, 20, 40, … ms up to the
-//! period). Those tries can only succeed: failures count, and are told, on regular ticks alone.
+//! period). Those tries can only succeed: failures count, and are told, on regular ticks alone. The first tick comes one
+//! period after the initial delay: kubelet's comes anywhere within that period, and no program listens when it has
+//! barely been started.
 
 use k8s_openapi::api::core::v1 as api;
 use meta::Timestamp;
@@ -76,7 +78,7 @@ impl Probe {
         let first = started.plus(spec.initial_delay).max(now);
         Self {
             next: first,
-            tick: first,
+            tick: first.plus(spec.period),
             early_tries: 0,
             successes: 0,
             failures: 0,

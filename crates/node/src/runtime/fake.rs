@@ -1,5 +1,6 @@
-//! A runtime without containers, for simulated nodes and tests: behaviour by script, time by an explicit clock.
-//! Nothing sleeps: `advance` moves the clock, ends what is due and publishes the events, in order of their time.
+//! A runtime without containers, for simulated nodes and tests: behaviour by script. In tests time is an explicit clock:
+//! nothing sleeps, `advance` moves it, ends what is due and publishes the events, in order of their time. With `timed`
+//! the clock is the surroundings' own, and each thing that falls due has a timer.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::spec::{ContainerState, ContainerStatus, Exit, ExitReason};
 use super::stream::{AttachGuard, ExecEnd};
 use super::*;
+use meta::Env;
+use time::nanoseconds;
 
 const EVENTS_LIMIT: usize = 4096;
 
@@ -69,6 +72,8 @@ struct World {
 }
 
 struct Shared {
+    /// Moves the clock by itself.
+    env: Option<Arc<dyn Env>>,
     world: Mutex<World>,
     clock: watch::Sender<i64>,
     events: broadcast::Sender<RuntimeEvent>,
@@ -80,7 +85,12 @@ pub struct FakeRuntime(Arc<Shared>);
 impl FakeRuntime {
     /// All containers are servers, all commands succeed, until scripts say otherwise.
     pub fn new(now_ns: i64) -> Self {
+        Self::with(None, now_ns)
+    }
+
+    fn with(env: Option<Arc<dyn Env>>, now_ns: i64) -> Self {
         Self(Arc::new(Shared {
+            env,
             world: Mutex::new(World {
                 now_ns,
                 next_pid: 1000,
@@ -108,7 +118,11 @@ impl FakeRuntime {
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
-        self.0.world.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut world = self.0.world.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(env) = &self.0.env {
+            world.now_ns = world.now_ns.max(nanoseconds(env.now()));
+        }
+        world
     }
 
     pub fn now_ns(&self) -> i64 {
@@ -231,15 +245,6 @@ impl FakeRuntime {
         if self.0.events.send(event).is_err() {
             tracing::trace!("nobody listens to the fake runtime's events");
         }
-    }
-
-    async fn wait_until(&self, time_ns: i64) -> Result<(), RuntimeError> {
-        let mut clock = self.0.clock.subscribe();
-        clock
-            .wait_for(|now| *now >= time_ns)
-            .await
-            .map(drop)
-            .map_err(|_| RuntimeError::Internal("the clock is gone".to_owned()))
     }
 }
 
@@ -364,6 +369,9 @@ impl Runtime for FakeRuntime {
         if let Some(error) = error {
             return Err(error);
         }
+        if let Some((at, ..)) = due {
+            self.set_timer(at);
+        }
         self.publish(RuntimeEvent::Started {
             id: spec.id.clone(),
             pid,
@@ -395,6 +403,7 @@ impl Runtime for FakeRuntime {
             Some(after) => {
                 let at = life.due.map_or(now + after, |(due, ..)| due.min(now + after));
                 life.due = Some((at, code.0, code.1));
+                self.set_timer(at);
             }
             None => {}
         }
@@ -434,7 +443,9 @@ impl Runtime for FakeRuntime {
             let now = world.now_ns;
             if let Ok(life) = world.running_life(id) {
                 let own = life.due.filter(|(at, ..)| *at <= until);
-                life.due = Some(own.unwrap_or((until, 137, libc::SIGKILL)));
+                let due = own.unwrap_or((until, 137, libc::SIGKILL));
+                life.due = Some(due);
+                self.set_timer(due.0);
                 if until <= now {
                     self.end(&mut world, id, 137, libc::SIGKILL);
                 }
@@ -559,6 +570,10 @@ impl Runtime for FakeRuntime {
         ))
     }
 
+    fn is_well(&self, id: &ContainerId) -> bool {
+        self.is_ready(id)
+    }
+
     async fn termination_message(&self, id: &ContainerId) -> Result<String, RuntimeError> {
         Ok(self.world().messages.get(id).cloned().unwrap_or_default())
     }
@@ -567,6 +582,8 @@ impl Runtime for FakeRuntime {
         self.0.events.subscribe()
     }
 }
+
+mod time;
 
 #[cfg(test)]
 mod tests;

@@ -135,6 +135,11 @@ pub trait Runtime: Send + Sync {
     /// What the container wrote to its termination message file, at most 4096 bytes.
     async fn termination_message(&self, id: &ContainerId) -> Result<String, RuntimeError>;
 
+    /// How a simulated container answers its probes; real ones are asked themselves.
+    fn is_well(&self, _: &ContainerId) -> bool {
+        true
+    }
+
     /// Events from now on. A receiver that lags by more than 4096 is told so and must `list`.
     fn subscribe(&self) -> tokio::sync::broadcast::Receiver<RuntimeEvent>;
 }

@@ -295,15 +295,18 @@ impl Shim {
     fn container_failed(&mut self, helper: &Helper, id: &ContainerId, error: &WireError) {
         if let Ok(number) = self.find(id) {
             self.remove_cgroup(number);
+            let exit = Exit::start_error(&error.message, Self::now_ns());
             if error.kind == ErrorKind::Start {
-                let now = Self::now_ns();
                 let container = &mut self.containers[number];
                 container.outputs.clear();
-                container.state = ContainerState::Exited(Exit::start_error(&error.message, now));
+                container.state = ContainerState::Exited(exit.clone());
             } else {
                 self.containers.remove(number);
             }
             self.save();
+            // A server that came after the one that asked has found it being created, and waits for it.
+            let container = id.clone();
+            self.publish_except(Some(helper.connection), &Message::Exited { container, exit });
         }
         self.refuse(helper.connection, helper.request, error.clone());
     }

@@ -327,10 +327,15 @@ impl Shim {
     }
 
     pub(super) fn publish(&mut self, message: &Message) {
+        self.publish_except(None, message);
+    }
+
+    /// Tells all that listen, but for one that hears of it otherwise.
+    pub(super) fn publish_except(&mut self, but: Option<ConnectionId>, message: &Message) {
         let listening: Vec<ConnectionId> = self
             .connections
             .iter()
-            .filter(|(_, c)| c.wants_events)
+            .filter(|(id, c)| c.wants_events && Some(**id) != but)
             .map(|(id, _)| *id)
             .collect();
         for id in listening {

@@ -1,6 +1,6 @@
 //! Images on a real disk with real overlay mounts: built, loaded, unpacked, mounted, pulled, removed.
 
-use node::images::{Build, Error, Image, Images, RegistryConfig, Source};
+use node::images::{Build, Error, Image, Images, MountPoints, RegistryConfig, Source};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -98,9 +98,13 @@ fn a_binary_becomes_an_image_that_runs() {
     assert!(images.get("visits:2").expect("lookup").is_none());
 
     let container = scratch.path().join("pods/u/c");
-    let root = images.rootfs(&image, &container).expect("mount");
+    let root = images
+        .rootfs(&image, &container, &MountPoints::default())
+        .expect("mount");
     assert_eq!(
-        images.rootfs(&image, &container).expect("again"),
+        images
+            .rootfs(&image, &container, &MountPoints::default())
+            .expect("again"),
         root,
         "idempotent"
     );
@@ -122,7 +126,9 @@ fn a_binary_becomes_an_image_that_runs() {
     fs::write(root.join("written"), "x").expect("write");
     nix::mount::umount2(&root, nix::mount::MntFlags::MNT_DETACH).expect("unmount");
     assert!(scratch.mounts().is_empty());
-    images.rootfs(&image, &container).expect("mount again");
+    images
+        .rootfs(&image, &container, &MountPoints::default())
+        .expect("mount again");
     assert!(root.join("visits").exists() && !root.join("written").exists());
 
     images.remove_rootfs(&container).expect("remove");
@@ -206,7 +212,9 @@ fn a_folder_keeps_modes_owners_links_and_attributes() {
         image.digest,
         "reproducible"
     );
-    let root = images.rootfs(&image, &scratch.path().join("c")).expect("mount");
+    let root = images
+        .rootfs(&image, &scratch.path().join("c"), &MountPoints::default())
+        .expect("mount");
     let tool = fs::metadata(root.join("bin/tool")).expect("through the link");
     assert_eq!((tool.mode() & 0o7777, tool.nlink()), (0o4755, 2));
     let bin = fs::metadata(root.join("usr/bin")).expect("stat");
@@ -230,12 +238,49 @@ fn a_folder_keeps_modes_owners_links_and_attributes() {
 }
 
 #[test]
+fn mount_points_come_from_a_layer_that_containers_share() {
+    let scratch = Scratch::new();
+    let images = open(scratch.path());
+    let image = build(&images, scratch.path(), "visits:1");
+    let (folder, file) = (scratch.path().to_owned(), scratch.path().join("hosts"));
+    fs::write(&file, "").expect("write");
+    let mounts = [
+        (&folder, "/data/deep"),
+        (&file, "/etc/hosts"),
+        (&file, "/dev/termination-log"),
+        (&folder, "/visits"),
+        (&folder, "/../outside"),
+        (&folder, "relative"),
+    ];
+    let points = MountPoints::new(mounts.iter().map(|(from, to)| (from.as_path(), Path::new(*to))));
+    for name in ["one", "two"] {
+        let container = scratch.path().join(name);
+        let root = images.rootfs(&image, &container, &points).expect("mount");
+        assert!(root.join("data/deep").is_dir() && root.join("proc").is_dir());
+        assert!(root.join("etc/hosts").is_file());
+        assert!(root.join("visits").is_file(), "the image's own file stays");
+        assert_eq!(fs::read_dir(root.join("dev")).expect("list").count(), 0);
+        assert_eq!(fs::read_dir(container.join("upper")).expect("list").count(), 0);
+    }
+    let layers = || fs::read_dir(scratch.path().join("layers")).expect("list").count();
+    assert_eq!(layers(), 2, "the image's one and the shared one");
+    images.remove("visits:1").expect("remove");
+    for name in ["one", "two"] {
+        images.remove_rootfs(&scratch.path().join(name)).expect("remove");
+    }
+    images.collect().expect("collect");
+    assert_eq!(layers(), 0);
+}
+
+#[test]
 fn what_a_container_stands_on_outlives_the_image() {
     let scratch = Scratch::new();
     let images = open(scratch.path());
     let image = build(&images, scratch.path(), "visits:1");
     let container = scratch.path().join("c");
-    let root = images.rootfs(&image, &container).expect("mount");
+    let root = images
+        .rootfs(&image, &container, &MountPoints::default())
+        .expect("mount");
     images.tag("visits:1", "visits:2").expect("tag");
     assert_eq!(
         images.list().expect("list")[0].names[..2],
@@ -255,7 +300,7 @@ fn what_a_container_stands_on_outlives_the_image() {
     );
     nix::mount::umount2(&root, nix::mount::MntFlags::MNT_DETACH).expect("unmount");
     images
-        .rootfs(&image, &container)
+        .rootfs(&image, &container, &MountPoints::default())
         .expect("and can be mounted again");
     images.remove_rootfs(&container).expect("remove");
     assert!(images.collect().expect("collect") > 0);
@@ -312,7 +357,9 @@ fn what_a_crash_left_is_cleaned_and_what_was_complete_is_kept() {
     .expect("write");
     fs::write(layer.join("fs/visits"), "").expect("a hole");
     let images = open(data);
-    let root = images.rootfs(&image, &data.join("c")).expect("mount");
+    let root = images
+        .rootfs(&image, &data.join("c"), &MountPoints::default())
+        .expect("mount");
     assert_eq!(fs::read(root.join("visits")).expect("read"), program());
 }
 
@@ -346,7 +393,9 @@ fn a_damaged_image_can_be_removed_and_hinders_no_other() {
     images.build(&order).expect("build over it");
     images.remove("good:2").expect("remove");
     assert_eq!(blobs(scratch.path()), 3, "only the good image's blobs are left");
-    images.rootfs(&good, &scratch.path().join("c")).expect("mount");
+    images
+        .rootfs(&good, &scratch.path().join("c"), &MountPoints::default())
+        .expect("mount");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Layers and archives made by hand: deletions, links, attacks, damage.
 
 use crate::images::{Scratch, blobs, build, open};
-use node::images::{Error, Images, Limits, RegistryConfig};
+use node::images::{Error, Images, Limits, MountPoints, RegistryConfig};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,7 @@ fn load_and_mount(scratch: &Scratch, layers: &[Vec<u8>]) -> Result<PathBuf, Erro
         .load(docker_archive("t:1", layers).as_slice(), "test", None)
         .expect("load");
     let image = images.require("t:1").expect("loaded");
-    images.rootfs(&image, &scratch.path().join("c"))
+    images.rootfs(&image, &scratch.path().join("c"), &MountPoints::default())
 }
 
 #[test]

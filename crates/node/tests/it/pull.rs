@@ -2,7 +2,7 @@
 
 use crate::images::{Scratch, open};
 use node::images::auth::Credentials;
-use node::images::{Build, Error, Images, PullError, PullProgress, RegistryConfig, Source};
+use node::images::{Build, Error, Images, MountPoints, PullError, PullProgress, RegistryConfig, Source};
 use oci_client::client::{Client, ClientConfig, ClientProtocol};
 use oci_client::secrets::RegistryAuth;
 use std::fs;
@@ -191,7 +191,9 @@ async fn an_image_is_pulled_once_and_runs() {
     assert_eq!((last.done_bytes, last.total_bytes), (size, size));
     let digest = node::images::Digest::of(&manifest);
     assert_eq!(image.repo_digest, format!("{}/team/app@{digest}", registry.host));
-    let root = images.rootfs(&image, &scratch.path().join("c")).expect("mount");
+    let root = images
+        .rootfs(&image, &scratch.path().join("c"), &MountPoints::default())
+        .expect("mount");
     assert_eq!(fs::read_to_string(root.join("file")).expect("read"), "hello");
 
     // All blobs are there: only the manifest is asked for again.

@@ -68,20 +68,32 @@ pub fn hold_for(act: &Act) -> Result<(), Broken> {
 
 /// The laws about the world as it is.
 pub fn hold_always(world: &World) -> Result<(), Broken> {
-    never_two_live_pods_of_one_identity(world)
+    never_two_live_pods_of_one_identity(world)?;
+    never_two_attempts_of_one_container(world)
 }
 
 /// At most one pod with a given identity runs in a cluster at any time: live processes count, whatever the API says.
 /// Source: "StatefulSet considerations" in "Force Delete StatefulSet Pods", Kubernetes documentation.
 fn never_two_live_pods_of_one_identity(world: &World) -> Result<(), Broken> {
     let mut alive: BTreeMap<&str, &str> = BTreeMap::new();
-    for (uid, process) in &world.node.processes {
-        if let Some(other) = alive.insert(&process.key, uid) {
-            let what = format!("{} lives as {other} and as {uid}", process.key);
+    for (uid, key) in world.node.alive(world.now()) {
+        if let Some(other) = alive.insert(key, uid) {
+            let what = format!("{key} lives as {other} and as {uid}");
             return Err(Broken::new("never two live pods of one identity", what));
         }
     }
     Ok(())
+}
+
+/// A container is restarted after its end, not beside it.
+fn never_two_attempts_of_one_container(world: &World) -> Result<(), Broken> {
+    match world.node.doubled(world.now()) {
+        None => Ok(()),
+        Some((pod, container)) => Err(Broken::new(
+            "never two live attempts of one container",
+            format!("{container} of {pod}"),
+        )),
+    }
 }
 
 /// A controller may lose a race (404, 409), but what it sends is never malformed, invalid or forbidden, and the

@@ -158,7 +158,11 @@ fn each_sabotage_breaks_its_law() {
         dropped_changes: 30,
         ..Settings::default()
     };
-    let sabotages: [(&str, Settings); 12] = [
+    let forgetful = Settings {
+        forgetful_agent: true,
+        ..Settings::default()
+    };
+    let sabotages: [(&str, Settings); 13] = [
         (
             "ordered start and stop ignored",
             with_plan("statefulset-controller", unordered),
@@ -200,6 +204,7 @@ fn each_sabotage_breaks_its_law() {
             with_plan("generic-garbage-collector", idle),
         ),
         ("the node does not wait for the old processes", hasty_node),
+        ("a new agent forgets what runs", forgetful),
         ("controllers miss changes", deaf),
     ];
     // Which law finds it first is chance and changes with every seed's course; that one does is not.

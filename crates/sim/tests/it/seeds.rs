@@ -5,7 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seeds that found something once. They stay, whatever the numbers below them become.
-const FIXED: [u64; 7] = [18, 148, 213, 462, 583, 1045, 1973];
+const FIXED: [u64; 28] = [
+    18, 97, 148, 213, 230, 262, 287, 297, 462, 571, 576, 583, 624, 716, 720, 1030, 1031, 1045, 1092, 1105,
+    1119, 1171, 1189, 1206, 1973, 4534, 6316, 7897,
+];
 /// Failing seeds whose stories are told.
 const MAX_STORIES: usize = 3;
 
@@ -77,7 +80,7 @@ fn all_laws_hold_and_the_world_converges_and_falls_silent() {
 #[test]
 fn a_seed_replays_exactly() {
     let settings = Settings::default();
-    for seed in [3, 17, 42] {
+    for seed in [17, 42, 148] {
         let (first, second) = (sim::story(seed, &settings), sim::story(seed, &settings));
         assert!(
             first.lines().count() > 20,

@@ -2,7 +2,8 @@
 
 use super::super::probe::{Probe, ProbeKind};
 use super::super::spec::{ContainerView, PodView};
-use super::{Container, Ended, Hook, Life, LifeState, Observed};
+use super::super::step::Step;
+use super::{Container, Ended, Hook, Image, Life, LifeState, Observed};
 use crate::runtime::{ContainerState, PodState};
 use meta::Timestamp;
 use serde_json::Value;
@@ -101,6 +102,7 @@ impl Observed {
     }
 
     fn take_over(&mut self, pod: &PodView, left: &PodState, now: Timestamp) {
+        self.stands = left.ready;
         let mut attempts: Vec<_> = left.containers.iter().collect();
         attempts.sort_by(|a, b| a.id.cmp(&b.id));
         for status in attempts {
@@ -120,8 +122,18 @@ impl Observed {
             container.next_attempt = container.next_attempt.max(attempt + 1);
             let image = (text("image"), text("imageID"));
             let state = match &status.state {
-                // The shim finishes what it was told; the event tells how.
-                ContainerState::Creating => continue,
+                // The runtime finishes what it was told; an event tells how.
+                ContainerState::Creating => {
+                    let name = if image.0.is_empty() {
+                        spec.image.clone()
+                    } else {
+                        image.0
+                    };
+                    container.image = Image::Present { name, id: image.1 };
+                    container.inherited = Some(attempt);
+                    self.running.push(start_of(&spec.name, attempt));
+                    continue;
+                }
                 ContainerState::Running { started_at_ns, .. } => {
                     let at = jiff::Timestamp::from_nanosecond(i128::from(*started_at_ns));
                     let at = at.map_or(now, Timestamp::new);
@@ -147,6 +159,56 @@ impl Observed {
                 interrupted,
             });
         }
+    }
+}
+
+fn start_of(name: &str, attempt: u32) -> Step {
+    Step::StartContainer {
+        container: name.to_owned(),
+        attempt,
+    }
+}
+
+impl Observed {
+    /// A container has started. News only if an earlier agent began that: a step tells of its own.
+    pub fn started(&mut self, pod: &PodView, name: &str, attempt: u32, at: Timestamp, now: Timestamp) {
+        let (Some(spec), true) = (pod.container(name), self.inherit(name, attempt)) else {
+            return;
+        };
+        if let Some(container) = self.containers.get_mut(name) {
+            container.begin_life(spec, attempt, at, now);
+        }
+    }
+
+    /// A container ended by itself.
+    pub fn exited(&mut self, name: &str, ended: Ended) {
+        let inherited = self.inherit(name, ended.attempt);
+        let Some(container) = self.containers.get_mut(name) else {
+            return;
+        };
+        if let (true, Image::Present { name, id }) = (inherited, &container.image) {
+            // It could not be created: that is its whole life.
+            container.life = Some(Life {
+                attempt: ended.attempt,
+                image: (name.clone(), id.clone()),
+                state: LifeState::Ended(ended),
+                stale: false,
+                interrupted: false,
+            });
+            container.image = Image::Todo;
+            return;
+        }
+        container.end(ended);
+    }
+
+    /// The start that an earlier agent began is over. False when this is none.
+    fn inherit(&mut self, name: &str, attempt: u32) -> bool {
+        let container = self.containers.get_mut(name);
+        let known = container.and_then(|c| c.inherited.take_if(|inherited| *inherited == attempt));
+        if known.is_some() {
+            self.running.retain(|step| *step != start_of(name, attempt));
+        }
+        known.is_some()
     }
 }
 

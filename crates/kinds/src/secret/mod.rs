@@ -1,12 +1,16 @@
 //! Secret: bytes for pods that lists do not show. Source: core/v1 API reference.
 
+mod token;
+
+pub use token::{ISSUER as TOKEN_ISSUER, TOKENS, account_of as account_of_token};
+
 use crate::configmap::check_key;
 use crate::json::{ensure_object, get, has, is_true, members, put, put_default, string, take, texts};
 use crate::row::{age, text};
 use crate::{Column, Row, Rules, Write};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use meta::{Errors, Path, Res, Timestamp};
+use meta::{Errors, Path, Res, Snapshot, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -86,6 +90,14 @@ impl Rules for Secret {
         }
     }
 
+    fn wants_token(&self, object: &Value, seen: &Snapshot) -> Option<Value> {
+        token::claims(object, seen)
+    }
+
+    fn put_token(&self, object: &mut Value, token: &str) {
+        token::put_token(object, token);
+    }
+
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         vec![
             text(object, "/metadata/name").into(),
@@ -119,7 +131,7 @@ fn by_type(object: &Value, errors: &mut Errors) {
     let data = get(object, "data");
     let path = Path::new("data");
     match string(object, "type") {
-        "kubernetes.io/service-account-token" => {
+        token::TYPE => {
             let account = texts(get(object, "metadata"), "annotations").find(|(k, _)| *k == ACCOUNT_NAME);
             if account.is_none_or(|(_, name)| name.is_empty()) {
                 let path = Path::new("metadata").child("annotations").key(ACCOUNT_NAME);

@@ -1,0 +1,55 @@
+//! Rows that are another version of what is stored under another row: the pipeline sees the objects in the row's own
+//! form, and what it decides to write is brought back into the stored one. As upstream converts at its storage.
+
+use kinds::Row;
+use meta::{Call, Draft, Object, Snapshot, Status};
+use store::Write;
+
+/// The snapshot with what the call is about in this row's form too.
+pub fn snapshot(row: &Row, call: &Call, seen: Snapshot) -> Result<Snapshot, Status> {
+    let Some(of) = row.rules.version_of() else {
+        return Ok(seen);
+    };
+    let mut with = seen.clone();
+    if call.name.is_empty() {
+        for object in seen.list(of, &call.namespace) {
+            with.put(row.res, shown(row, object)?);
+        }
+    } else if let Some(object) = seen.get(of, &call.namespace, &call.name) {
+        with.put(row.res, shown(row, object)?);
+    }
+    Ok(with)
+}
+
+/// A stored object in the row's form, at the revision that it has.
+pub fn shown(row: &Row, object: &Object) -> Result<Object, Status> {
+    if row.rules.version_of().is_none() {
+        return Ok(object.clone());
+    }
+    let mut value = object.value();
+    row.rules.shown(&mut value);
+    let draft = Draft::new(value).map_err(Status::internal)?;
+    Ok(draft.seal(object.revision()))
+}
+
+/// Writes of the row as writes of what is stored.
+pub fn stored(row: &Row, writes: Vec<Write>) -> Result<Vec<Write>, Status> {
+    let Some(of) = row.rules.version_of() else {
+        return Ok(writes);
+    };
+    let stored = |write| match write {
+        Write::Put { res, draft, expect } if res == row.res => {
+            let mut value = draft.seal(0).value();
+            row.rules.stored(&mut value);
+            let draft = Draft::new(value).map_err(Status::internal)?;
+            Ok(Write::Put {
+                res: of,
+                draft,
+                expect,
+            })
+        }
+        Write::Delete { res, key, expect } if res == row.res => Ok(Write::Delete { res: of, key, expect }),
+        other => Ok(other),
+    };
+    writes.into_iter().map(stored).collect()
+}

@@ -1,0 +1,137 @@
+//! Questions to the server: who am I, who holds this token, who may do what. A create asks one and gets it back with
+//! the answer in its status; nothing is stored. Source: authentication.k8s.io/v1 and authorization.k8s.io/v1 API
+//! references.
+
+mod access;
+mod identity;
+
+use crate::{Column, Row, Rules};
+use meta::Res;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What is impersonated. These stand in rules of access alone; there are no such objects.
+pub const USERS: Res = Res::new("", "users");
+pub const GROUPS: Res = Res::new("", "groups");
+pub const UIDS: Res = Res::new("authentication.k8s.io", "uids");
+
+/// What the server knows of callers and their rights.
+pub trait Asks {
+    /// Who asks.
+    fn caller(&self) -> User;
+
+    /// Who holds a token that is meant for one of these audiences (none: the server's own), and for which of them.
+    fn holder(&self, token: &str, audiences: &[String]) -> Option<(User, Vec<String>)>;
+
+    fn allows(&self, user: &User, attributes: &Attributes) -> bool;
+
+    /// A path that is no resource.
+    fn allows_path(&self, user: &User, verb: &str, path: &str) -> bool;
+
+    /// All that a user may do in a namespace: `resourceRules` and `nonResourceRules`.
+    fn rules(&self, user: &User, namespace: &str) -> (Value, Value);
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    pub uid: String,
+    pub groups: Vec<String>,
+}
+
+/// What is to be done to what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    pub verb: String,
+    pub group: String,
+    pub resource: String,
+    pub subresource: String,
+    pub namespace: String,
+    pub name: String,
+}
+
+impl User {
+    /// As `UserInfo`.
+    fn to_value(&self) -> Value {
+        let mut info = json!({"username": self.name});
+        if !self.uid.is_empty() {
+            info["uid"] = self.uid.as_str().into();
+        }
+        if !self.groups.is_empty() {
+            info["groups"] = json!(self.groups);
+        }
+        info
+    }
+}
+
+pub fn rows() -> Vec<Row> {
+    let who = |plural, kind, singular, rules| row("authentication.k8s.io", plural, kind, singular, rules);
+    let may = |plural, kind, singular, rules| row("authorization.k8s.io", plural, kind, singular, rules);
+    vec![
+        who(
+            "selfsubjectreviews",
+            "SelfSubjectReview",
+            "selfsubjectreview",
+            Arc::new(identity::SelfSubject),
+        ),
+        who(
+            "tokenreviews",
+            "TokenReview",
+            "tokenreview",
+            Arc::new(identity::Token),
+        ),
+        Row {
+            namespaced: true,
+            ..may(
+                "localsubjectaccessreviews",
+                "LocalSubjectAccessReview",
+                "localsubjectaccessreview",
+                Arc::new(access::Access::Local),
+            )
+        },
+        may(
+            "selfsubjectaccessreviews",
+            "SelfSubjectAccessReview",
+            "selfsubjectaccessreview",
+            Arc::new(access::Access::Own),
+        ),
+        may(
+            "selfsubjectrulesreviews",
+            "SelfSubjectRulesReview",
+            "selfsubjectrulesreview",
+            Arc::new(access::OwnRules),
+        ),
+        may(
+            "subjectaccessreviews",
+            "SubjectAccessReview",
+            "subjectaccessreview",
+            Arc::new(access::Access::Any),
+        ),
+    ]
+}
+
+fn row(
+    group: &'static str,
+    plural: &'static str,
+    kind: &'static str,
+    singular: &'static str,
+    rules: Arc<dyn Rules>,
+) -> Row {
+    let package = group.split('.').next().unwrap_or(group);
+    Row {
+        res: Res::new(group, plural),
+        version: "v1",
+        kind,
+        singular,
+        short_names: &[],
+        categories: &[],
+        namespaced: false,
+        type_name: meta::res::intern(&format!("io.k8s.api.{package}.v1.{kind}")),
+        generation: false,
+        status: false,
+        scale: None,
+        selectable: &[],
+        columns: const { &[Column::NAME, Column::AGE] },
+        rules,
+    }
+}
