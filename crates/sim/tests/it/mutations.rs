@@ -7,7 +7,7 @@ use meta::{Draft, Res, Snapshot};
 use serde_json::{Value, json};
 use sim::Settings;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 2_000;
 
 /// The first law that a sabotaged world breaks.
 fn first_broken(settings: &Settings) -> Option<String> {
