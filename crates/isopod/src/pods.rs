@@ -38,6 +38,8 @@ pub fn end_all(place: &Place, fate: Fate) -> Result<()> {
         futures::future::try_join_all(ends)
             .await
             .context("cannot end all pods")?;
-        Ok(())
+        pods.remove_cgroups()
+            .await
+            .context("cannot take the cluster's cgroups away")
     })
 }
