@@ -181,6 +181,11 @@ pub trait Rules: Send + Sync {
         &[]
     }
 
+    /// What to use instead, for kinds that upstream calls deprecated. Every answer over HTTP warns of it, reads too.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Warnings for the client (`Warning:` headers).
     fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()

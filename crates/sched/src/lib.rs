@@ -17,6 +17,7 @@ pub const CONTROLLER: Controller = Controller {
     name: NAME,
     wakes,
     plan,
+    failed: kinds::plan::untold,
 };
 
 const NAME: &str = "default-scheduler";
@@ -172,6 +173,7 @@ fn event(pod: &Object, warning: bool, reason: &'static str, message: String) -> 
         warning,
         reason,
         message,
+        field_path: None,
     })
 }
 

@@ -93,7 +93,9 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
         keep_member(&mut new, &old, "status");
     }
     row.rules.prepare(write, &mut new, Some(&old), cx.now);
-    if row.generation && write != Verb::Status && prepare::spec_changed(&old, &new) {
+    // Where a pod runs is not what it was asked to be: binding leaves its generation.
+    let counts = !matches!(attempt.subresource, "status" | "binding");
+    if row.generation && counts && prepare::spec_changed(&old, &new) {
         new["metadata"]["generation"] = (stored.meta().generation + 1).into();
     }
     managed::record(cx, Some(&old), &mut new, attempt, by);

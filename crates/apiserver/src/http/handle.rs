@@ -6,13 +6,13 @@ use super::request::{self, RequestBody};
 use super::respond::{self, Wanted};
 use super::route::{self, Place, Route};
 use super::table::Include;
-use super::{Compress, Peer, Server, probes, watch};
+use super::{Compress, Peer, Server, impersonate, probes, watch};
 use crate::core::{self, Caller, access};
 use crate::options::{self, Query};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, VARY};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, VARY};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use kinds::Registry;
@@ -34,11 +34,22 @@ pub fn is_long_running(request: &Request<RequestBody>) -> bool {
 pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<RequestBody>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let compress = compresses(&server, &peer, &parts);
+    let head = parts.method == Method::HEAD;
     let response = match answer(&server, &peer, parts, body).await {
         Ok(response) => response,
         Err(status) => respond::status(&status),
     };
-    if compress { compressed(response) } else { response }
+    let response = if compress { compressed(response) } else { response };
+    if head { without_body(response) } else { response }
+}
+
+/// The answer to HEAD: headers alone, with the length that the body would have had. HTTP/2 would send a body.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = hyper::body::Body::size_hint(&body).exact() {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(parts, Body::Full(None))
 }
 
 async fn answer(
@@ -61,6 +72,7 @@ async fn answer(
         return Err(Status::unauthorized());
     };
     let registry = api.parts().registry.load_full();
+    let caller = impersonate::acting_as(api, &registry, caller, &mut parts.headers)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     match route::route(&registry, &path)? {
         Route::Path => other_path(server, &caller, &registry, &parts, &path, &query).await,
@@ -121,7 +133,7 @@ async fn resource(
     query: &Query,
 ) -> Result<Response<Body>, Status> {
     let api = server.api();
-    let options = options::of_query(query)?;
+    let options = options::of_query(query, options_kind(&parts.method, &place))?;
     let watching = place.watch || query.flag("watch");
     let reading = matches!(parts.method, Method::GET | Method::HEAD);
     let form = negotiate::negotiate(&parts.headers, query, watching && reading)?;
@@ -130,7 +142,13 @@ async fn resource(
     }
     let media_type = request::media_type(&parts.headers);
     let verb = verb(&parts.method, &place, &media_type)?;
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = place
+        .row
+        .rules
+        .deprecation()
+        .map(String::from)
+        .into_iter()
+        .collect();
     let mut call = Call {
         verb,
         res: place.row.res,
@@ -159,6 +177,18 @@ async fn resource(
         now: api.parts().env.now(),
     };
     Ok(respond::reply(&wanted, reply, &warnings))
+}
+
+/// What upstream calls the options of a method.
+fn options_kind(method: &Method, place: &Place) -> &'static str {
+    match *method {
+        Method::POST => "CreateOptions",
+        Method::PUT => "UpdateOptions",
+        Method::PATCH => "PatchOptions",
+        Method::DELETE => "DeleteOptions",
+        _ if place.name.is_empty() => "ListOptions",
+        _ => "GetOptions",
+    }
 }
 
 /// A kind has no table of its subresources, and deletes answer with what they answer.

@@ -4,6 +4,7 @@ mod body;
 mod channel;
 mod forward;
 mod handle;
+mod impersonate;
 mod negotiate;
 mod pods;
 mod probes;
