@@ -6,18 +6,13 @@ use crate::Api;
 use crate::core::{Caller, Seen, access};
 use http::{HeaderMap, HeaderName};
 use kinds::Registry;
+use kinds::serviceaccount::{GROUPS, SERVICEACCOUNTS, UIDS, USER_EXTRAS, USERS};
 use meta::{Res, Status};
 
 const PREFIX: &str = "impersonate-";
 const EXTRA: &str = "impersonate-extra-";
 const ANONYMOUS: &str = "system:anonymous";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
-const USERS: Res = Res::new("", "users");
-const GROUPS: Res = Res::new("", "groups");
-const SERVICEACCOUNTS: Res = kinds::serviceaccount::SERVICEACCOUNTS;
-const UIDS: Res = Res::new("authentication.k8s.io", "uids");
-const USER_EXTRAS: Res = Res::new("authentication.k8s.io", "userextras");
-
 /// Who the request asks to be.
 #[derive(Default)]
 struct Wanted {

@@ -13,6 +13,12 @@ use std::sync::Arc;
 
 pub const SERVICEACCOUNTS: Res = Res::new("", "serviceaccounts");
 
+// No kinds, but what the verb `impersonate` is about besides accounts.
+pub const USERS: Res = Res::new("", "users");
+pub const GROUPS: Res = Res::new("", "groups");
+pub const UIDS: Res = Res::new("authentication.k8s.io", "uids");
+pub const USER_EXTRAS: Res = Res::new("authentication.k8s.io", "userextras");
+
 pub fn row() -> Row {
     Row {
         res: SERVICEACCOUNTS,
