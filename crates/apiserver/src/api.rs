@@ -110,6 +110,12 @@ impl Api {
                 Decision::Write(_) => Err(Status::internal("a list decided to write")),
             };
         }
+        if call.verb == Verb::Get
+            && let Some(revision) = page::parse_revision(&call.options.resource_version)?
+            && revision > self.0.store.snapshot().revision()
+        {
+            self.wait_for(revision).await?;
+        }
         let allocates = call.verb != Verb::Get && row.rules.allocates();
         let _turn = if allocates {
             Some(self.1.lock().await)

@@ -13,7 +13,7 @@ use kinds::{Registry, Row};
 use meta::Status;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is derived from a registry and kept with it.
@@ -199,7 +199,23 @@ fn documents(registry: &Registry) -> BTreeMap<(String, Form), Document> {
             put(path, Form::Plain, resources(one, version));
         }
     }
+    let paths = paths(documents.keys().map(|(path, _)| path.as_str()));
+    documents.insert((String::new(), Form::Plain), document(&json!({"paths": paths})));
     documents
+}
+
+/// What `GET /` lists: the documents here, and the paths that others answer.
+fn paths<'a>(documents: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let others = [
+        "/healthz",
+        "/livez",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ];
+    let all: BTreeSet<&str> = documents.chain(others).collect();
+    all.into_iter().map(String::from).collect()
 }
 
 fn document(value: &Value) -> Document {

@@ -56,8 +56,8 @@ impl Query {
     }
 }
 
-/// The options of any verb; which of them matter is the verb's.
-pub fn of_query(query: &Query) -> Result<Options, Status> {
+/// The options of any verb; which of them matter is the verb's. `kind` is what errors call them: `CreateOptions`, …
+pub fn of_query(query: &Query, kind: &str) -> Result<Options, Status> {
     let mut errors = Errors::new();
     let mut options = Options {
         field_manager: query.text("fieldManager").to_string(),
@@ -103,10 +103,9 @@ pub fn of_query(query: &Query) -> Result<Options, Status> {
             Propagation::Background
         });
     }
-    options.grace_seconds = query.number("gracePeriodSeconds")?;
-    check_grace(options.grace_seconds, &mut errors);
+    options.grace_seconds = grace(query.number("gracePeriodSeconds")?);
     options.limit = query.number("limit")?.unwrap_or(0).max(0) as usize;
-    finish(options, &errors, "meta.k8s.io", "Options")
+    finish(options, &errors, "meta.k8s.io", kind)
 }
 
 fn finish(options: Options, errors: &Errors, group: &str, kind: &str) -> Result<Options, Status> {
@@ -143,13 +142,9 @@ fn propagation(text: &str, errors: &mut Errors) -> Option<Propagation> {
     }
 }
 
-fn check_grace(seconds: Option<i64>, errors: &mut Errors) {
-    if let Some(seconds) = seconds
-        && seconds < 0
-    {
-        let detail = "must be greater than or equal to 0";
-        errors.invalid(&Path::new("gracePeriodSeconds"), seconds, detail);
-    }
+/// A negative grace period means one second, as upstream reads it.
+fn grace(seconds: Option<i64>) -> Option<i64> {
+    seconds.map(|seconds| if seconds < 0 { 1 } else { seconds })
 }
 
 /// `DeleteOptions` in a body, on top of those in the query. `null` changes nothing.
@@ -173,13 +168,9 @@ pub fn of_delete_body(body: &Value, mut options: Options) -> Result<Options, Sta
     }
     let mut errors = Errors::new();
     if let Some(seconds) = present("gracePeriodSeconds") {
-        options.grace_seconds = Some(
-            seconds
-                .as_i64()
-                .ok_or_else(|| wrong("gracePeriodSeconds", "int64"))?,
-        );
+        let seconds = seconds.as_i64();
+        options.grace_seconds = grace(Some(seconds.ok_or_else(|| wrong("gracePeriodSeconds", "int64"))?));
     }
-    check_grace(options.grace_seconds, &mut errors);
     if let Some(policy) = present("propagationPolicy") {
         let policy = policy
             .as_str()

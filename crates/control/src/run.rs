@@ -1,8 +1,9 @@
-//! One run of a plan: its acts as calls, in order, until they are done or one fails. Pure; the caller makes the calls.
+//! One run of a plan: its acts as calls, in order, until they are done or one fails; what the controller then has to
+//! say comes last. Pure; the caller makes the calls.
 
-use kinds::plan::{Act, EventAct, Plan, Target};
-use kinds::{Key, Seen};
-use meta::{Call, Reply, Status, Timestamp};
+use kinds::plan::{Act, EventAct, Failure, Plan, Target};
+use kinds::{Controller, Key, Seen};
+use meta::{Call, Reply, Res, Status, Timestamp, Verb};
 use std::collections::VecDeque;
 
 /// Calls of one kind that follow each other are given out together, so that they share an fsync.
@@ -10,17 +11,21 @@ const MAX_BATCH: usize = 64;
 
 /// A plan on its way.
 pub struct Run {
-    pub controller: &'static str,
+    pub controller: Controller,
     pub key: Key,
     pub why: Vec<String>,
     acts: VecDeque<Act>,
     wake: Option<Timestamp>,
     /// What is told once the steps under way have succeeded: the number of the step, and its event.
     news: Vec<(usize, EventAct)>,
-    /// Steps of the batch under way whose outcomes are known.
+    /// The steps under way: verb, kind and name.
+    under_way: Vec<(Verb, Res, String)>,
+    /// How many of them have outcomes.
     settled: usize,
     /// What went wrong first.
-    pub failure: Option<Status>,
+    pub failure: Option<Failure>,
+    /// The controller has yet to say what follows from the failure.
+    unanswered: bool,
     /// The newest revision that this run wrote.
     pub last_revision: u64,
 }
@@ -39,7 +44,7 @@ pub enum Outcome {
 }
 
 impl Run {
-    pub fn new(controller: &'static str, key: Key, plan: Plan) -> Self {
+    pub fn new(controller: Controller, key: Key, plan: Plan) -> Self {
         let Plan { acts, wake, why } = plan;
         Self {
             controller,
@@ -48,8 +53,10 @@ impl Run {
             acts: acts.into(),
             wake,
             news: Vec::new(),
+            under_way: Vec::new(),
             settled: 0,
             failure: None,
+            unanswered: false,
             last_revision: 0,
         }
     }
@@ -57,13 +64,25 @@ impl Run {
     /// The next steps; they do not depend on each other. Empty when the run is over. An event that follows an act tells
     /// of it, so it comes after that act has succeeded, and not at all when it has failed.
     pub fn next_steps(&mut self, seen: &Seen) -> Vec<Step> {
+        let steps = self.steps(seen);
         self.settled = 0;
+        self.under_way = steps.iter().map(|step| subject(&step.call)).collect();
+        steps
+    }
+
+    fn steps(&mut self, seen: &Seen) -> Vec<Step> {
         let news = std::mem::take(&mut self.news).into_iter();
         let mut steps: Vec<Step> = news
-            .map(|(_, event)| step(self.controller, Act::Event(event), seen))
+            .enumerate()
+            .map(|(n, (_, event))| step(self.controller.name, Act::Event(event), n, seen))
             .collect();
-        if self.failure.is_some() || !steps.is_empty() {
+        if !steps.is_empty() {
             return steps;
+        }
+        if std::mem::take(&mut self.unanswered)
+            && let Some(failure) = &self.failure
+        {
+            self.acts = (self.controller.failed)(seen, &self.key, failure).acts.into();
         }
         let mut closed = false;
         while let Some(act) = self.acts.pop_front() {
@@ -75,7 +94,7 @@ impl Run {
                     break;
                 }
                 (act, _) => {
-                    steps.push(step(self.controller, act, seen));
+                    steps.push(step(self.controller.name, act, steps.len(), seen));
                     closed = alone;
                 }
             }
@@ -83,8 +102,8 @@ impl Run {
         steps
     }
 
-    /// The outcome of one step. The first failure ends the run after the steps that are under way.
-    /// Outcomes come in the order of the steps.
+    /// The outcome of one step. The first failure ends the plan after the steps that are under way, and only what the
+    /// controller says to it follows. Outcomes come in the order of the steps.
     pub fn settle(&mut self, optional: bool, result: Result<Reply, Status>) {
         let number = self.settled;
         self.settled += 1;
@@ -99,8 +118,24 @@ impl Run {
             Err(_) if optional => {}
             // Nothing new may come into this namespace any more: to try again would change nothing.
             Err(status) if is_terminating(&status) => self.acts.clear(),
-            Err(status) => self.failure = self.failure.take().or(Some(status)),
+            Err(status) => self.fail(number, status),
         }
+    }
+
+    fn fail(&mut self, number: usize, status: Status) {
+        self.acts.clear();
+        if self.failure.is_some() {
+            return;
+        }
+        let (verb, res, name) = self.under_way[number].clone();
+        // Somebody was faster: the next plan knows, and there is nothing to tell.
+        self.unanswered = !status.is_conflict() && (verb == Verb::Create || !status.is_not_found());
+        self.failure = Some(Failure {
+            verb,
+            res,
+            name,
+            status,
+        });
     }
 
     pub fn outcome(&self) -> Outcome {
@@ -109,6 +144,15 @@ impl Run {
             Some(_) => Outcome::Failed,
         }
     }
+}
+
+/// What a call is about.
+fn subject(call: &Call) -> (Verb, Res, String) {
+    let named = call.body.as_ref().filter(|_| call.name.is_empty());
+    let name = named.map_or(call.name.as_str(), |body| {
+        kinds::row::text(body, "/metadata/name")
+    });
+    (call.verb, call.res, name.to_string())
 }
 
 /// Whether an object was refused because its namespace is on its way out.
@@ -125,10 +169,15 @@ fn is_independent(act: &Act) -> bool {
     matches!(act, Act::Create { .. } | Act::Delete { .. } | Act::Event(_))
 }
 
-fn step(controller: &'static str, act: Act, seen: &Seen) -> Step {
+/// `number`: of the steps that go out together.
+fn step(controller: &'static str, act: Act, number: usize, seen: &Seen) -> Step {
     let optional = matches!(act, Act::Event(_));
+    let seen = Seen {
+        now: kinds::event::told_at(seen.now, number),
+        ..*seen
+    };
     Step {
-        call: call(controller, act, seen),
+        call: call(controller, act, &seen),
         optional,
     }
 }

@@ -122,7 +122,7 @@ async fn carry_out(mut run: Run, around: Surroundings) -> Run {
         });
         for (optional, result) in futures::future::join_all(calls).await {
             if let (true, Err(status)) = (optional, &result) {
-                tracing::debug!(controller = run.controller, key = ?run.key, %status, "event not recorded");
+                tracing::debug!(controller = run.controller.name, key = ?run.key, %status, "event not recorded");
             }
             run.settle(optional, result);
         }
@@ -130,15 +130,15 @@ async fn carry_out(mut run: Run, around: Surroundings) -> Run {
 }
 
 fn report(run: &Run) {
-    match &run.failure {
+    match run.failure.as_ref().map(|failure| &failure.status) {
         Some(status) if status.is_conflict() || status.is_not_found() || status.is_already_exists() => {
-            tracing::debug!(controller = run.controller, key = ?run.key, %status, "planned again");
+            tracing::debug!(controller = run.controller.name, key = ?run.key, %status, "planned again");
         }
         Some(status) => {
-            tracing::warn!(controller = run.controller, key = ?run.key, %status, "will try again")
+            tracing::warn!(controller = run.controller.name, key = ?run.key, %status, "will try again")
         }
         None => {
-            tracing::trace!(controller = run.controller, key = ?run.key, why = ?run.why, "done")
+            tracing::trace!(controller = run.controller.name, key = ?run.key, why = ?run.why, "done")
         }
     }
 }

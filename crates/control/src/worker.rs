@@ -98,7 +98,7 @@ impl Worker {
             self.set_timer(&key, None);
             let plan = (self.controller.plan)(seen, &key);
             self.running.insert(key.clone(), false);
-            return Some(Run::new(self.controller.name, key, plan));
+            return Some(Run::new(self.controller, key, plan));
         }
         None
     }

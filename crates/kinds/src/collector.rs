@@ -12,6 +12,7 @@ pub const CONTROLLER: Controller = Controller {
     name: "generic-garbage-collector",
     wakes,
     plan,
+    failed: crate::plan::untold,
 };
 
 const FOREGROUND: &str = "foregroundDeletion";

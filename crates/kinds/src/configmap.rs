@@ -51,7 +51,8 @@ impl Rules for ConfigMap {
             }
         }
         if size > MAX_SIZE {
-            errors.too_long(&Path::root(), MAX_SIZE);
+            // How upstream writes the whole object here.
+            errors.too_long(&Path::new("[]"), MAX_SIZE);
         }
     }
 

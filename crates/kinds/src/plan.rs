@@ -1,14 +1,14 @@
 //! What a controller decides: a closed list of acts, when to look again, and why. Pure data; `control` carries it out.
 
 use crate::Registry;
-use meta::{Change, Object, Propagation, Res, Snapshot, Timestamp};
+use meta::{Change, Object, Propagation, Res, Snapshot, Status, Timestamp, Verb};
 use serde_json::Value;
 use std::sync::Arc;
 
 /// The decision for one key at one revision.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Carried out in order; the first conflict ends the run and the key is planned again.
+    /// Carried out in order; the first failure ends them, and `Controller::failed` says what follows.
     pub acts: Vec<Act>,
     /// Plan again at this time even if nothing changes.
     pub wake: Option<Timestamp>,
@@ -71,6 +71,8 @@ pub struct EventAct {
     pub warning: bool,
     pub reason: &'static str,
     pub message: String,
+    /// The part of the object that it is about: `spec.containers{app}`.
+    pub field_path: Option<String>,
 }
 
 /// Names one thing to plan for.
@@ -97,6 +99,24 @@ pub struct Controller {
     pub wakes: fn(&Change, &Seen) -> Vec<Key>,
     /// An empty plan for a key whose object is gone, unless that is what it waits for.
     pub plan: fn(&Seen, &Key) -> Plan,
+    /// What is told and written when an act of a plan has failed, before the key is planned again after a while:
+    /// events about it, and the status, which would say nothing otherwise. `untold` where neither is due.
+    pub failed: fn(&Seen, &Key, &Failure) -> Plan,
+}
+
+/// The act that ended a run, and what the API said to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    pub verb: Verb,
+    pub res: Res,
+    /// Empty for a new object whose name is the server's to give.
+    pub name: String,
+    pub status: Status,
+}
+
+/// For controllers that have no status to write and nobody to tell.
+pub fn untold(_seen: &Seen, _key: &Key, _failure: &Failure) -> Plan {
+    Plan::nothing()
 }
 
 impl Key {

@@ -18,6 +18,7 @@ pub const CONTROLLER: Controller = Controller {
     name: NAME,
     wakes,
     plan,
+    failed: kinds::plan::untold,
 };
 
 const NAME: &str = "default-scheduler";
@@ -178,6 +179,7 @@ fn event(pod: &Object, warning: bool, reason: &'static str, message: String) -> 
         warning,
         reason,
         message,
+        field_path: None,
     })
 }
 

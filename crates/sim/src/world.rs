@@ -12,7 +12,7 @@ use crate::{calm, start, words};
 use apiserver::{Api, Caller, Parts};
 use futures::{FutureExt, StreamExt};
 use kinds::{Controller, Registry, Seen};
-use meta::{Call, Change, Env, Reply, Snapshot, Status, Timestamp};
+use meta::{Call, Change, Env, Reply, Res, Snapshot, Status, Timestamp, Verb};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Changes, Options, SimLog, Store};
@@ -30,6 +30,8 @@ pub struct Settings {
     pub forgetful_agent: bool,
     /// Sabotage: changes that are dropped on their way to a controller, in percent.
     pub dropped_changes: u64,
+    /// New objects of this kind may be refused: the user asks for what the API does not allow.
+    pub refused: Option<Res>,
 }
 
 impl Default for Settings {
@@ -41,6 +43,7 @@ impl Default for Settings {
             hasty_node: false,
             forgetful_agent: false,
             dropped_changes: 0,
+            refused: None,
         }
     }
 }
@@ -65,6 +68,7 @@ pub struct World {
     api: Api,
     changes: Changes,
     dropped_changes: u64,
+    refused: Option<Res>,
 }
 
 /// Who acts next.
@@ -106,6 +110,7 @@ impl World {
             api,
             changes,
             dropped_changes: settings.dropped_changes,
+            refused: settings.refused,
         };
         start::furnish(&mut world)?;
         Ok(world)
@@ -368,6 +373,7 @@ impl World {
             changes: &self.log[before..],
             result: &result,
             disk_full: self.is_disk_full(),
+            may_be_refused: step.call.verb == Verb::Create && self.refused == Some(step.call.res),
         };
         laws::hold_for(&act)?;
         let told = if lost_reply {

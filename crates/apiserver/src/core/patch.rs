@@ -60,10 +60,10 @@ fn keep_unless_named(new: &mut Value, old: &Value) {
 /// Changes `doc` as the patch says, or says why not.
 pub fn patched(cx: &Cx, verb: Verb, doc: &mut Value, patch: Value) -> Result<(), Status> {
     match verb {
-        Verb::PatchJson => merge::json_patch::apply(doc, &patch).map_err(|e| match e {
-            JsonPatchError::Malformed(why) => Status::bad_request(why),
+        Verb::PatchJson => merge::json_patch::apply(doc, &patch).map_err(|e| match &e {
+            JsonPatchError::Malformed(why) => Status::bad_request(why.clone()),
             JsonPatchError::TooManyOperations(_) => Status::new(413, "RequestEntityTooLarge", e.to_string()),
-            JsonPatchError::TestFailed(why) | JsonPatchError::NotApplicable(why) => rejected(&why),
+            JsonPatchError::TestFailed(_) | JsonPatchError::NotApplicable(_) => rejected(&e.to_string()),
         }),
         Verb::PatchMerge => {
             if !patch.is_object() {
@@ -88,11 +88,11 @@ pub fn patched(cx: &Cx, verb: Verb, doc: &mut Value, patch: Value) -> Result<(),
     }
 }
 
-/// Upstream's general answer, with our reason among the causes.
+/// Upstream's general answer and our reason. Clients print the message of an answer without causes.
 fn rejected(why: &str) -> Status {
     Status {
-        details: json!({"causes": [{"message": why}]}),
-        ..Status::new(422, "Invalid", merge::REJECTED)
+        details: json!({}),
+        ..Status::new(422, "Invalid", format!("{}: {why}", merge::REJECTED))
     }
 }
 

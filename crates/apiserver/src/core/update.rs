@@ -94,7 +94,9 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
     }
     row.rules.prepare(write, &mut new, Some(&old), cx.now);
     prepare::token(cx, &mut new)?;
-    if row.generation && write != Verb::Status && prepare::spec_changed(&old, &new) {
+    // Where a pod runs is not what it was asked to be: binding leaves its generation.
+    let counts = write != Verb::Status && attempt.subresource != "binding";
+    if row.generation && counts && prepare::spec_changed(&old, &new) {
         new["metadata"]["generation"] = (stored.meta().generation + 1).into();
     }
     managed::record(cx, Some(&old), &mut new, attempt, by);

@@ -12,7 +12,7 @@ use crate::options::{self, Query};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, VARY};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, VARY};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use kinds::Registry;
@@ -34,11 +34,22 @@ pub fn is_long_running(request: &Request<RequestBody>) -> bool {
 pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<RequestBody>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let compress = compresses(&server, &peer, &parts);
+    let head = parts.method == Method::HEAD;
     let response = match answer(&server, &peer, parts, body).await {
         Ok(response) => response,
         Err(status) => respond::status(&status),
     };
-    if compress { compressed(response) } else { response }
+    let response = if compress { compressed(response) } else { response };
+    if head { without_body(response) } else { response }
+}
+
+/// The answer to HEAD: headers alone, with the length that the body would have had. HTTP/2 would send a body.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = hyper::body::Body::size_hint(&body).exact() {
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(parts, Body::Full(None))
 }
 
 async fn answer(
@@ -61,7 +72,7 @@ async fn answer(
         return Err(Status::unauthorized());
     };
     let registry = api.parts().registry.load_full();
-    let caller = acting_as(server, &registry, caller, &parts)?;
+    let caller = impersonate::acting_as(api, &registry, caller, &mut parts.headers)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     match route::route(&registry, &path)? {
         Route::Path => other_path(server, &caller, &registry, &parts, &path, &query).await,
@@ -70,23 +81,6 @@ async fn answer(
         }
         Route::Resource(place) => resource(server, &caller, &registry, place, parts, body, &query).await,
     }
-}
-
-/// The caller, or the one whom it acts as.
-fn acting_as(server: &Server, registry: &Registry, caller: Caller, parts: &Parts) -> Result<Caller, Status> {
-    let Some(other) = impersonate::asked_for(&caller, &parts.headers)? else {
-        return Ok(caller);
-    };
-    let api = server.api().parts();
-    let seen = core::Seen {
-        registry,
-        snapshot: &api.store.snapshot(),
-        authorizer: &*api.authorizer,
-        signer: None,
-        authenticator: None,
-    };
-    impersonate::check(&seen, &caller, &other, &parts.headers)?;
-    Ok(other)
 }
 
 fn is_stream(subresource: &str) -> bool {
@@ -139,7 +133,7 @@ async fn resource(
     query: &Query,
 ) -> Result<Response<Body>, Status> {
     let api = server.api();
-    let options = options::of_query(query)?;
+    let options = options::of_query(query, options_kind(&parts.method, &place))?;
     let watching = place.watch || query.flag("watch");
     let reading = matches!(parts.method, Method::GET | Method::HEAD);
     let form = negotiate::negotiate(&parts.headers, query, watching && reading)?;
@@ -186,6 +180,18 @@ async fn resource(
         now: api.parts().env.now(),
     };
     Ok(respond::reply(&wanted, reply, &warnings))
+}
+
+/// What upstream calls the options of a method.
+fn options_kind(method: &Method, place: &Place) -> &'static str {
+    match *method {
+        Method::POST => "CreateOptions",
+        Method::PUT => "UpdateOptions",
+        Method::PATCH => "PatchOptions",
+        Method::DELETE => "DeleteOptions",
+        _ if place.name.is_empty() => "ListOptions",
+        _ => "GetOptions",
+    }
 }
 
 /// A kind has no table of its subresources, and deletes answer with what they answer.

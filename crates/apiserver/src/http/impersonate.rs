@@ -1,76 +1,152 @@
-//! Impersonation (`kubectl --as`): one caller acts as another, if it may. Source: the API's "User impersonation".
+//! Impersonation: a caller who may acts as somebody else for one request. Source: Kubernetes' documentation,
+//! "User impersonation"; apiserver's impersonation filter.
 
-use crate::core::access::{Ask, require};
-use crate::core::{Caller, Seen};
-use http::HeaderMap;
-use kinds::review::{GROUPS, UIDS, USERS};
+use super::request::AUTHENTICATED;
+use crate::Api;
+use crate::core::{Caller, Seen, access};
+use http::{HeaderMap, HeaderName};
+use kinds::Registry;
+use kinds::review::{GROUPS, UIDS, USER_EXTRAS, USERS};
 use kinds::serviceaccount::SERVICEACCOUNTS;
 use meta::{Res, Status};
 
-const USER: &str = "impersonate-user";
-const GROUP: &str = "impersonate-group";
-const UID: &str = "impersonate-uid";
-const AUTHENTICATED: &str = "system:authenticated";
+const PREFIX: &str = "impersonate-";
+const EXTRA: &str = "impersonate-extra-";
 const ANONYMOUS: &str = "system:anonymous";
-const ACCOUNT: &str = "system:serviceaccount:";
-
-/// Whom the headers name in the caller's stead; `None` when they name nobody.
-pub fn asked_for(caller: &Caller, headers: &HeaderMap) -> Result<Option<Caller>, Status> {
-    let texts = |name: &str| -> Vec<String> {
-        let values = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
-        values.map(str::to_string).collect()
-    };
-    let (users, mut groups, uids) = (texts(USER), texts(GROUP), texts(UID));
-    let Some(name) = users.into_iter().next().filter(|name| !name.is_empty()) else {
-        if groups.is_empty() && uids.is_empty() {
-            return Ok(None);
-        }
-        return Err(Status::bad_request(
-            "requested a group or uid without impersonating a user",
-        ));
-    };
-    if let Some((namespace, _)) = account(&name).filter(|_| groups.is_empty()) {
-        groups.push("system:serviceaccounts".into());
-        groups.push(format!("system:serviceaccounts:{namespace}"));
-    }
-    if name != ANONYMOUS && !groups.iter().any(|group| group == AUTHENTICATED) {
-        groups.push(AUTHENTICATED.into());
-    }
-    Ok(Some(Caller {
-        name,
-        uid: uids.into_iter().next().unwrap_or_default(),
-        groups,
-        agent: caller.agent.clone(),
-    }))
+const UNAUTHENTICATED: &str = "system:unauthenticated";
+/// Who the request asks to be.
+#[derive(Default)]
+struct Wanted {
+    user: String,
+    uid: String,
+    groups: Vec<String>,
+    /// Keys and values in the order of the headers.
+    extra: Vec<(String, String)>,
 }
 
-/// Whether `caller` may act as `other`: as the user, and as each group that the user does not bring along.
-pub fn check(seen: &Seen, caller: &Caller, other: &Caller, headers: &HeaderMap) -> Result<(), Status> {
-    let ask = |res: Res, namespace: &str, name: &str| {
-        let ask = Ask {
+/// The caller that the request runs as: the one who sent it, unless its headers ask for another. The headers are
+/// taken out, so that nothing behind this reads them.
+pub fn acting_as(
+    api: &Api,
+    registry: &Registry,
+    caller: Caller,
+    headers: &mut HeaderMap,
+) -> Result<Caller, Status> {
+    let names = headers.keys().filter(|name| name.as_str().starts_with(PREFIX));
+    let names: Vec<HeaderName> = names.cloned().collect();
+    if names.is_empty() {
+        return Ok(caller);
+    }
+    let wanted = read(headers, &names)?;
+    names.iter().for_each(|name| drop(headers.remove(name)));
+    let parts = api.parts();
+    let snapshot = parts.store.snapshot();
+    let seen = Seen {
+        registry,
+        snapshot: &snapshot,
+        authorizer: &*parts.authorizer,
+        signer: None,
+        authenticator: None,
+    };
+    authorize(&seen, &caller, &wanted)?;
+    Ok(Caller {
+        groups: groups(&wanted),
+        name: wanted.user,
+        uid: wanted.uid,
+        agent: caller.agent,
+    })
+}
+
+fn read(headers: &HeaderMap, names: &[HeaderName]) -> Result<Wanted, Status> {
+    let mut wanted = Wanted::default();
+    for name in names {
+        for value in headers.get_all(name) {
+            let value = value.to_str().map_err(|_| {
+                Status::bad_request(format!(
+                    "the header {name} has characters that are not printable ASCII"
+                ))
+            })?;
+            match name.as_str() {
+                "impersonate-user" => wanted.user = value.to_string(),
+                "impersonate-uid" => wanted.uid = value.to_string(),
+                "impersonate-group" => wanted.groups.push(value.to_string()),
+                other => {
+                    // A header that is not understood must not be passed over: less would be taken away than meant.
+                    let key = other.strip_prefix(EXTRA).filter(|key| !key.is_empty());
+                    let key = key.ok_or_else(|| {
+                        Status::bad_request(format!("the header {name} is not one of impersonation"))
+                    })?;
+                    wanted.extra.push((unescaped(key), value.to_string()));
+                }
+            }
+        }
+    }
+    if wanted.user.is_empty() {
+        return Err(Status::bad_request(
+            "requested a group, a uid or extra fields without impersonating a user",
+        ));
+    }
+    Ok(wanted)
+}
+
+/// Keys of extra fields are percent-encoded, and in lower case as all header names.
+fn unescaped(key: &str) -> String {
+    percent_encoding::percent_decode_str(key)
+        .decode_utf8_lossy()
+        .into_owned()
+}
+
+/// Namespace and name of a service account's user.
+fn account(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+    (!namespace.is_empty() && !name.is_empty()).then_some((namespace, name))
+}
+
+fn authorize(seen: &Seen, caller: &Caller, wanted: &Wanted) -> Result<(), Status> {
+    let may = |res: Res, subresource: &str, namespace: &str, name: &str| {
+        let ask = access::Ask {
             verb: "impersonate",
             group: res.group,
             resource: res.plural,
-            subresource: "",
+            subresource,
             namespace,
             name,
         };
-        require(seen, caller, res, &ask)
+        access::require(seen, caller, res, &ask)
     };
-    match account(&other.name) {
-        Some((namespace, name)) => ask(SERVICEACCOUNTS, namespace, name)?,
-        None => ask(USERS, "", &other.name)?,
+    match account(&wanted.user) {
+        Some((namespace, name)) => may(SERVICEACCOUNTS, "", namespace, name)?,
+        None => may(USERS, "", "", &wanted.user)?,
     }
-    for group in headers.get_all(GROUP).iter().filter_map(|v| v.to_str().ok()) {
-        ask(GROUPS, "", group)?;
+    for group in &wanted.groups {
+        may(GROUPS, "", "", group)?;
     }
-    if other.uid.is_empty() {
-        return Ok(());
+    for (key, value) in &wanted.extra {
+        may(USER_EXTRAS, key, "", value)?;
     }
-    ask(UIDS, "", &other.uid)
+    match wanted.uid.as_str() {
+        "" => Ok(()),
+        uid => may(UIDS, "", "", uid),
+    }
 }
 
-/// Namespace and name of a service account's user name.
-fn account(user: &str) -> Option<(&str, &str)> {
-    user.strip_prefix(ACCOUNT)?.split_once(':')
+/// The groups asked for, those of a service account where none are, and the one of all who are known (or not).
+fn groups(wanted: &Wanted) -> Vec<String> {
+    let mut groups = wanted.groups.clone();
+    if let Some((namespace, _)) = account(&wanted.user)
+        && groups.is_empty()
+    {
+        let all = "system:serviceaccounts";
+        groups.extend([all.to_string(), format!("{all}:{namespace}")]);
+    }
+    let known = [AUTHENTICATED, UNAUTHENTICATED];
+    if !groups.iter().any(|group| known.contains(&group.as_str())) {
+        let ours = if wanted.user == ANONYMOUS {
+            UNAUTHENTICATED
+        } else {
+            AUTHENTICATED
+        };
+        groups.push(ours.to_string());
+    }
+    groups
 }

@@ -16,7 +16,8 @@ use serde_json::Value;
 use std::time::Duration;
 
 const BODY_LIMIT: Duration = Duration::from_secs(60);
-const AUTHENTICATED: &str = "system:authenticated";
+/// The group of all who are known.
+pub const AUTHENTICATED: &str = "system:authenticated";
 
 /// A body that still has to be read, or one that is there.
 pub enum RequestBody {

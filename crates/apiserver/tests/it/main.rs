@@ -3,6 +3,7 @@
 mod bad;
 mod discovery;
 mod golden;
+mod manners;
 mod properties;
 mod sessions;
 mod strict;

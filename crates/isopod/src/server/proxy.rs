@@ -179,6 +179,7 @@ impl Proxy {
             warning: true,
             reason: "PortNotPublished",
             message: message.to_string(),
+            field_path: None,
         };
         let rows = Registry::default();
         let seen = Seen {

@@ -90,6 +90,10 @@ impl Rules for Deployment {
         validate::update(write, object, old, errors);
     }
 
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        pod::warnings::of_workload(object, old)
+    }
+
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let status = get(object, "status");
         let wanted = number(get(object, "spec"), "replicas");

@@ -3,19 +3,20 @@
 
 use super::replicasets::{self, Set};
 use super::{DEPLOYMENTS, rolling, status};
-use crate::plan::{Act, EventAct, Plan, Target};
+use crate::plan::{Act, EventAct, Failure, Plan, Target};
 use crate::replicaset::REPLICASETS;
 use crate::row::{int, text};
 use crate::workload::{self, PODS};
 use crate::{Controller, Key, Seen};
 use meta::selector::LabelSelector;
-use meta::{Change, Object};
+use meta::{Change, Object, Verb};
 use serde_json::{Value, json};
 
 pub const CONTROLLER: Controller = Controller {
     name: "deployment-controller",
     wakes,
     plan,
+    failed,
 };
 
 /// The spec as the plan reads it.
@@ -78,14 +79,15 @@ impl<'a> Deployment<'a> {
         workload::owner_reference("apps/v1", "Deployment", self.object)
     }
 
-    pub fn event(&self, reason: &'static str, message: String) -> Act {
+    pub fn event(&self, warning: bool, reason: &'static str, message: String) -> Act {
         Act::Event(EventAct {
             about: Target::exactly(DEPLOYMENTS, self.object),
             api_version: "apps/v1".into(),
             kind: "Deployment".into(),
-            warning: false,
+            warning,
             reason,
             message,
+            field_path: None,
         })
     }
 }
@@ -140,7 +142,7 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
     if object.meta().is_deleting() {
         plan.why
             .push("the Deployment is being deleted; its ReplicaSets are the garbage collector's".into());
-        status::write(seen, &deployment, &sets, None, &mut plan);
+        status::write(seen, &deployment, &sets, status::New::None, &mut plan);
         return plan;
     }
     let new = replicasets::find_new(&deployment, &sets);
@@ -167,13 +169,38 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
     }
     replicasets::write_scales(&deployment, &sets, &mut plan);
     keep_revision(&deployment, &sets, new, &created, &mut plan);
-    status::write(
-        seen,
-        &deployment,
-        &sets,
-        new.map(|n| (n, false)).or(created.map(|_| (usize::MAX, true))),
-        &mut plan,
-    );
+    let new = match (new, created) {
+        (Some(index), _) => status::New::Known(index),
+        (None, Some(_)) => status::New::Made,
+        (None, None) => status::New::None,
+    };
+    status::write(seen, &deployment, &sets, new, &mut plan);
+    plan
+}
+
+/// Tells of a ReplicaSet that could not be created, and writes the status.
+fn failed(seen: &Seen, key: &Key, failure: &Failure) -> Plan {
+    let Some(object) = seen.snapshot.by_key(DEPLOYMENTS, &key.key) else {
+        return Plan::nothing();
+    };
+    let deployment = Deployment::of(object);
+    let mut plan = Plan::nothing();
+    let sets = replicasets::claim(seen, &deployment, &mut Plan::nothing());
+    let created = (failure.res, failure.verb) == (REPLICASETS, Verb::Create);
+    // A name that is taken makes the next plan take the next one.
+    let refused = (created && !failure.status.is_already_exists()).then(|| {
+        let (name, error) = (&failure.name, &failure.status.message);
+        format!("Failed to create new replica set {name:?}: {error}")
+    });
+    let new = match refused {
+        Some(message) => {
+            plan.acts
+                .push(deployment.event(true, status::SET_REFUSED, message.clone()));
+            status::New::Refused(message)
+        }
+        None => replicasets::find_new(&deployment, &sets).map_or(status::New::None, status::New::Known),
+    };
+    status::write(seen, &deployment, &sets, new, &mut plan);
     plan
 }
 

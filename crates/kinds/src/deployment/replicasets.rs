@@ -167,8 +167,11 @@ pub fn create(seen: &Seen, deployment: &Deployment, sets: &[Set], replicas: i64,
         namespace: namespace.into(),
         object,
     });
-    let scaled = format!("Scaled up replica set {name} from 0 to {replicas}");
-    plan.acts.push(deployment.event("ScalingReplicaSet", scaled));
+    if replicas > 0 {
+        let scaled = format!("Scaled up replica set {name} from 0 to {replicas}");
+        plan.acts
+            .push(deployment.event(false, "ScalingReplicaSet", scaled));
+    }
     plan.why
         .push(format!("creates ReplicaSet {name} with {replicas} replicas"));
     revision
@@ -268,7 +271,8 @@ pub fn write_scales(deployment: &Deployment, sets: &[Set], plan: &mut Plan) {
                 set.object.name()
             );
             plan.why.push(message.clone());
-            plan.acts.push(deployment.event("ScalingReplicaSet", message));
+            plan.acts
+                .push(deployment.event(false, "ScalingReplicaSet", message));
         }
     }
 }

@@ -5,6 +5,7 @@ use super::plan::Deployment;
 use super::replicasets::Set;
 use crate::Seen;
 use crate::plan::Plan;
+use crate::replicaset::REPLICA_FAILURE;
 use crate::row::text;
 use crate::workload;
 use meta::Timestamp;
@@ -34,15 +35,25 @@ pub fn is_complete(deployment: &Deployment, sets: &[Set], new: usize) -> bool {
     all.iter().all(|n| *n == deployment.replicas) && sets[new].is_observed
 }
 
-/// `new`: the index of the new set and whether this very plan creates it (the index is then out of range).
-pub fn write(
-    seen: &Seen,
-    deployment: &Deployment,
-    sets: &[Set],
-    new: Option<(usize, bool)>,
-    plan: &mut Plan,
-) {
-    let index = new.map(|(i, _)| i).filter(|i| *i < sets.len());
+/// The reason of a Deployment whose ReplicaSet the API refuses.
+pub const SET_REFUSED: &str = "ReplicaSetCreateError";
+
+/// What there is of the ReplicaSet with the current template.
+pub enum New {
+    None,
+    /// Its index.
+    Known(usize),
+    /// This very plan creates it.
+    Made,
+    /// It could not be created, for this reason.
+    Refused(String),
+}
+
+pub fn write(seen: &Seen, deployment: &Deployment, sets: &[Set], new: New, plan: &mut Plan) {
+    let index = match new {
+        New::Known(index) => Some(index),
+        New::None | New::Made | New::Refused(_) => None,
+    };
     let counts = counts(sets, index);
     let mut status = json!({"observedGeneration": deployment.object.meta().generation});
     let unavailable = (sets
@@ -74,9 +85,15 @@ pub fn write(
     conditions.set_available(counts.available >= deployment.replicas - deployment.max_unavailable);
     if deployment.progress_deadline_seconds.is_some() {
         let name = index.map(|i| sets[i].object.name().to_string());
-        let made = new.is_some_and(|(_, created)| created);
-        conditions.set_progressing(deployment, &counts, complete, made, name, plan);
+        match &new {
+            New::Refused(message) => conditions.set("Progressing", "False", SET_REFUSED, message, false),
+            new => {
+                let made = matches!(new, New::Made);
+                conditions.set_progressing(deployment, &counts, complete, made, name, plan);
+            }
+        }
     }
+    conditions.take_over_failure(sets, index);
     status["conditions"] = conditions.list.into();
     workload::update_status(plan, DEPLOYMENTS, deployment.object, &deployment.value, status);
 }
@@ -119,6 +136,27 @@ impl Conditions {
         });
         self.list.retain(|c| text(c, "/type") != kind);
         self.list.push(condition);
+    }
+
+    /// The failure of the new ReplicaSet, or else of an old one.
+    fn take_over_failure(&mut self, sets: &[Set], new: Option<usize>) {
+        let failure_of = |set: &Set| {
+            let conditions = set.value.pointer("/status/conditions")?.as_array()?;
+            conditions
+                .iter()
+                .find(|c| text(c, "/type") == REPLICA_FAILURE)
+                .cloned()
+        };
+        let newest = new.and_then(|new| sets.get(new)).and_then(failure_of);
+        let Some(mut failure) = newest.or_else(|| sets.iter().find_map(failure_of)) else {
+            return self.list.retain(|c| text(c, "/type") != REPLICA_FAILURE);
+        };
+        let known = self.find(REPLICA_FAILURE);
+        if known.is_none_or(|c| text(c, "/reason") != text(&failure, "/reason")) {
+            failure["lastUpdateTime"] = failure["lastTransitionTime"].clone();
+            self.list.retain(|c| text(c, "/type") != REPLICA_FAILURE);
+            self.list.push(failure);
+        }
     }
 
     fn set_available(&mut self, available: bool) {

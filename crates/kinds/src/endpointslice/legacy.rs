@@ -21,6 +21,9 @@ pub fn write(seen: &Seen, service: &Object, backends: &[Backend], plan: &mut Pla
         .cloned()
         .unwrap_or_else(|| json!({}));
     labels[MANAGED_BY] = MANAGER.into();
+    if crate::row::text(&service.value(), "/spec/clusterIP") == "None" {
+        labels["service.kubernetes.io/headless"] = "".into();
+    }
     match seen.snapshot.get(ENDPOINTS, service.namespace(), service.name()) {
         None => {
             let mut object = json!({
@@ -43,7 +46,7 @@ pub fn write(seen: &Seen, service: &Object, backends: &[Backend], plan: &mut Pla
                 .and_then(Value::as_array)
                 .cloned()
                 .unwrap_or_default();
-            if known != subsets {
+            if known != subsets || object.pointer("/metadata/labels") != Some(&labels) {
                 object["subsets"] = subsets.into();
                 object["metadata"]["labels"] = labels;
                 plan.acts.push(Act::Update {

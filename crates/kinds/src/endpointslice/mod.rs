@@ -54,6 +54,10 @@ const MAX_ZONE_HINTS: usize = 8;
 struct EndpointSlice;
 
 impl Rules for EndpointSlice {
+    fn creates_on_update(&self) -> bool {
+        true
+    }
+
     fn default(&self, object: &mut Value) {
         for port in items_mut(object, "ports") {
             put_default(port, "name", "");

@@ -18,6 +18,7 @@ pub const CONTROLLER: Controller = Controller {
     name: "endpointslice-controller",
     wakes,
     plan,
+    failed: crate::plan::untold,
 };
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -272,7 +273,8 @@ fn slice(
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
         "metadata": {
-            "name": name, "namespace": service.namespace(), "labels": labels,
+            "name": name, "generateName": format!("{}-", service.name()),
+            "namespace": service.namespace(), "labels": labels,
             "ownerReferences": [workload::owner_reference("v1", "Service", service)],
         },
         "addressType": "IPv4",

@@ -9,6 +9,7 @@ pub const TTL: Controller = Controller {
     name: "event-ttl-controller",
     wakes,
     plan,
+    failed: crate::plan::untold,
 };
 
 const TTL_SECONDS: i64 = 3600;

@@ -14,6 +14,7 @@ pub const CONTROLLER: Controller = Controller {
     name: "namespace-controller",
     wakes,
     plan,
+    failed: crate::plan::untold,
 };
 
 /// Objects that one plan deletes at most; the next plan goes on.

@@ -11,6 +11,7 @@ pub const PROTECTION: Controller = Controller {
     name: "pv-protection-controller",
     wakes,
     plan,
+    failed: crate::plan::untold,
 };
 
 pub const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";

@@ -15,11 +15,13 @@ pub const CONTROLLER: Controller = Controller {
     name: "persistentvolume-binder",
     wakes,
     plan,
+    failed: crate::plan::untold,
 };
 pub const PROTECTION: Controller = Controller {
     name: "pvc-protection-controller",
     wakes: wakes_protection,
     plan: plan_protection,
+    failed: crate::plan::untold,
 };
 
 pub const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
@@ -98,6 +100,7 @@ fn claim_event(claim: &Object, warning: bool, reason: &'static str, message: Str
         warning,
         reason,
         message,
+        field_path: None,
     })
 }
 

@@ -84,7 +84,19 @@ fn runtime_class(pod: &Value, seen: &Snapshot) -> Result<(), Status> {
         return Ok(());
     }
     let why = format!("pod rejected: RuntimeClass {class:?} not found");
-    Err(Status::forbidden(PODS, name(pod), &why))
+    Err(Status::forbidden(PODS, asked_name(pod), &why))
+}
+
+/// How a refusal names the pod: admission comes before a name is generated upstream, so that it is the prefix, and the
+/// same refusal reads the same each time.
+fn asked_name(pod: &Value) -> &str {
+    let (name, prefix) = (name(pod), crate::row::text(pod, "/metadata/generateName"));
+    // The base of a generated name is cut to 58 bytes.
+    let suffix = name
+        .strip_prefix(prefix.get(..58).unwrap_or(prefix))
+        .filter(|_| !prefix.is_empty());
+    let generated = suffix.is_some_and(|s| s.len() == 5 && !s.bytes().all(|b| b.is_ascii_digit()));
+    if generated { prefix } else { name }
 }
 
 fn priority(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {
@@ -95,7 +107,7 @@ fn priority(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {
         let known = class_of(class, seen);
         let (value, policy) = known.ok_or_else(|| {
             let why = format!("no PriorityClass with name {class} was found");
-            Status::forbidden(PODS, name(pod), &why)
+            Status::forbidden(PODS, asked_name(pod), &why)
         })?;
         (value, policy, class.to_string())
     };
@@ -104,7 +116,7 @@ fn priority(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {
         let why = format!(
             "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
         );
-        return Err(Status::forbidden(PODS, name(pod), &why));
+        return Err(Status::forbidden(PODS, asked_name(pod), &why));
     }
     if let Some(spec) = pod.get_mut("spec") {
         put(spec, "priority", value);
@@ -154,7 +166,7 @@ fn identity(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {
         let why = format!(
             "error looking up service account {namespace}/{account}: serviceaccount {account:?} not found"
         );
-        return Err(Status::forbidden(PODS, name(pod), &why));
+        return Err(Status::forbidden(PODS, asked_name(pod), &why));
     };
     let found = found.value();
     let wanted = flag(get(pod, "spec"), "automountServiceAccountToken")
@@ -210,23 +222,4 @@ fn token_volume(name: &str) -> Value {
         {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
         {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": namespace}]}},
     ]}})
-}
-
-/// Values that the pod's environment defines twice: the later one wins, and an apply may drop it.
-pub(super) fn warnings(pod: &Value) -> Vec<String> {
-    let mut out = Vec::new();
-    for kind in ["initContainers", "containers"] {
-        for (i, c) in list(get(pod, "spec"), kind).iter().enumerate() {
-            let vars = list(c, "env");
-            for (j, var) in vars.iter().enumerate() {
-                let name = string(var, "name");
-                // A value that refers to the earlier one means to replace it.
-                let refers = string(var, "value").contains(&format!("$({name})"));
-                if !refers && vars[..j].iter().any(|v| string(v, "name") == name) {
-                    out.push(format!("spec.{kind}[{i}].env[{j}]: hides previous definition of {name:?}, which may be dropped when using apply"));
-                }
-            }
-        }
-    }
-    out
 }

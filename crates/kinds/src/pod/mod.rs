@@ -9,6 +9,7 @@ mod status;
 mod template;
 pub mod typed;
 pub(crate) mod validate;
+pub(crate) mod warnings;
 
 pub use admit::RUNTIMECLASSES;
 pub use cells::Summary;
@@ -133,8 +134,8 @@ impl Rules for Pod {
         }
     }
 
-    fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
-        admit::warnings(object)
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        warnings::of_pod(object, old)
     }
 
     fn subresources(&self) -> &'static [&'static str] {

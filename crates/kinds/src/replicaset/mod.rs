@@ -3,7 +3,7 @@
 mod plan;
 mod validate;
 
-pub use plan::CONTROLLER;
+pub use plan::{CONTROLLER, REPLICA_FAILURE};
 
 use crate::json::{ensure_object, get, number, put_default};
 use crate::row::{ScalePaths, age, text};
@@ -70,6 +70,10 @@ impl Rules for ReplicaSet {
 
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         validate::update(write, object, old, errors);
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        pod::warnings::of_workload(object, old)
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {

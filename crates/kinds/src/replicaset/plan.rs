@@ -1,19 +1,23 @@
 //! How a ReplicaSet is carried out: pods are added or taken away until their number fits, the least useful first.
 
 use super::REPLICASETS;
-use crate::plan::{Act, EventAct, Plan, Target};
-use crate::row::int;
+use crate::plan::{Act, EventAct, Failure, Plan, Target};
+use crate::row::{int, text};
 use crate::workload::{self, Claim, PODS, Pod};
 use crate::{Controller, Key, Seen};
 use meta::selector::LabelSelector;
-use meta::{Change, Object, Timestamp};
+use meta::{Change, Object, Timestamp, Verb};
 use serde_json::{Value, json};
 
 pub const CONTROLLER: Controller = Controller {
     name: "replicaset-controller",
     wakes,
     plan,
+    failed,
 };
+
+/// The condition that pods could not be created or deleted. A Deployment takes it over from its ReplicaSets.
+pub const REPLICA_FAILURE: &str = "ReplicaFailure";
 
 /// Pods that one plan creates or deletes at most; the next plan goes on. Upstream's burst.
 const MAX_BURST: usize = 500;
@@ -59,29 +63,74 @@ struct Set<'a> {
     min_ready_seconds: i64,
 }
 
+impl<'a> Set<'a> {
+    fn of(object: &'a Object) -> Self {
+        let value = object.value();
+        Self {
+            object,
+            selector: workload::selector(&value),
+            replicas: int(&value, "/spec/replicas").unwrap_or(1).max(0),
+            min_ready_seconds: int(&value, "/spec/minReadySeconds").unwrap_or(0),
+            value,
+        }
+    }
+}
+
 fn plan(seen: &Seen, key: &Key) -> Plan {
     let Some(object) = seen.snapshot.by_key(REPLICASETS, &key.key) else {
         return Plan::nothing().why("the ReplicaSet is gone");
     };
-    let value = object.value();
-    let set = Set {
-        object,
-        selector: workload::selector(&value),
-        replicas: int(&value, "/spec/replicas").unwrap_or(1).max(0),
-        min_ready_seconds: int(&value, "/spec/minReadySeconds").unwrap_or(0),
-        value,
-    };
+    let set = Set::of(object);
     let mut plan = Plan::nothing();
     let pods = claim_pods(seen, &set, &mut plan);
-    let active: Vec<&Pod> = pods
-        .iter()
-        .filter(|p| !p.is_finished() && !p.is_deleting())
-        .collect();
+    let active = active(&pods);
     if !object.meta().is_deleting() {
         manage(seen, &set, &active, &mut plan);
     }
-    write_status(seen.now, &set, &active, &mut plan);
+    write_status(seen.now, &set, &active, Managed::Well, &mut plan);
     plan
+}
+
+/// Tells which pod could not be created or deleted, and writes the status with the condition that says so.
+fn failed(seen: &Seen, key: &Key, failure: &Failure) -> Plan {
+    let Some(object) = seen.snapshot.by_key(REPLICASETS, &key.key) else {
+        return Plan::nothing();
+    };
+    let set = Set::of(object);
+    let mut plan = Plan::nothing();
+    let managed = match (failure.res, failure.verb) {
+        (PODS, Verb::Create) => Managed::Badly("FailedCreate", &failure.status.message),
+        (PODS, Verb::Delete) => Managed::Badly("FailedDelete", &failure.status.message),
+        _ => Managed::Unknown,
+    };
+    if let Managed::Badly(reason, error) = managed {
+        let doing = if reason == "FailedCreate" {
+            "creating"
+        } else {
+            "deleting"
+        };
+        plan.acts
+            .push(event(&set, true, reason, format!("Error {doing}: {error}")));
+    }
+    let pods = claim_pods(seen, &set, &mut Plan::nothing());
+    write_status(seen.now, &set, &active(&pods), managed, &mut plan);
+    plan
+}
+
+/// The pods that count.
+fn active(pods: &[Pod]) -> Vec<&Pod> {
+    let counts = |p: &&Pod| !p.is_finished() && !p.is_deleting();
+    pods.iter().filter(counts).collect()
+}
+
+/// How the pods could be brought to their number.
+#[derive(Clone, Copy)]
+enum Managed<'a> {
+    Well,
+    /// Reason and message of the condition ReplicaFailure.
+    Badly(&'static str, &'a str),
+    /// Something else failed before.
+    Unknown,
 }
 
 fn owner(set: &Set) -> Value {
@@ -129,6 +178,7 @@ fn manage(seen: &Seen, set: &Set, active: &[&Pod], plan: &mut Plan) {
             });
             plan.acts.push(event(
                 set,
+                false,
                 "SuccessfulDelete",
                 format!("Deleted pod: {}", pod.name()),
             ));
@@ -148,14 +198,15 @@ fn create(set: &Set) -> Act {
     }
 }
 
-fn event(set: &Set, reason: &'static str, message: String) -> Act {
+fn event(set: &Set, warning: bool, reason: &'static str, message: String) -> Act {
     Act::Event(EventAct {
         about: Target::exactly(REPLICASETS, set.object),
         api_version: "apps/v1".into(),
         kind: "ReplicaSet".into(),
-        warning: false,
+        warning,
         reason,
         message,
+        field_path: None,
     })
 }
 
@@ -193,7 +244,7 @@ fn cost(pod: &Pod) -> i64 {
         .unwrap_or(0)
 }
 
-fn write_status(now: Timestamp, set: &Set, active: &[&Pod], plan: &mut Plan) {
+fn write_status(now: Timestamp, set: &Set, active: &[&Pod], managed: Managed, plan: &mut Plan) {
     let labels = workload::template_labels(&set.value);
     let count = |test: &dyn Fn(&Pod) -> bool| active.iter().filter(|p| test(p)).count() as i64;
     for pod in active {
@@ -216,8 +267,25 @@ fn write_status(now: Timestamp, set: &Set, active: &[&Pod], plan: &mut Plan) {
             status[field] = n.into();
         }
     }
-    if let Some(conditions) = set.value.pointer("/status/conditions") {
-        status["conditions"] = conditions.clone();
+    let conditions = conditions(now, set, managed);
+    if !conditions.is_empty() {
+        status["conditions"] = conditions.into();
     }
     workload::update_status(plan, REPLICASETS, set.object, &set.value, status);
+}
+
+/// ReplicaFailure stands with its first reason until the number of pods could be reached again, as upstream keeps it.
+fn conditions(now: Timestamp, set: &Set, managed: Managed) -> Vec<Value> {
+    let stored = set.value.pointer("/status/conditions").and_then(Value::as_array);
+    let mut conditions = stored.cloned().unwrap_or_default();
+    let is_failure = |c: &Value| text(c, "/type") == REPLICA_FAILURE;
+    match managed {
+        Managed::Well => conditions.retain(|c| !is_failure(c)),
+        Managed::Badly(reason, message) if !conditions.iter().any(is_failure) => conditions.push(json!({
+            "type": REPLICA_FAILURE, "status": "True", "lastTransitionTime": now.rfc3339(),
+            "reason": reason, "message": message,
+        })),
+        Managed::Badly(..) | Managed::Unknown => {}
+    }
+    conditions
 }

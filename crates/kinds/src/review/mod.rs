@@ -14,6 +14,7 @@ use std::sync::Arc;
 pub const USERS: Res = Res::new("", "users");
 pub const GROUPS: Res = Res::new("", "groups");
 pub const UIDS: Res = Res::new("authentication.k8s.io", "uids");
+pub const USER_EXTRAS: Res = Res::new("authentication.k8s.io", "userextras");
 
 /// What the server knows of callers and their rights.
 pub trait Asks {

@@ -17,6 +17,7 @@ pub const TOKENS: Controller = Controller {
     name: "serviceaccount-token-controller",
     wakes,
     plan,
+    failed: crate::plan::untold,
 };
 
 /// `iss` of these tokens, as upstream's.

@@ -144,7 +144,7 @@ fn drop_by_type(spec: &mut Value, before: &Value) {
     let unchanged = |spec: &Value, fields: &[&str]| fields.iter().all(|f| get(spec, f) == get(before, f));
     let addresses = ["clusterIP", "clusterIPs"];
     if needs_cluster_ip(before) && !needs_cluster_ip(spec) && unchanged(spec, &addresses) {
-        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+        for field in addresses {
             take(spec, field);
         }
     }
@@ -154,12 +154,14 @@ fn drop_by_type(spec: &mut Value, before: &Value) {
         }
     }
     let is_balancer = |spec: &Value| kind(spec) == "LoadBalancer";
-    let rules: [(Condition, &str); 5] = [
+    let rules: [(Condition, &str); 7] = [
         (&needs_health_check, "healthCheckNodePort"),
         (&is_balancer, "allocateLoadBalancerNodePorts"),
         (&is_balancer, "loadBalancerClass"),
         (&is_reached_from_outside, "externalTrafficPolicy"),
         (&needs_cluster_ip, "internalTrafficPolicy"),
+        (&needs_cluster_ip, "ipFamilies"),
+        (&needs_cluster_ip, "ipFamilyPolicy"),
     ];
     for (holds, field) in rules {
         if holds(before) && !holds(spec) && unchanged(spec, &[field]) {

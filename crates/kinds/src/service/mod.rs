@@ -88,6 +88,10 @@ impl Rules for Service {
         }
     }
 
+    fn creates_on_update(&self) -> bool {
+        true
+    }
+
     fn allocates(&self) -> bool {
         true
     }

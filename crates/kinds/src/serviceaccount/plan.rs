@@ -13,6 +13,7 @@ pub const ACCOUNTS: Controller = Controller {
     name: "service-account-controller",
     wakes,
     plan: plan_account,
+    failed: crate::plan::untold,
 };
 
 /// Keeps `kube-root-ca.crt` in place. The certificate itself comes from the copy in kube-system, which the server
@@ -21,6 +22,7 @@ pub const ROOT_CA: Controller = Controller {
     name: "root-ca-cert-publisher",
     wakes,
     plan: plan_root_ca,
+    failed: crate::plan::untold,
 };
 
 const ACCOUNT: &str = "default";

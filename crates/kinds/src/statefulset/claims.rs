@@ -1,12 +1,11 @@
 //! The claims of a StatefulSet: one a template and ordinal, made before the pod and kept, unless the retention policy
 //! says otherwise (KEP-1847).
 
-use super::STATEFULSETS;
 use super::plan::Set;
 use super::pods::{self, Slot};
 use crate::Seen;
 use crate::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS as CLAIMS;
-use crate::plan::{Act, EventAct, Plan, Target};
+use crate::plan::{Act, Plan};
 use crate::row::text;
 use crate::workload::{self, Pod};
 use meta::Object;
@@ -71,19 +70,26 @@ pub fn create_missing(seen: &Seen, set: &Set, ordinal: i64, plan: &mut Plan) {
             namespace: set.namespace().into(),
             object: claim,
         });
-        plan.acts.push(Act::Event(EventAct {
-            about: Target::exactly(STATEFULSETS, set.object),
-            api_version: "apps/v1".into(),
-            kind: "StatefulSet".into(),
-            warning: false,
-            reason: "SuccessfulCreate",
-            message: format!(
-                "create Claim {name} Pod {} in StatefulSet {} success",
-                pods::name(set.name(), ordinal),
-                set.name()
-            ),
-        }));
+        let (pod, set_name) = (pods::name(set.name(), ordinal), set.name());
+        let message = format!("create Claim {name} Pod {pod} in StatefulSet {set_name} success");
+        plan.acts.push(set.event(false, "SuccessfulCreate", message));
     }
+}
+
+/// Tells of a claim that could not be created. Returns the name of the pod that it is for.
+pub fn tell_failure(set: &Set, claim: &str, error: &str, plan: &mut Plan) -> String {
+    let prefix = |template: &Value| format!("{}-", text(template, "/metadata/name"));
+    let templates = set.value.pointer("/spec/volumeClaimTemplates");
+    let templates = templates.and_then(Value::as_array).into_iter().flatten();
+    let pod = templates
+        .filter_map(|template| claim.strip_prefix(&prefix(template)))
+        .find(|pod| pods::ordinal_of(set.name(), pod).is_some())
+        .unwrap_or_default();
+    let set_name = set.name();
+    let message =
+        format!("create Claim {claim} for Pod {pod} in StatefulSet {set_name} failed error: {error}");
+    plan.acts.push(set.event(true, "FailedCreate", message));
+    pod.to_string()
 }
 
 fn policy(set: &Set, field: &str) -> bool {

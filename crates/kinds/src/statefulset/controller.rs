@@ -11,6 +11,7 @@ pub const CONTROLLER: Controller = Controller {
     name: "statefulset-controller",
     wakes,
     plan: super::plan::plan,
+    failed: super::plan::failed,
 };
 
 fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {

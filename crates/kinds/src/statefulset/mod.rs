@@ -86,6 +86,10 @@ impl Rules for StatefulSet {
         meta::name::check_dns1123_label(name)
     }
 
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        pod::warnings::of_workload(object, old)
+    }
+
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let ready = number(get(object, "status"), "readyReplicas");
         let wanted = number(get(object, "spec"), "replicas");

@@ -5,12 +5,13 @@ use super::STATEFULSETS;
 use super::claims;
 use super::pods::{self, Slot};
 use super::revisions::{self, Revisions};
-use crate::plan::{Act, EventAct, Plan, Target};
+use crate::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS as CLAIMS;
+use crate::plan::{Act, EventAct, Failure, Plan, Target};
 use crate::row::{int, text};
 use crate::workload::{self, Claim, PODS, Pod};
 use crate::{Key, Seen};
 use meta::selector::LabelSelector;
-use meta::{Object, Timestamp};
+use meta::{Object, Timestamp, Verb};
 use serde_json::{Value, json};
 
 /// The spec as the plan reads it, defaults in place.
@@ -66,7 +67,7 @@ impl<'a> Set<'a> {
         self.object.meta().is_deleting()
     }
 
-    fn event(&self, warning: bool, reason: &'static str, message: String) -> Act {
+    pub fn event(&self, warning: bool, reason: &'static str, message: String) -> Act {
         Act::Event(EventAct {
             about: Target::exactly(STATEFULSETS, self.object),
             api_version: "apps/v1".into(),
@@ -74,6 +75,7 @@ impl<'a> Set<'a> {
             warning,
             reason,
             message,
+            field_path: None,
         })
     }
 }
@@ -107,6 +109,49 @@ pub fn plan(seen: &Seen, key: &Key) -> Plan {
     revisions::truncate(&set, &revisions, &all, &mut plan);
     write_status(seen.now, &set, &revisions, &all, &mut plan);
     plan
+}
+
+/// Tells which pod or claim could not be created or deleted, and writes the status.
+pub fn failed(seen: &Seen, key: &Key, failure: &Failure) -> Plan {
+    let Some(object) = seen.snapshot.by_key(STATEFULSETS, &key.key) else {
+        return Plan::nothing();
+    };
+    let set = Set::of(object);
+    let (mut plan, mut aside) = (Plan::nothing(), Plan::nothing());
+    let error = &failure.status.message;
+    match (failure.res, failure.verb) {
+        // A name that is taken is waited for: its holder may be about to go.
+        _ if failure.status.is_already_exists() => {}
+        (PODS, Verb::Create) => tell_failure(&set, "FailedCreate", &failure.name, error, &mut plan),
+        (PODS, Verb::Delete) => tell_failure(&set, "FailedDelete", &failure.name, error, &mut plan),
+        (CLAIMS, Verb::Create) => {
+            let pod = claims::tell_failure(&set, &failure.name, error, &mut plan);
+            let error = format!("failed to create PVC {}: {error}", failure.name);
+            tell_failure(&set, "FailedCreate", &pod, &error, &mut plan);
+        }
+        _ => {}
+    }
+    let owned = claim_pods(seen, &set, &mut aside);
+    let revisions = revisions::settle(seen, &set, &mut aside);
+    // The status names revisions, so they have to be there.
+    if aside.acts.is_empty() {
+        let all: Vec<&Pod> = owned.iter().collect();
+        write_status(seen.now, &set, &revisions, &all, &mut plan);
+    }
+    plan
+}
+
+fn tell_failure(set: &Set, reason: &'static str, pod: &str, error: &str, plan: &mut Plan) {
+    let verb = if reason == "FailedCreate" {
+        "create"
+    } else {
+        "delete"
+    };
+    let message = format!(
+        "{verb} Pod {pod} in StatefulSet {} failed error: {error}",
+        set.name()
+    );
+    plan.acts.push(set.event(true, reason, message));
 }
 
 /// The set's pods. Those that fit and have no controller are adopted, those that no longer fit are released.

@@ -78,6 +78,7 @@ pub fn make(set: &Set, ordinal: i64, revision: &Revision) -> Value {
     let mut pod = workload::pod_from_template(&revision.template, set.namespace(), set.owner());
     let name = name(set.name(), ordinal);
     pod["metadata"]["name"] = name.as_str().into();
+    pod["metadata"]["generateName"] = format!("{}-", set.name()).into();
     for (label, value) in identity_labels(&name, ordinal) {
         pod["metadata"]["labels"][label] = value.into();
     }
@@ -87,11 +88,11 @@ pub fn make(set: &Set, ordinal: i64, revision: &Revision) -> Value {
     if !service.is_empty() {
         pod["spec"]["subdomain"] = service.into();
     }
-    let own = claims::volumes(set, ordinal);
-    let taken = |volume: &Value| own.iter().any(|v| v["name"] == volume["name"]);
-    let mut volumes: Vec<Value> = pod["spec"]["volumes"].as_array().cloned().unwrap_or_default();
-    volumes.retain(|volume| !taken(volume));
-    volumes.extend(own.iter().cloned());
+    // The claims first; they hide volumes of the template with the same name.
+    let mut volumes = claims::volumes(set, ordinal);
+    let claimed: Vec<Value> = volumes.iter().map(|v| v["name"].clone()).collect();
+    let others = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    volumes.extend(others.filter(|v| !claimed.contains(&v["name"])).cloned());
     if !volumes.is_empty() {
         pod["spec"]["volumes"] = volumes.into();
     }

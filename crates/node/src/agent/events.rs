@@ -16,13 +16,8 @@ const AT_ONCE: usize = 8;
 const TRIES: usize = 3;
 pub const COMPONENT: &str = "kubelet";
 
-struct Told {
-    act: EventAct,
-    field_path: Option<String>,
-}
-
 #[derive(Clone)]
-pub struct Recorder(mpsc::Sender<Told>);
+pub struct Recorder(mpsc::Sender<EventAct>);
 
 impl Recorder {
     /// The recorder, and the task that writes until all recorders are gone.
@@ -67,21 +62,15 @@ impl Recorder {
             warning: event.warning,
             reason: event.reason,
             message: event.message,
+            field_path: event.field_path,
         };
-        if self
-            .0
-            .try_send(Told {
-                act,
-                field_path: event.field_path,
-            })
-            .is_err()
-        {
+        if self.0.try_send(act).is_err() {
             tracing::warn!("too many events wait to be written, one was dropped");
         }
     }
 }
 
-async fn write(client: &dyn Client, env: &dyn Env, rows: &Registry, told: Told) {
+async fn write(client: &dyn Client, env: &dyn Env, rows: &Registry, told: EventAct) {
     for _ in 0..TRIES {
         let snapshot = client.snapshot();
         let seen = Seen {
@@ -89,17 +78,12 @@ async fn write(client: &dyn Client, env: &dyn Env, rows: &Registry, told: Told) 
             snapshot: &snapshot,
             rows,
         };
-        let mut call = record(COMPONENT, &told.act, &seen);
-        let body = call.body.as_mut().and_then(|body| body.get_mut("involvedObject"));
-        if let (Some(involved), Some(path)) = (body, &told.field_path) {
-            involved["fieldPath"] = path.as_str().into();
-        }
-        match client.call(call).await {
+        match client.call(record(COMPONENT, &told, &seen)).await {
             Ok(_) => return,
             // A repeat of itself was faster, or it has expired meanwhile.
             Err(status) if matches!(status.code, 404 | 409) => {}
             Err(status) => {
-                return tracing::debug!(%status, reason = told.act.reason, "an event was not written");
+                return tracing::debug!(%status, reason = told.reason, "an event was not written");
             }
         }
     }

@@ -1,4 +1,5 @@
 //! The laws of the cluster over thousands of seeds, and proof that they bite.
 
+mod failures;
 mod mutations;
 mod seeds;

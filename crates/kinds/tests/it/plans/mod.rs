@@ -1,6 +1,7 @@
 //! Plans from outside: a cluster in a few words goes in, the plan in words comes out. `text.rs` knows the words.
 
 mod deployments;
+mod events;
 mod properties;
 mod statefulsets;
 mod text;
