@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 /// Rounds of reading and killing until a v1 cgroup is empty: a fork bomb may outrun one.
 const KILL_ROUNDS: usize = 50;
 
+/// How long processes that were killed may take to leave their cgroup, and how often that is looked at.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+const LEAVE_ROUNDS: u32 = 250;
+
 /// What a machine's cgroup mounts look like; found once.
 #[derive(Debug, Default)]
 struct Layout {
@@ -259,6 +263,19 @@ impl Cgroup {
             clean &= remove_tree(&directory)?;
         }
         Ok(clean)
+    }
+
+    /// SIGKILL to all in it, and removes it once they have left. Blocks.
+    pub fn end(&self) -> io::Result<()> {
+        self.kill_and_wait(LEAVE_LIMIT)?;
+        for _ in 0..LEAVE_ROUNDS {
+            if self.remove()? {
+                return Ok(());
+            }
+            // pause: no event tells that the last process has left a cgroup of v1
+            std::thread::sleep(LEAVE_LIMIT / LEAVE_ROUNDS);
+        }
+        Err(io::Error::other("processes do not leave their cgroup"))
     }
 
     /// Removes the directory itself only, if nothing is in it.

@@ -20,9 +20,6 @@ use crate::shim::state::{
     SANDBOX_FILE, STATE_FILE, SandboxRecord, ShimState, TEMPORARY, boot_id, read, write_atomically,
 };
 
-/// How long processes that were killed may take to leave their cgroup, and how often that is looked at.
-const LEAVE_LIMIT: Duration = Duration::from_secs(5);
-const LEAVE_ROUNDS: u32 = 250;
 const EVENTS_LIMIT: usize = 4096;
 /// Shims answer in milliseconds; a machine that is at its limits gets time.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -462,14 +459,7 @@ impl ShimRuntime {
     pub async fn remove_cgroups(&self) -> Result<(), RuntimeError> {
         let own = Cgroup::new(format!("/isopod/{}", self.0.config.cluster));
         let remove = move || -> std::io::Result<()> {
-            own.kill_and_wait(LEAVE_LIMIT)?;
-            for _ in 0..LEAVE_ROUNDS {
-                if own.remove()? {
-                    break;
-                }
-                // pause: no event tells that the last process has left a cgroup of v1
-                std::thread::sleep(LEAVE_LIMIT / LEAVE_ROUNDS);
-            }
+            own.end()?;
             Cgroup::new("/isopod").remove_if_empty();
             Ok(())
         };

@@ -245,6 +245,7 @@ fn collected(images: &Images, path: &Path) -> bool {
         let layers = fs::read_dir(path.join("layers")).expect("list").count();
         let done = blobs(path) == 0 && layers == 0;
         if !done {
+            // pause: that child says nothing to us
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
         done
