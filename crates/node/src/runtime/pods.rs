@@ -458,11 +458,7 @@ impl ShimRuntime {
     /// Takes away the cluster's cgroups once its pods have ended; a shim that is just leaving is waited for.
     pub async fn remove_cgroups(&self) -> Result<(), RuntimeError> {
         let own = Cgroup::new(format!("/isopod/{}", self.0.config.cluster));
-        let remove = move || -> std::io::Result<()> {
-            own.end()?;
-            Cgroup::new("/isopod").remove_if_empty();
-            Ok(())
-        };
+        let remove = move || own.end().map(|()| Cgroup::new("/isopod").remove_if_empty());
         tokio::task::spawn_blocking(remove)
             .await
             .map_err(|e| RuntimeError::Internal(e.to_string()))?
