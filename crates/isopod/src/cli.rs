@@ -18,7 +18,8 @@ use std::path::PathBuf;
   isopod down; isopod up                                 the same pods, addresses and data
   isopod rm                                              nothing is left
 
-Clusters are kept under /var/lib/isopod (ISOPOD_HOME names another folder). ISOPOD_LOG says what the server logs, e.g. debug."
+Clusters are kept under /var/lib/isopod (ISOPOD_HOME names another folder).
+ISOPOD_LOG says what the server logs, e.g. debug."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -71,8 +72,9 @@ pub struct Named {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Pods end as on a machine that is switched off: preStop hooks, SIGTERM, and each pod's own grace period, but all within
-the timeout; what still runs then is killed. Nothing changes in the API, and `isopod up` runs the same pods again.
+    after_help = "Pods end as on a machine that is switched off: preStop hooks, SIGTERM, and each pod's own grace
+period, but all within the timeout; what still runs then is killed. Nothing changes in the API,
+and `isopod up` runs the same pods again.
 
 Examples:
   isopod down
@@ -120,8 +122,8 @@ pub enum Json {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "What is said here is kept for the next `up`. FILE of --config is YAML of the same names; an option on the
-command line wins:
+    after_help = "What is said here is kept for the next `up`. FILE of --config is YAML of the same names; an
+option on the command line wins:
   name: ci
   data-dir: /srv/ci
   kubeconfig: ./kubeconfig

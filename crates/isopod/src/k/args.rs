@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "It speaks to the cluster of --name with the administrator's certificate (root), else through the context
-isopod-NAME of the kubeconfig.
+    after_help = "It speaks to the cluster of --name with the administrator's certificate (root), else through the
+context isopod-NAME of the kubeconfig.
 
 Examples:
   isopod k get pods,sts,svc,pvc
