@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// Rounds of reading and killing until a v1 cgroup is empty: a fork bomb may outrun one.
 const KILL_ROUNDS: usize = 50;
 
@@ -16,8 +18,8 @@ const KILL_ROUNDS: usize = 50;
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 const LEAVE_ROUNDS: u32 = 250;
 
-/// What a machine's cgroup mounts look like; found once.
-#[derive(Debug, Default)]
+/// What a machine's cgroup mounts look like; found once, and told to shims.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Layout {
     /// Mount points by v1 controller name.
     v1: Vec<(String, PathBuf)>,
@@ -25,8 +27,9 @@ struct Layout {
     v2: Option<PathBuf>,
 }
 
+static LAYOUT: OnceLock<Layout> = OnceLock::new();
+
 fn layout() -> &'static Layout {
-    static LAYOUT: OnceLock<Layout> = OnceLock::new();
     LAYOUT.get_or_init(|| {
         let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_else(|error| {
             tracing::error!(%error, "cannot read mountinfo: no cgroup is found");
@@ -34,6 +37,21 @@ fn layout() -> &'static Layout {
         });
         parse_mounts(&text)
     })
+}
+
+/// Where the hierarchies are, for `know_mounts` in another process. Mounts of all pods stand in the kernel's list, so
+/// that it grows with each of them and no shim should have to read it.
+pub fn mounts() -> String {
+    serde_json::to_string(layout()).unwrap_or_default()
+}
+
+/// Takes over what `mounts` said; what cannot be read is found by oneself.
+pub fn know_mounts(told: &str) {
+    match serde_json::from_str(told) {
+        // Set already: it is the same machine's.
+        Ok(known) => drop(LAYOUT.set(known)),
+        Err(error) => tracing::warn!(%error, "cgroup mounts are looked up again"),
+    }
 }
 
 fn parse_mounts(mountinfo: &str) -> Layout {
@@ -414,6 +432,8 @@ mod tests {
              32 30 0:28 / /sys/fs/cgroup/systemd rw shared:5 - cgroup cgroup rw,name=systemd\n\
              33 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
         );
+        let told = serde_json::to_string(&hybrid).expect("text");
+        assert_eq!(serde_json::from_str::<Layout>(&told).expect("as it was"), hybrid);
         let names: Vec<&str> = hybrid.v1.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["cpu", "cpuacct", "systemd"]);
         assert_eq!(hybrid.v1[1].1, Path::new("/sys/fs/cgroup/cpu,cpuacct"));

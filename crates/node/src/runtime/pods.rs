@@ -36,7 +36,7 @@ pub struct RuntimeConfig {
     pub cluster: String,
     /// Program and first arguments of a shim: usually `/proc/self/exe shim`.
     pub shim_command: Vec<OsString>,
-    /// How many containers are made at the same time; 0: twice the processors.
+    /// How many containers are made at the same time; 0: four times the processors.
     pub parallel_starts: usize,
     /// A shim that says nothing for so long (it is stopped, or hangs) counts as lost, and is killed.
     pub answer_limit: Duration,
@@ -97,7 +97,7 @@ impl ShimRuntime {
         let pods_dir = paths::pods_dir(&config.data_dir);
         std::fs::create_dir_all(&pods_dir).map_err(RuntimeError::path("make", &pods_dir))?;
         let permits = match config.parallel_starts {
-            0 => 2 * std::thread::available_parallelism().map_or(2, usize::from),
+            0 => 4 * std::thread::available_parallelism().map_or(2, usize::from),
             set => set,
         };
         let runtime = Self(Arc::new(Inner {
@@ -351,6 +351,7 @@ impl ShimRuntime {
             .arg("--dir")
             .arg(&pod.dir)
             .args(["--cgroup", &self.0.config.shims_cgroup()])
+            .args(["--cgroup-mounts", &super::cgroup::mounts()])
             .stdin(Stdio::from(OwnedFd::from(listener)))
             .stdout(Stdio::null())
             .stderr(Stdio::from(log))

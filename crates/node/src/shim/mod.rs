@@ -34,17 +34,21 @@ struct Options {
     dir: PathBuf,
     /// The cgroup that the shims of a cluster share; empty for none.
     cgroup: String,
+    /// Where cgroups are mounted, as the server found it.
+    cgroup_mounts: Option<String>,
 }
 
 fn parse(args: &[String]) -> Result<Options, String> {
     let mut options = Options {
         dir: PathBuf::new(),
         cgroup: String::new(),
+        cgroup_mounts: None,
     };
     for pair in args.chunks(2) {
         match pair {
             [name, value] if name == "--dir" => options.dir = value.into(),
             [name, value] if name == "--cgroup" => options.cgroup = value.clone(),
+            [name, value] if name == "--cgroup-mounts" => options.cgroup_mounts = Some(value.clone()),
             other => {
                 return Err(format!(
                     "unknown argument {other:?}; the shim is started by the server only"
@@ -62,6 +66,9 @@ fn parse(args: &[String]) -> Result<Options, String> {
 /// The shim's whole life. `args` is what follows the word `shim`; descriptor 0 is the listening socket.
 pub fn main(args: &[String]) -> ExitCode {
     let outcome = parse(args).and_then(|options| {
+        if let Some(told) = &options.cgroup_mounts {
+            crate::runtime::cgroup::know_mounts(told);
+        }
         let (listener, signals) = settle().map_err(|e| format!("start the shim: {e}"))?;
         event_loop::Shim::new(options.dir, options.cgroup, listener, signals)
             .and_then(|mut shim| shim.run())
@@ -171,12 +178,21 @@ mod tests {
     #[test]
     fn arguments_are_pairs() {
         let args = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        let options = parse(&args(&["--dir", "/d", "--cgroup", "/isopod/x/shims"])).expect("good");
+        let given = [
+            "--dir",
+            "/d",
+            "--cgroup",
+            "/isopod/x/shims",
+            "--cgroup-mounts",
+            "{}",
+        ];
+        let options = parse(&args(&given)).expect("good");
         assert_eq!(
             options,
             Options {
                 dir: "/d".into(),
-                cgroup: "/isopod/x/shims".into()
+                cgroup: "/isopod/x/shims".into(),
+                cgroup_mounts: Some("{}".into()),
             }
         );
         assert!(parse(&args(&["--dir", "d"])).is_err());
