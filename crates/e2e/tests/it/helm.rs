@@ -244,7 +244,8 @@ fn down_and_up(cluster: &Cluster, address: &str) {
     assert!(left.is_empty(), "`isopod down` left this running: {left:#?}");
     cluster.up().ok();
     cluster.rollout("sts/web-visits");
-    assert_eq!(before, state());
+    let after = state();
+    assert_eq!(before, after, "asked once more: {:?}", state());
     assert!(visit(address).0.starts_with("web-visits-"));
 }
 
