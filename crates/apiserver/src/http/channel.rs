@@ -1,5 +1,5 @@
-//! Exec and attach, over WebSocket or SPDY. Here is WebSocket: the channel protocols (`v5.channel.k8s.io` and its older forms), where the first
-//! byte of a message says which stream it belongs to.
+//! Exec and attach, over WebSocket or SPDY. Here is WebSocket: the channel protocols (`v5.channel.k8s.io` and its older
+//! forms), where the first byte of a message says which stream it belongs to.
 
 use super::body::Body;
 use super::route::Place;
@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::stream::SplitStream;
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt, Stream, StreamExt};
 use http::header::{
     CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use meta::Status;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -36,6 +37,8 @@ const RESIZE: u8 = 4;
 /// Only in v5: half-closes the stream that the next byte names.
 const CLOSE: u8 = 255;
 
+/// How long a client may take to close its end when all is said.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// Largest message that a client may send.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
@@ -79,6 +82,15 @@ where
         headers.insert(SEC_WEBSOCKET_PROTOCOL, text(protocol)?);
     }
     Ok(response)
+}
+
+/// Waits until a client to which all is said closes its end. To close on one that still sends would take from it what it
+/// has not read yet.
+pub async fn drained(mut rest: impl Stream + Unpin) {
+    let drain = async { while rest.next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_LIMIT, drain).await.is_err() {
+        tracing::debug!("a client did not close its end of an exec or attach");
+    }
 }
 
 /// Hands the connection to `run` once the answer is out; it ends with the server.
@@ -240,7 +252,9 @@ impl Wire {
             reason: "".into(),
         };
         out.send(Message::Close(Some(normal))).await?;
-        out.flush().await
+        out.flush().await?;
+        drained(input).await;
+        Ok(())
     }
 
     /// Hands on what the client sends, until it is gone.

@@ -14,6 +14,7 @@ const PREFIX: &str = "impersonate-";
 const EXTRA: &str = "impersonate-extra-";
 const ANONYMOUS: &str = "system:anonymous";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
+
 /// Who the request asks to be.
 #[derive(Default)]
 struct Wanted {

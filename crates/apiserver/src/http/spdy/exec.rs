@@ -1,7 +1,7 @@
 //! Exec and attach over SPDY: one stream each for errors, stdin, stdout, stderr and the terminal's size, named by their
 //! header `streamtype`.
 
-use super::super::channel::{exit_status, resized};
+use super::super::channel::{drained, exit_status, resized};
 use super::Pipe;
 use super::frames::{Broken, FIN, Frame, Frames, data};
 use crate::node_ops::{Exit, Output, Session};
@@ -15,8 +15,6 @@ use tokio::sync::mpsc;
 
 /// How long a client may take to open its streams.
 const STREAMS_LIMIT: Duration = Duration::from_secs(30);
-/// How long a client may take to close its end when all is said.
-const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// Frames on their way to the client.
 const QUEUE: usize = 16;
 const MAX_STREAMS: usize = 5;
@@ -48,15 +46,11 @@ pub async fn serve(pipe: Pipe, session: Session, wanted: Vec<&'static str>) {
         to_client,
     };
     // The writer goes on until all that was said has been written.
-    let ((ended, mut rest), written) = tokio::join!(run(reader, session, wanted), write(frames, output));
+    let ((ended, rest), written) = tokio::join!(run(reader, session, wanted), write(frames, output));
     if let Err(broken) = ended.and(written) {
         tracing::debug!(%broken, "an exec or attach over SPDY ended early");
     }
-    // To close on a client that still sends would take from it what it has not read yet.
-    let drain = async { while rest.next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN_LIMIT, drain).await.is_err() {
-        tracing::debug!("a client did not close its end of an exec or attach");
-    }
+    drained(rest).await;
 }
 
 /// All of a session; gives back what the client may still send.
