@@ -111,6 +111,12 @@ impl Pod {
         })
     }
 
+    /// Names of the claims that it mounts.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        let volumes = self.facts.spec.volumes.iter();
+        volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.as_str()))
+    }
+
     pub fn is_deleting(&self) -> bool {
         self.object.meta().is_deleting()
     }

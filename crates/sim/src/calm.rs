@@ -306,13 +306,7 @@ fn is_in_use(seen: &Snapshot, res: Res, object: &Object) -> bool {
     let value = object.value();
     if res == CLAIMS {
         let mounts = |pod: &Pod| {
-            let mut claims = pod
-                .facts
-                .spec
-                .volumes
-                .iter()
-                .filter_map(|v| v.persistent_volume_claim.as_ref());
-            pod.facts.spec.node_name.is_some() && claims.any(|c| c.claim_name == object.name())
+            pod.facts.spec.node_name.is_some() && pod.claims().any(|claim| claim == object.name())
         };
         return guarded(CLAIM_FINALIZER)
             && seen

@@ -72,9 +72,9 @@ impl Node {
             if let Some(object) = found {
                 place.object = object.clone();
             }
-            let sources = claims_of(&place.object).any(|claim| {
+            let sources = Pod::of(&place.object).claims().any(|claim| {
                 let namespace = place.object.namespace();
-                source(&view, namespace, &claim) != source(&self.view, namespace, &claim)
+                source(&view, namespace, claim) != source(&self.view, namespace, claim)
             });
             if let Some(worker) = &mut place.worker {
                 match found {
@@ -248,17 +248,6 @@ impl Node {
             worker.probe_now(now);
         }
     }
-}
-
-fn claims_of(pod: &Object) -> impl Iterator<Item = String> {
-    let facts = Pod::of(pod).facts;
-    let claims = facts
-        .spec
-        .volumes
-        .iter()
-        .filter_map(|v| v.persistent_volume_claim.as_ref());
-    let names: Vec<String> = claims.map(|c| c.claim_name.clone()).collect();
-    names.into_iter()
 }
 
 /// The revisions of a claim and its volume.

@@ -467,15 +467,7 @@ fn unbind(volume: &Object, value: &Value, mut plan: Plan) -> Plan {
 fn pods_using<'a>(seen: &Seen<'a>, claim: &Object) -> impl Iterator<Item = Pod> + use<'a> {
     let name = claim.name().to_string();
     let pods = seen.snapshot.list(PODS, claim.namespace()).map(Pod::of);
-    pods.filter(move |pod| {
-        let mut claims = pod
-            .facts
-            .spec
-            .volumes
-            .iter()
-            .filter_map(|v| v.persistent_volume_claim.as_ref());
-        claims.any(|c| c.claim_name == name)
-    })
+    pods.filter(move |pod| pod.claims().any(|claim| claim == name))
 }
 
 fn wakes_protection(change: &Change, _seen: &Seen) -> Vec<Key> {
@@ -486,15 +478,8 @@ fn wakes_protection(change: &Change, _seen: &Seen) -> Vec<Key> {
         return Vec::new();
     }
     let pod = Pod::of(&change.object);
-    let claims = pod
-        .facts
-        .spec
-        .volumes
-        .iter()
-        .filter_map(|v| v.persistent_volume_claim.as_ref());
-    claims
-        .map(|c| Key::new(CLAIMS, change.object.namespace(), &c.claim_name))
-        .collect()
+    let key = |claim| Key::new(CLAIMS, change.object.namespace(), claim);
+    pod.claims().map(key).collect()
 }
 
 /// A claim that is being deleted stays until no pod on a node uses it, ended ones included. A pod that waits for a node

@@ -116,32 +116,26 @@ fn one_pod_too_many(seen: &Seen, key: &Key) -> Plan {
     )
 }
 
+/// The Deployment's real plan, as if its rolling update had another bound.
+fn rollout_as_if(seen: &Seen, key: &Key, change: fn(&mut Value)) -> Plan {
+    let real = kinds::deployment::CONTROLLER;
+    plan_as_if(real, kinds::deployment::DEPLOYMENTS, seen, key, change)
+}
+
 fn hasty_rollout(seen: &Seen, key: &Key) -> Plan {
-    plan_as_if(
-        kinds::deployment::CONTROLLER,
-        kinds::deployment::DEPLOYMENTS,
-        seen,
-        key,
-        |deployment| {
-            if deployment["spec"]["strategy"]["type"] == "RollingUpdate" {
-                deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = "100%".into();
-            }
-        },
-    )
+    rollout_as_if(seen, key, |deployment| {
+        if deployment["spec"]["strategy"]["type"] == "RollingUpdate" {
+            deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = "100%".into();
+        }
+    })
 }
 
 fn generous_rollout(seen: &Seen, key: &Key) -> Plan {
-    plan_as_if(
-        kinds::deployment::CONTROLLER,
-        kinds::deployment::DEPLOYMENTS,
-        seen,
-        key,
-        |deployment| {
-            if deployment["spec"]["strategy"]["type"] == "RollingUpdate" {
-                deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"] = 5.into();
-            }
-        },
-    )
+    rollout_as_if(seen, key, |deployment| {
+        if deployment["spec"]["strategy"]["type"] == "RollingUpdate" {
+            deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"] = 5.into();
+        }
+    })
 }
 
 fn idle(_: &Seen, _: &Key) -> Plan {
