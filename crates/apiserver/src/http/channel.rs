@@ -21,7 +21,7 @@ use meta::Status;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -39,6 +39,11 @@ const CLOSE: u8 = 255;
 
 /// How long a client may take to close its end when all is said.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// How long to wait for the answer to a ping that every session begins with.
+const PONG_LIMIT: Duration = Duration::from_millis(500);
+/// Between that answer and the first output. kubectl before v1.34 reads before it has set up what it reads into,
+/// and throws away ("Unknown stream id") what comes meanwhile; a command here can be done before that.
+const SETTLE: Duration = Duration::from_millis(10);
 /// Largest message that a client may send.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
@@ -220,8 +225,14 @@ impl Wire {
             resize,
             exit,
         } = session;
-        let up = self.read(&mut input, &mut stdin, resize.as_ref());
+        let reads = Notify::new();
+        let up = self.read(&mut input, &mut stdin, resize.as_ref(), &reads);
         let down = async {
+            out.send(Message::Ping(Bytes::new())).await?;
+            if tokio::time::timeout(PONG_LIMIT, reads.notified()).await.is_err() {
+                tracing::debug!("a client did not answer the ping of an exec or attach");
+            }
+            tokio::time::sleep(SETTLE).await;
             while let Some(piece) = output.recv().await {
                 let message = match piece {
                     Output::Stdout(bytes) => self.message(STDOUT, &bytes),
@@ -257,16 +268,21 @@ impl Wire {
         Ok(())
     }
 
-    /// Hands on what the client sends, until it is gone.
+    /// Hands on what the client sends, until it is gone; `reads` is told that it takes messages.
     async fn read(
         &self,
         input: &mut SplitStream<Socket>,
         stdin: &mut Option<mpsc::Sender<Bytes>>,
         resize: Option<&mpsc::Sender<(u16, u16)>>,
+        reads: &Notify,
     ) {
         while let Some(message) = input.next().await {
             let message = match message {
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
+                Ok(Message::Pong(_)) => {
+                    reads.notify_one();
+                    continue;
+                }
+                Ok(Message::Ping(_) | Message::Frame(_)) => continue,
                 Ok(Message::Close(_)) => return,
                 Ok(message) => message,
                 Err(error) => return tracing::debug!(%error, "a client's stream broke"),
