@@ -72,7 +72,7 @@ impl Node {
             if let Some(object) = found {
                 place.object = object.clone();
             }
-            let sources = Pod::of(&place.object).claims().any(|claim| {
+            let claims = Pod::of(&place.object).claims().any(|claim| {
                 let namespace = place.object.namespace();
                 source(&view, namespace, claim) != source(&self.view, namespace, claim)
             });
@@ -81,8 +81,8 @@ impl Node {
                     Some(object) => worker.look_at(object),
                     None => worker.gone(),
                 }
-                if sources {
-                    worker.sources_changed(now);
+                if claims {
+                    worker.claims_changed(now);
                 }
             }
         }

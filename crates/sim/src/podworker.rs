@@ -9,7 +9,7 @@ use kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
 use kinds::row::text;
 use meta::{Call, Object, Reply, Snapshot, Status, Timestamp};
 use node::machine::{
-    Due, Ended, Observed, Outcome, PodView, ProbeKind, Report, StartFailure, Step, Task, report, sync,
+    Due, Ended, Observed, Outcome, PodView, ProbeKind, Report, StartFailure, Step, report, sync,
 };
 use node::runtime::{ContainerId, ContainerState, PodState};
 use serde_json::Value;
@@ -110,11 +110,9 @@ impl Worker {
     }
 
     /// Claims or volumes have changed: what failed for want of them is tried again.
-    pub fn sources_changed(&mut self, now: Timestamp) {
-        if matches!(self.seen.volumes, Task::Failed { .. }) {
-            self.seen.sources_changed(now);
-            self.woken = true;
-        }
+    pub fn claims_changed(&mut self, now: Timestamp) {
+        self.seen.claims_changed(now);
+        self.woken = true;
     }
 
     /// The containers' health has changed: the next probe is due.

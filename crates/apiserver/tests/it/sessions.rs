@@ -5,15 +5,15 @@ use apiserver::NodeOps;
 use apiserver::node_ops::{Duplex, ExecOptions, Exit, LogOptions, Output, Session};
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt, Stream, StreamExt};
 use meta::Status;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Echoes stdin to stdout, the command to stderr, and ends with the code that the command names.
 struct Echo;
@@ -103,6 +103,33 @@ async fn connect(world: &World, path: &str, protocol: &str) -> WebSocketStream<t
     socket
 }
 
+/// The next message that carries data, if there is one.
+async fn said(socket: &mut (impl Stream<Item = Result<Message, Error>> + Unpin)) -> Option<Bytes> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Ping(_))) => {}
+            Some(Ok(Message::Binary(data))) => return Some(data),
+            _ => return None,
+        }
+    }
+}
+
+/// kubectl before 1.34 throws away what it reads before it is ready for it.
+#[tokio::test]
+async fn nothing_is_said_to_a_client_that_has_not_shown_that_it_reads() {
+    let world = world().await;
+    let mut socket = connect(
+        &world,
+        "exec?command=ls&stdout=true&stderr=true",
+        "v5.channel.k8s.io",
+    )
+    .await;
+    let first = socket.next().await.expect("a message").expect("no error");
+    assert!(matches!(first, Message::Ping(_)), "{first:?}");
+    // The answer goes out with the next read.
+    assert_eq!(said(&mut socket).await.as_deref(), Some(&b"\x02ls"[..]));
+}
+
 #[tokio::test]
 async fn exec_carries_streams_and_the_exit_code() {
     let world = world().await;
@@ -117,7 +144,7 @@ async fn exec_carries_streams_and_the_exit_code() {
         .await
         .expect("sent");
     let mut seen = Vec::new();
-    while let Some(Ok(Message::Binary(data))) = socket.next().await {
+    while let Some(data) = said(&mut socket).await {
         seen.push(data);
     }
     assert_eq!(seen[0], &b"\x02ls x"[..]);
@@ -188,7 +215,7 @@ async fn much_goes_through_both_ways_at_once() {
     };
     let receive = async {
         let mut bytes = 0;
-        while let Some(Ok(Message::Binary(data))) = input.next().await {
+        while let Some(data) = said(&mut input).await {
             if data[0] == 1 {
                 bytes += data.len() - 1;
             }

@@ -87,12 +87,14 @@ spec:
     // One key as a file; it stays as it was, and a container that starts later sees it anew.
     assert_eq!(sh("cat /etc/one /etc/two /etc/three"), "in-bpwcolor=\"blue\"");
     assert_eq!(sh("cat /etc/deeper/a; ls /etc/deeper"), "in-aa\n");
-    // What changes in the API changes in the files.
+    // What changes in the API changes in the files; a token stays until it is due.
+    let token = sh("md5sum /p/token");
     cluster.kubectl("patch cm c -p '{\"data\":{\"a\":\"new\",\"b\":\"new\"}}'");
     cluster.kubectl("label pod v color=red --overwrite");
     let changed = "for i in $(seq 600); do grep -q new /c/deep/er/a && grep -q new /p/b && grep -q red /w/labels && echo seen && break; sleep 0.1; done";
     assert_eq!(sh(changed).trim(), "seen");
     assert_eq!(sh("cat /etc/one /etc/three"), "in-bcolor=\"blue\"");
+    assert_eq!(sh("md5sum /p/token"), token);
     cluster.kubectl("delete pod v");
     cluster.apply(&pod(
         "later",

@@ -12,6 +12,7 @@ use kinds::configmap::CONFIGMAPS;
 use kinds::persistentvolume::PERSISTENTVOLUMES;
 use kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
 use kinds::pod::PODS;
+use kinds::row::text;
 use kinds::secret::SECRETS;
 use meta::{Change, ChangeKind, Object, Snapshot, Status};
 use serde::Deserialize;
@@ -114,20 +115,31 @@ impl Dispatch {
         if ![CONFIGMAPS, SECRETS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES].contains(&res) {
             return;
         }
-        let name = object.name();
-        let concerns = |handle: &PodHandle| {
-            if res == PERSISTENTVOLUMES {
-                return !handle.needed.claims.is_empty();
-            }
-            let needed = match res {
-                CONFIGMAPS => &handle.needed.config_maps,
-                SECRETS => &handle.needed.secrets,
-                _ => &handle.needed.claims,
-            };
-            handle.namespace == object.namespace() && needed.contains(name)
+        let volume = (res == PERSISTENTVOLUMES).then(|| object.value());
+        let (namespace, name) = match &volume {
+            Some(volume) => (
+                text(volume, "/spec/claimRef/namespace"),
+                text(volume, "/spec/claimRef/name"),
+            ),
+            None => (object.namespace(), object.name()),
         };
-        for handle in self.shell.pods().values().filter(|handle| concerns(handle)) {
-            handle.mailbox.put(|mail| mail.sources = true);
+        for handle in self
+            .shell
+            .pods()
+            .values()
+            .filter(|handle| handle.namespace == namespace)
+        {
+            let needed = &handle.needed;
+            match res {
+                CONFIGMAPS if needed.config_maps.contains(name) => {
+                    handle.mailbox.put(|mail| mail.sources = true)
+                }
+                SECRETS if needed.secrets.contains(name) => handle.mailbox.put(|mail| mail.sources = true),
+                PERSISTENTVOLUMECLAIMS | PERSISTENTVOLUMES if needed.claims.contains(name) => {
+                    handle.mailbox.put(|mail| mail.claims = true);
+                }
+                _ => {}
+            }
         }
     }
 
@@ -161,6 +173,7 @@ impl Dispatch {
             name: object.name().to_owned(),
             mailbox: Arc::new(Mailbox::default()),
             needed: Arc::new(needed),
+            tokens: Arc::default(),
             over: CancellationToken::new(),
         };
         let mut pods = self.shell.pods();

@@ -19,8 +19,10 @@ pub struct Mail {
     pub lost: bool,
     /// The node is being switched off.
     pub switch_off: bool,
-    /// Something that the pod refers to changed.
+    /// A ConfigMap or Secret that the pod refers to changed.
     pub sources: bool,
+    /// One of its claims changed, or the volume of one.
+    pub claims: bool,
 }
 
 #[derive(Default)]

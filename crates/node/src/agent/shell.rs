@@ -7,8 +7,8 @@ use super::network::PodNetwork;
 use crate::images::Images;
 use crate::machine::PodView;
 use crate::runtime::Runtime;
-use crate::volumes::{Facts, Needed, Volumes};
-use meta::{Client, Env};
+use crate::volumes::{Facts, Needed, TokenRequest, Volumes};
+use meta::{Client, Env, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -39,6 +39,9 @@ pub struct Shell {
     pub allocatable: BTreeMap<String, String>,
 }
 
+/// A pod's service account tokens, and when each is to be renewed.
+pub type Tokens = Mutex<BTreeMap<TokenRequest, (String, Timestamp)>>;
+
 /// A pod that has a worker.
 #[derive(Clone)]
 pub struct PodHandle {
@@ -46,6 +49,7 @@ pub struct PodHandle {
     pub name: String,
     pub mailbox: Arc<Mailbox>,
     pub needed: Arc<Needed>,
+    pub tokens: Arc<Tokens>,
     /// Cancelled when nothing of the pod is left here.
     pub over: CancellationToken,
 }

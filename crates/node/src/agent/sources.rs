@@ -1,6 +1,6 @@
 //! Fetches what a pod's volumes and environment refer to: ConfigMaps, Secrets, claims, service account tokens, Services.
 
-use super::shell::Shell;
+use super::shell::{Shell, Tokens};
 use crate::machine::PodView;
 use crate::volumes::{Sources, TokenRequest, needed};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
 
 /// All of it, and when the first token must be renewed. Claims' folders are made here on first use.
 pub async fn gather(shell: &Shell, pod: &PodView) -> Result<(Sources, Option<Timestamp>), String> {
@@ -41,7 +42,7 @@ pub async fn gather(shell: &Shell, pod: &PodView) -> Result<(Sources, Option<Tim
     }
     let mut refresh_at: Option<Timestamp> = None;
     for request in needed.tokens {
-        let (token, refresh) = token(shell, pod, &request).await?;
+        let (token, refresh) = current_token(shell, pod, &request).await?;
         refresh_at = Some(refresh_at.map_or(refresh, |at| at.min(refresh)));
         sources.tokens.insert(request, token);
     }
@@ -135,6 +136,33 @@ fn make_folder(path: &Path) -> io::Result<()> {
     }
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777))?;
     std::fs::File::open(parent)?.sync_all()
+}
+
+/// The token that the pod has already, as long as it is good: a new one would swap the files of its volume each time.
+async fn current_token(
+    shell: &Shell,
+    pod: &PodView,
+    request: &TokenRequest,
+) -> Result<(String, Timestamp), String> {
+    let tokens = shell.pods().get(&pod.uid).map(|handle| handle.tokens.clone());
+    let known = |tokens: &Arc<Tokens>| {
+        tokens
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(request)
+            .cloned()
+    };
+    if let Some(good) = tokens.as_ref().and_then(known)
+        && good.1 > shell.env.now()
+    {
+        return Ok(good);
+    }
+    let new = token(shell, pod, request).await?;
+    if let Some(tokens) = tokens {
+        let mut tokens = tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.insert(request.clone(), new.clone());
+    }
+    Ok(new)
 }
 
 /// A token bound to the pod, and when it should be renewed: after four fifths of its life.

@@ -197,6 +197,9 @@ impl Worker {
         if mail.sources {
             self.seen.sources_changed(self.shell.env.now());
         }
+        if mail.claims {
+            self.seen.claims_changed(self.shell.env.now());
+        }
         for (id, started_at_ns) in mail.starts {
             let (at, now) = (started_at_ns.into(), self.shell.env.now());
             let at = jiff::Timestamp::from_nanosecond(at).map_or(now, Timestamp::new);

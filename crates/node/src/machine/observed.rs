@@ -326,6 +326,11 @@ impl Observed {
         self.running.contains(step)
     }
 
+    /// Something like this is under way.
+    pub(super) fn does(&self, what: fn(&Step) -> bool) -> bool {
+        self.running.iter().any(what)
+    }
+
     /// Something is done to this container now.
     pub(super) fn is_busy(&self, name: &str, what: fn(&Step) -> bool) -> bool {
         self.running
@@ -382,6 +387,13 @@ impl Observed {
             return None;
         }
         Some(self.started_at?.plus_seconds(pod.active_deadline_seconds?))
+    }
+
+    /// A claim of the pod has changed, or the volume of one. What is mounted already stays.
+    pub fn claims_changed(&mut self, now: Timestamp) {
+        if !self.volumes.is_done() {
+            self.sources_changed(now);
+        }
     }
 
     /// What a pod refers to has changed: what failed for want of it is tried again now.
@@ -462,6 +474,10 @@ impl Observed {
             // What is there stays as it is until the update works.
             self.refresh_at = Some(*retry_at);
             self.volumes = Task::Done;
+        }
+        if self.sources_dirty {
+            // What it failed for may have come while it was under way.
+            self.volumes.hurry(now);
         }
         events
     }

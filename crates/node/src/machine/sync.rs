@@ -91,7 +91,10 @@ impl<'a> Sync<'a> {
             self.refresh_volumes();
         }
         let sandbox = self.ensure(&self.seen.sandbox, Step::CreateSandbox);
-        let ready = volumes && sandbox;
+        // A start may mount a single file of a volume, which a swap of all its files would take away meanwhile.
+        let refreshes =
+            self.seen.is_running(&Step::SetUpVolumes) || self.out.steps.contains(&Step::SetUpVolumes);
+        let ready = volumes && sandbox && !refreshes;
         if !self.start_init(ready) {
             return;
         }
@@ -100,6 +103,9 @@ impl<'a> Sync<'a> {
     }
 
     fn refresh_volumes(&mut self) {
+        if self.seen.does(Step::is_start) {
+            return;
+        }
         match self.seen.refresh_at {
             _ if self.seen.sources_dirty => self.push(Step::SetUpVolumes),
             Some(at) if at <= self.now => self.push(Step::SetUpVolumes),
