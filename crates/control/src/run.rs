@@ -1,7 +1,7 @@
 //! One run of a plan: its acts as calls, in order, until they are done or one fails; what the controller then has to
 //! say comes last. Pure; the caller makes the calls.
 
-use kinds::plan::{Act, EventAct, Failure, Plan, Target};
+use kinds::plan::{Act, EventAct, Failure, NAME_MADE, Plan, Target};
 use kinds::{Controller, Key, Seen};
 use meta::{Call, Reply, Res, Status, Timestamp, Verb};
 use std::collections::VecDeque;
@@ -112,7 +112,10 @@ impl Run {
         }
         match result {
             Ok(Reply::Object { object, .. }) => {
-                self.last_revision = self.last_revision.max(object.revision())
+                self.last_revision = self.last_revision.max(object.revision());
+                for (_, event) in self.news.iter_mut().filter(|(of, _)| *of == number) {
+                    event.message = event.message.replace(NAME_MADE, object.name());
+                }
             }
             Ok(_) => {}
             Err(_) if optional => {}

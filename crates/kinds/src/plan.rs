@@ -62,6 +62,9 @@ pub struct Target {
     pub revision: Option<u64>,
 }
 
+/// In the message of an event: the name of what the act before it made, which is generated only then.
+pub const NAME_MADE: &str = "{name made}";
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventAct {
     pub about: Target,

@@ -3,6 +3,7 @@
 use crate::harness::Cluster;
 use crate::harness::cluster::LIMIT;
 use crate::helm::rows;
+use std::cell::RefCell;
 
 fn app(more: &str) -> String {
     format!(
@@ -37,6 +38,16 @@ fn rolling_updates_never_fall_below() {
         said.contains("deployment \"app\" successfully rolled out"),
         "{said}"
     );
+    // Each pod is told of by the name that it was given.
+    let names = cluster.kubectl("get po -l app=app -o 'jsonpath={.items[*].metadata.name}'");
+    let mut events = cluster.watch("get events -w --no-headers");
+    let untold = RefCell::new(names.split(' ').collect::<Vec<_>>());
+    events.until("every pod's event", |line| {
+        let mut untold = untold.borrow_mut();
+        untold.retain(|name| !line.contains(&format!("Created pod: {name}")));
+        untold.is_empty()
+    });
+    drop(events);
     let mut watch = cluster.watch("get deploy app -w --no-headers");
     watch.until("the start", |line| line.contains("3/3"));
     cluster.kubectl("set env deploy/app V=two");

@@ -1,7 +1,7 @@
 //! How a ReplicaSet is carried out: pods are added or taken away until their number fits, the least useful first.
 
 use super::REPLICASETS;
-use crate::plan::{Act, EventAct, Failure, Plan, Target};
+use crate::plan::{Act, EventAct, Failure, NAME_MADE, Plan, Target};
 use crate::row::{int, text};
 use crate::workload::{self, Claim, PODS, Pod};
 use crate::{Controller, Key, Seen};
@@ -165,6 +165,8 @@ fn manage(seen: &Seen, set: &Set, active: &[&Pod], plan: &mut Plan) {
             .push(format!("creates {count} of {missing} missing pods"));
         for _ in 0..count {
             plan.acts.push(create(set));
+            let message = format!("Created pod: {NAME_MADE}");
+            plan.acts.push(event(set, false, "SuccessfulCreate", message));
         }
     } else if missing < 0 {
         let count = (-missing as usize).min(MAX_BURST);
