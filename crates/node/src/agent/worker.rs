@@ -79,6 +79,7 @@ async fn adopt(shell: &Arc<Shell>, object: &Object) -> Result<Worker, String> {
 
 impl Worker {
     async fn run(mut self, handle: &PodHandle) {
+        self.seen.refused = handle.refused.clone();
         self.read(handle.mailbox.take()).await;
         if let Some((reason, message)) = rejection(&self.pod, &self.seen) {
             self.tell(vec![PodEvent {

@@ -1,11 +1,11 @@
 //! Pods that this node refuses as a whole, before anything of them is made. Source: kubelet's admission of pods
 //! (`sysctl.NewAllowlist`, `rejectPod`).
 
-use super::observed::{Observed, Task};
+use super::observed::{Observed, Refusal, Task};
 use super::spec::PodView;
 use serde_json::{Value, json};
 
-pub const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
+const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
 /// In front of the reason's text, in the status.
 const REJECTED: &str = "Pod was rejected: ";
 
@@ -26,7 +26,7 @@ const SAFE_SYSCTLS: [(&str, &str); 12] = [
 ];
 
 /// Reason and message of the refusal of a pod of which nothing has run here.
-pub fn rejection(pod: &PodView, seen: &Observed) -> Option<(&'static str, String)> {
+pub fn rejection(pod: &PodView, seen: &Observed) -> Option<Refusal> {
     let untouched = seen.sandbox == Task::Todo
         && seen
             .containers
@@ -35,6 +35,10 @@ pub fn rejection(pod: &PodView, seen: &Observed) -> Option<(&'static str, String
     if pod.is_finished() || !untouched {
         return None;
     }
+    forbidden_sysctl(pod).or_else(|| seen.refused.clone())
+}
+
+fn forbidden_sysctl(pod: &PodView) -> Option<Refusal> {
     let spec = pod.pod.spec.as_ref()?;
     let sysctls = spec
         .security_context
@@ -75,7 +79,7 @@ fn normalized(name: &str) -> String {
 /// The status of a refused pod: there are no containers to tell of.
 pub(super) fn rejected_status(pod: &PodView, seen: &Observed) -> Option<Value> {
     let stored = |key: &str| pod.stored.get(key).and_then(Value::as_str).unwrap_or_default();
-    if pod.is_finished() && stored("reason") == SYSCTL_FORBIDDEN && stored("message").starts_with(REJECTED) {
+    if pod.is_finished() && stored("message").starts_with(REJECTED) {
         return Some(pod.stored.clone());
     }
     let (reason, message) = rejection(pod, seen)?;
