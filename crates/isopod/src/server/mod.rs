@@ -223,9 +223,8 @@ fn caller(name: &str, groups: &[&str]) -> Caller {
         .collect();
     Caller {
         name: name.to_string(),
-        uid: String::new(),
         groups,
-        agent: String::new(),
+        ..Caller::default()
     }
 }
 

@@ -240,6 +240,22 @@ fn an_event_goes_an_hour_after_it_was_last_seen() {
         json!({"lastTimestamp": "2026-11-21T08:30:10Z", "series": {"count": 2, "lastObservedTime": "2026-11-21T09:59:00.000000Z"}}),
     );
     assert!(repeated.acts.is_empty());
+    // A client may write any time: it neither ends an event at birth nor keeps it for ever.
+    let mut told_late = event(json!({"lastTimestamp": "2017-09-19T13:49:16Z"}));
+    told_late["metadata"]["creationTimestamp"] = now().rfc3339().into();
+    let rows = Registry::builtin();
+    let snapshot = cluster(&[(EVENTS, told_late)]);
+    let seen = Seen {
+        now: now(),
+        snapshot: &snapshot,
+        rows: &rows,
+    };
+    let plan_late = (event::TTL.plan)(&seen, &Key::new(EVENTS, "shop", "e"));
+    assert!(plan_late.acts.is_empty());
+    assert_eq!(
+        plan(json!({"lastTimestamp": "2126-11-21T09:30:10Z"})).acts.len(),
+        1
+    );
 }
 
 #[test]
