@@ -502,6 +502,7 @@ async fn one_may_act_as_another_who_may() {
             ..apiserver::Caller::default()
         }),
         loopback: true,
+        address: None,
     });
     let request = http::Request::get("/api/v1/pods").header("impersonate-user", "admin");
     let request = request.body(bytes::Bytes::new()).expect("a request");
