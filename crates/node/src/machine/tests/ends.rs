@@ -209,6 +209,24 @@ fn a_pod_with_a_sysctl_that_is_not_safe_is_refused_as_a_whole() {
     assert!(life.run(30).told().contains("start c#0"));
 }
 
+#[test]
+fn what_does_not_fit_this_node_is_refused_as_a_whole() {
+    let mut spec = never(json!({"os": {"name": "windows"}}));
+    let mut life = Life::new(spec.clone());
+    assert_eq!(life.run(30).told(), "", "nothing is made of it");
+    assert_eq!(life.status()["reason"], "PodOSNotSupported");
+    spec["os"]["name"] = "linux".into();
+    let mut life = Life::new(spec);
+    life.seen.refused = Some(("OutOfcpu", "Node didn't have enough resource".into()));
+    assert_eq!(life.run(30).told(), "", "nothing is made of it");
+    let status = life.status();
+    assert_eq!([&status["phase"], &status["reason"]], ["Failed", "OutOfcpu"]);
+    assert_eq!(
+        status["message"],
+        "Pod was rejected: Node didn't have enough resource"
+    );
+}
+
 /// The pod's deletion and a write of its status cross: nothing is gained by writing on until word of the deletion comes.
 #[test]
 fn a_status_that_finds_no_pod_is_not_written_again() {
