@@ -6,6 +6,8 @@ use super::spec::PodView;
 use serde_json::{Value, json};
 
 const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
+const POD_OS_NOT_SUPPORTED: &str = "PodOSNotSupported";
+const OPERATING_SYSTEM: &str = "linux";
 /// In front of the reason's text, in the status.
 const REJECTED: &str = "Pod was rejected: ";
 
@@ -35,7 +37,16 @@ pub fn rejection(pod: &PodView, seen: &Observed) -> Option<Refusal> {
     if pod.is_finished() || !untouched {
         return None;
     }
-    forbidden_sysctl(pod).or_else(|| seen.refused.clone())
+    wrong_system(pod)
+        .or_else(|| forbidden_sysctl(pod))
+        .or_else(|| seen.refused.clone())
+}
+
+/// Pods of another operating system that were put here past the scheduler.
+fn wrong_system(pod: &PodView) -> Option<Refusal> {
+    let name = &pod.pod.spec.as_ref()?.os.as_ref()?.name;
+    let told = "Failed to admit pod as the OS field doesn't match node OS";
+    (name != OPERATING_SYSTEM).then(|| (POD_OS_NOT_SUPPORTED, told.to_owned()))
 }
 
 fn forbidden_sysctl(pod: &PodView) -> Option<Refusal> {
