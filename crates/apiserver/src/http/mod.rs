@@ -241,7 +241,8 @@ impl Server {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_LIMIT)
-            .pipeline_flush(true);
+            // With it, hyper loses the 101 of an upgrade whose client has already sent more.
+            .pipeline_flush(false);
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -363,7 +363,9 @@ async fn an_upgraded_connection_carries_bytes_both_ways() {
     stream.shutdown().await.expect("half closed");
     let read = tokio::time::timeout(LIMIT, stream.read_to_string(&mut answer)).await;
     read.expect("an answer in time").expect("an answer");
-    let (head, rest) = answer.split_once("\r\n\r\n").expect("a head");
+    let (head, rest) = answer
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("{answer:?}"));
     assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
     assert!(
         head.contains("upgrade: websocket") && head.contains("x-own: 1"),
