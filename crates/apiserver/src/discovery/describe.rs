@@ -1,6 +1,7 @@
 //! What discovery and OpenAPI say of a registry: groups in upstream's order, their versions, and what each row serves.
 
 use kinds::{Registry, Row};
+use meta::res::intern;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -183,8 +184,7 @@ fn subresource(row: &Row, name: &'static str) -> Subresource {
         "exec" => ("PodExecOptions", "", "", RUN),
         "attach" => ("PodAttachOptions", "", "", RUN),
         "portforward" => ("PodPortForwardOptions", "", "", RUN),
-        "proxy" if row.kind == "Service" => ("ServiceProxyOptions", "", "", PROXY),
-        "proxy" => ("PodProxyOptions", "", "", PROXY),
+        "proxy" => (intern(&format!("{}ProxyOptions", row.kind)), "", "", PROXY),
         _ => (row.kind, "", "", &["get", "patch", "update"]),
     };
     Subresource {

@@ -452,3 +452,24 @@ async fn the_limit_of_requests_is_not_for_pods() {
         .await;
     assert_eq!(code, 200);
 }
+
+#[tokio::test]
+async fn discovery_and_openapi_name_the_verbs() {
+    let world = World::new().await;
+    let (_, found) = world.json("GET", "/api/v1", &Value::Null).await;
+    let (_, openapi) = world.json("GET", "/openapi/v3/api/v1", &Value::Null).await;
+    let resources = found["resources"].as_array().expect("resources");
+    for (name, kind) in [("pods", "PodProxyOptions"), ("services", "ServiceProxyOptions")] {
+        let sub = format!("{name}/proxy");
+        let own = resources.iter().find(|r| r["name"] == *sub).expect("a resource");
+        assert_eq!(own["kind"], kind);
+        assert_eq!(
+            own["verbs"],
+            json!(["create", "delete", "get", "patch", "update"])
+        );
+        let path = format!("/api/v1/namespaces/{{namespace}}/{name}/{{name}}/proxy/{{path}}");
+        let id = &openapi["paths"][&path]["patch"]["operationId"];
+        let short = kind.trim_end_matches("ProxyOptions");
+        assert_eq!(id, &format!("connectCoreV1PatchNamespaced{short}ProxyWithPath"));
+    }
+}

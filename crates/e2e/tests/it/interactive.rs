@@ -271,5 +271,6 @@ fn the_api_leads_to_pods_and_services() {
         led.contains("301 Moved Permanently") && led.contains(&to),
         "{led}"
     );
+    drop(proxy);
     cluster.remove();
 }
