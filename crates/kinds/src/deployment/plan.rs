@@ -220,12 +220,14 @@ fn old_pods_gone(seen: &Seen, deployment: &Deployment, sets: &[Set]) -> bool {
 fn recreate(seen: &Seen, deployment: &Deployment, sets: &mut [Set], new: Option<usize>, plan: &mut Plan) {
     replicasets::sync_revision(deployment, sets, new, plan);
     let old: Vec<usize> = (0..sets.len()).filter(|i| Some(*i) != new).collect();
+    let others: Vec<Set> = old.iter().map(|&i| sets[i].clone()).collect();
+    // As they are stored: one that is only now scaled down may make its pods until it hears of that.
+    let gone = old_pods_gone(seen, deployment, &others);
     for &i in &old {
         sets[i].scale_to(0);
     }
-    let others: Vec<Set> = old.iter().map(|&i| sets[i].clone()).collect();
     match new {
-        Some(new) if old_pods_gone(seen, deployment, &others) => sets[new].scale_to(deployment.replicas),
+        Some(new) if gone => sets[new].scale_to(deployment.replicas),
         _ => plan
             .why
             .push("waits for all old pods to be gone (Recreate)".into()),

@@ -33,14 +33,14 @@ pub fn volumes(set: &Set, ordinal: i64) -> Vec<Value> {
     claims(set, ordinal).map(volume).collect()
 }
 
-/// A claim of this ordinal that is being deleted, or will be with the pod that was scaled away: a new pod must not use
-/// it.
+/// A claim of this ordinal, whose pod is not there, that a new pod must not use: it is being deleted, or will be, since
+/// nobody has it but a pod that was scaled away or an earlier set of this name.
 pub fn going_away(seen: &Seen, set: &Set, ordinal: i64) -> Option<String> {
-    let goes_with_pods = policy(set, "whenScaled");
     let pod = pods::name(set.name(), ordinal);
     let goes = |claim: &Object| {
-        let mut owners = workload::owners_of(claim).into_iter();
-        claim.meta().is_deleting() || (goes_with_pods && owners.any(|owner| names(&owner, "v1", "Pod", &pod)))
+        let owners = workload::owners_of(claim);
+        let gone = owners.iter().all(|owner| is_of_earlier(set, &pod, None, owner));
+        claim.meta().is_deleting() || (gone && !owners.is_empty())
     };
     claims(set, ordinal).map(|(_, name, _)| name).find(|name| {
         let claim = seen.snapshot.get(CLAIMS, set.namespace(), name);
@@ -140,13 +140,11 @@ fn keep(seen: &Seen, set: &Set, ordinal: i64, pod: Option<&Pod>, condemned: bool
         let pod_name = pods::name(set.name(), ordinal);
         let of_set = |owner: &Value| names(owner, "apps/v1", "StatefulSet", set.name());
         let of_pod = |owner: &Value| names(owner, "v1", "Pod", &pod_name);
-        let uid = |owner: &Value| text(owner, "/uid").to_string();
-        let stale = |owner: &Value| {
-            (of_set(owner) && uid(owner) != set.object.uid())
-                || (of_pod(owner) && pod.is_none_or(|pod| uid(owner) != pod.object.uid()))
-        };
-        // Of a set or pod of that name which is gone: the claim's end is the garbage collector's.
-        if before.iter().any(stale) {
+        // The claim's end is the garbage collector's.
+        if before
+            .iter()
+            .any(|owner| is_of_earlier(set, &pod_name, pod, owner))
+        {
             continue;
         }
         let mut after = before.clone();
@@ -176,6 +174,13 @@ fn tell_conflict(set: &Set, claim: &str, is_news: bool, plan: &mut Plan) {
         );
         plan.acts.push(set.event(true, "ConflictingController", message));
     }
+}
+
+/// The owner is a set of this name, or a pod of that name, but not this one: it is gone.
+fn is_of_earlier(set: &Set, pod_name: &str, pod: Option<&Pod>, owner: &Value) -> bool {
+    let uid = text(owner, "/uid");
+    (names(owner, "apps/v1", "StatefulSet", set.name()) && uid != set.object.uid())
+        || (names(owner, "v1", "Pod", pod_name) && pod.is_none_or(|pod| uid != pod.object.uid()))
 }
 
 /// The reference names that object, whatever its uid.

@@ -45,6 +45,10 @@ fn rollouts() {
                 "deployment replicas=3 image=b strategy=Recreate\n rs a replicas=3 rev=1 desired=3 max=3",
             ),
             (
+                "Recreate back to a set that is there waits for the other to have heard",
+                "deployment replicas=3 image=a strategy=Recreate\n rs a replicas=0 rev=1 desired=3 max=3\n rs b replicas=3 rev=2 desired=3 max=3",
+            ),
+            (
                 "Recreate waits for the last old pod",
                 "deployment replicas=3 image=b strategy=Recreate\n rs a replicas=0 rev=1 desired=3 max=3\n pod api-x rs=a ready deleting",
             ),
