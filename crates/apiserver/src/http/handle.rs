@@ -1,7 +1,7 @@
 //! One request: who, what, the call, and its reply in the form that was asked for.
 
 use super::body::{Body, CHUNK_BYTES};
-use super::negotiate::{self, Form, Shape};
+use super::negotiate::{self, Form, Offer};
 use super::request::{self, RequestBody};
 use super::respond::{self, Wanted};
 use super::route::{self, Place, Route};
@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, VARY};
 use http::request::Parts;
 use http::{Method, Request, Response};
-use kinds::Registry;
+use kinds::{Registry, Row};
 use meta::{Call, Options, Status, Verb};
 use std::io::Write;
 use std::sync::Arc;
@@ -136,7 +136,11 @@ async fn resource(
     let options = options::of_query(query, options_kind(&parts.method, &place))?;
     let watching = place.watch || query.flag("watch");
     let reading = matches!(parts.method, Method::GET | Method::HEAD);
-    let form = negotiate::negotiate(&parts.headers, query, watching && reading)?;
+    let offer = Offer {
+        watch: watching && reading,
+        tables: has_tables(&place),
+    };
+    let form = negotiate::negotiate(&parts.headers, query, offer)?;
     if reading && watching && place.subresource.is_empty() && !place.row.rules.is_question() {
         let deprecation = place.row.rules.deprecation();
         let mut response = start_watch(server, caller, registry, place, options, query, form).await?;
@@ -168,15 +172,17 @@ async fn resource(
     if call.subresource == "binding" && call.name.is_empty() {
         call.name = named_in_body(&call)?;
     }
+    let include = Include::asked(form, query)?;
     let (reply, more) = api.call_row(registry, &place.row, caller, call).await?;
     warnings.extend(more);
+    let printed: &Row = match place.subresource {
+        "scale" => kinds::scale::row(),
+        _ => &place.row,
+    };
     let wanted = Wanted {
-        row: &place.row,
-        form: Form {
-            shape: shape_for(form.shape, verb, place.subresource),
-            ..form
-        },
-        include: Include::parse(query.text("includeObject")),
+        row: printed,
+        form,
+        include,
         now: api.parts().env.now(),
     };
     Ok(respond::reply(&wanted, reply, &warnings))
@@ -194,14 +200,9 @@ fn options_kind(method: &Method, place: &Place) -> &'static str {
     }
 }
 
-/// A kind has no table of its subresources, and deletes answer with what they answer.
-fn shape_for(shape: Shape, verb: Verb, subresource: &str) -> Shape {
-    let tabular = !matches!(verb, Verb::Delete | Verb::DeleteCollection);
-    if subresource.is_empty() && tabular {
-        shape
-    } else {
-        Shape::Plain
-    }
+/// Whether there are tables of what stands there: of objects, not of questions and tokens.
+fn has_tables(place: &Place) -> bool {
+    matches!(place.subresource, "" | "status" | "scale") && !place.row.rules.is_question()
 }
 
 fn named_in_body(call: &Call) -> Result<String, Status> {

@@ -473,3 +473,35 @@ async fn one_may_act_as_another_who_may() {
     let response = world.server.clone().respond_to(weak, request).await;
     assert_eq!(response.status().as_u16(), 403);
 }
+
+#[tokio::test]
+async fn tables_come_in_the_form_that_was_asked_for() {
+    let text = conversation(
+        r#"
+        POST /api/v1/namespaces/default/serviceaccounts
+        {"metadata":{"name":"a"}}
+        GET /api/v1/namespaces/default/serviceaccounts/a?includeObject=None application/json application/json;as=Table;v=v1beta1;g=meta.k8s.io
+        -
+        GET /api/v1/namespaces/default/serviceaccounts?includeObject=Object application/json application/json;as=Table;v=v1;g=meta.k8s.io
+        -
+        GET /api/v1/namespaces/default/serviceaccounts?includeObject=All application/json application/json;as=Table;v=v1;g=meta.k8s.io
+        -
+        GET /api/v1/namespaces/default/serviceaccounts/a application/json application/json;as=PartialObjectMetadata;v=v1beta1;g=meta.k8s.io
+        -
+        GET /api/v1/namespaces/default/serviceaccounts application/json application/json;as=PartialObjectMetadataList;v=v1beta1;g=meta.k8s.io
+        -
+        GET /api/v1/namespaces/default/serviceaccounts application/json application/json;as=Table;v=v2;g=meta.k8s.io
+        -
+        POST /apis/apps/v1/namespaces/default/replicasets
+        {"metadata":{"name":"web"},"spec":{"replicas":2,"selector":{"matchLabels":{"app":"web"}},"template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"a","image":"a"}]}}}}
+        GET /apis/apps/v1/namespaces/default/replicasets/web/scale?includeObject=None application/json application/json;as=Table;v=v1;g=meta.k8s.io
+        -
+        GET /apis/apps/v1/namespaces/default/replicasets/web/status?includeObject=None application/json application/json;as=Table;v=v1;g=meta.k8s.io
+        -
+        POST /apis/authentication.k8s.io/v1/selfsubjectreviews application/json application/json;as=Table;v=v1;g=meta.k8s.io
+        {}
+        "#,
+    )
+    .await;
+    insta::assert_snapshot!(text);
+}

@@ -35,9 +35,9 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("AddressType", "string"),
-                Column::new("Ports", "string"),
-                Column::new("Endpoints", "string"),
+                Column::new("AddressType", "string").shows("discovery.v1.EndpointSlice", "addressType"),
+                Column::new("Ports", "string").shows("discovery.v1.EndpointSlice", "ports"),
+                Column::new("Endpoints", "string").shows("discovery.v1.EndpointSlice", "endpoints"),
                 Column::AGE,
             ]
         },

@@ -57,14 +57,14 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("Ready", "string"),
-                Column::new("Status", "string"),
-                Column::new("Restarts", "string"),
+                Column::new("Ready", "string").says("The aggregate readiness state of this pod for accepting traffic."),
+                Column::new("Status", "string").says("The aggregate status of the containers in this pod."),
+                Column::new("Restarts", "string").says("The number of times the containers in this pod have been restarted and when the last container in this pod has restarted."),
                 Column::AGE,
-                Column::wide("IP", "string"),
-                Column::wide("Node", "string"),
-                Column::wide("Nominated Node", "string"),
-                Column::wide("Readiness Gates", "string"),
+                Column::wide("IP", "string").shows("core.v1.PodStatus", "podIP"),
+                Column::wide("Node", "string").shows("core.v1.PodSpec", "nodeName"),
+                Column::wide("Nominated Node", "string").shows("core.v1.PodStatus", "nominatedNodeName"),
+                Column::wide("Readiness Gates", "string").shows("core.v1.PodSpec", "readinessGates"),
             ]
         },
         rules: Arc::new(Pod),
@@ -152,6 +152,10 @@ impl Rules for Pod {
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         cells::cells(object, now)
+    }
+
+    fn row_conditions(&self, object: &Value) -> Vec<Value> {
+        cells::row_conditions(object)
     }
 
     fn field(&self, object: &Value, path: &str) -> String {
