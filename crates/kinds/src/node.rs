@@ -79,6 +79,10 @@ impl Rules for Node {
         }
     }
 
+    fn creates_with_status(&self) -> bool {
+        true
+    }
+
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         let (spec, before) = (get(object, "spec"), get(old, "spec"));
         let path = Path::new("spec");

@@ -104,6 +104,16 @@ pub trait Rules: Send + Sync {
     /// What else changes in an object that is marked for deletion (`status.phase` of namespaces).
     fn mark_deleted(&self, _object: &mut Value) {}
 
+    /// A new object may come with its status (a node tells of itself so).
+    fn creates_with_status(&self) -> bool {
+        false
+    }
+
+    /// What else than the spec makes a new generation (a Deployment's annotations).
+    fn makes_generation(&self, _object: &Value, _old: &Value) -> bool {
+        false
+    }
+
     /// Fields of `metadata` that a status write leaves as they are; it may change all that are not the server's.
     fn status_keeps(&self) -> &'static [&'static str] {
         &[]

@@ -102,15 +102,6 @@ impl Errors {
         });
     }
 
-    /// All of them in one text, as upstream lists them in messages.
-    pub fn text(&self) -> String {
-        let one = |e: &FieldError| format!("{}: {}", e.field, e.message);
-        match self.0.as_slice() {
-            [only] => one(only),
-            all => format!("[{}]", all.iter().map(one).collect::<Vec<_>>().join(", ")),
-        }
-    }
-
     /// `detail` may be empty.
     pub fn required(&mut self, field: &Path, detail: &str) {
         self.push(Cause::Required, field, with_detail("Required value", detail));

@@ -16,6 +16,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValu
 use http::request::Parts;
 use http::{Method, Request, Response};
 use kinds::{Registry, Row};
+use meta::client::{FieldValidation, Sent};
 use meta::{Call, Options, Status, Verb};
 use std::io::Write;
 use std::sync::Arc;
@@ -163,11 +164,12 @@ async fn resource(
         name: place.name.clone(),
         subresource: place.subresource,
         body: None,
+        sent: None,
         options,
     };
     if !matches!(verb, Verb::Get | Verb::List) {
         let bytes = request::read(body, server.config.max_body_bytes).await?;
-        take_body(&mut call, &place, &bytes, &media_type, &mut warnings)?;
+        take_body(&mut call, &place, bytes, &media_type, &mut warnings)?;
     }
     if call.subresource == "binding" && call.name.is_empty() {
         call.name = named_in_body(&call)?;
@@ -217,27 +219,39 @@ fn named_in_body(call: &Call) -> Result<String, Status> {
 fn take_body(
     call: &mut Call,
     place: &Place,
-    bytes: &[u8],
+    bytes: Bytes,
     media_type: &str,
     warnings: &mut Vec<String>,
 ) -> Result<(), Status> {
     let strictness = call.options.field_validation;
-    match call.verb {
-        Verb::Delete | Verb::DeleteCollection if bytes.is_empty() => Ok(()),
-        Verb::Delete | Verb::DeleteCollection => {
-            let body = request::decode(bytes, media_type, "DeleteOptions", strictness, warnings)?;
-            call.options = options::of_delete_body(&body, std::mem::take(&mut call.options))?;
-            Ok(())
-        }
-        _ if bytes.iter().all(u8::is_ascii_whitespace) => Err(Status::bad_request(
-            "the request has no body: an object or a patch is expected",
-        )),
-        _ => {
-            let body = request::decode(bytes, media_type, place.row.kind, strictness, warnings)?;
-            call.body = Some(body);
-            Ok(())
-        }
+    let deletes = matches!(call.verb, Verb::Delete | Verb::DeleteCollection);
+    if deletes && bytes.is_empty() {
+        return Ok(());
     }
+    if !deletes && bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Status::bad_request(
+            "the request has no body: an object or a patch is expected",
+        ));
+    }
+    let kind = if deletes { "DeleteOptions" } else { place.row.kind };
+    let decoded = request::decode(&bytes, media_type, kind)?;
+    if deletes {
+        request::judge(decoded.duplicates, strictness, warnings)?;
+        call.options = options::of_delete_body(&decoded.value, std::mem::take(&mut call.options))?;
+        return Ok(());
+    }
+    // The pipeline tells of all that is wrong with an object's fields at once, in the order in which they were sent.
+    let is_object = matches!(call.subresource, "" | "status") && !place.row.rules.is_question();
+    if is_object && strictness != FieldValidation::Ignore && media_type.ends_with("json") {
+        call.sent = Some(Sent {
+            json: bytes,
+            duplicates: decoded.duplicates,
+        });
+    } else {
+        request::judge(decoded.duplicates, strictness, warnings)?;
+    }
+    call.body = Some(decoded.value);
+    Ok(())
 }
 
 async fn start_watch(

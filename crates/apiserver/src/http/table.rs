@@ -26,7 +26,7 @@ impl Include {
                 let mut errors = Errors::new();
                 let detail = "must be 'Metadata', 'Object', 'None', or empty";
                 errors.invalid(&Path::new("includeObject"), other, detail);
-                let why = format!("Unable to convert to Table as requested: {}", errors.text());
+                let why = format!("Unable to convert to Table as requested: {}", errors.summary());
                 Err(Status::bad_request(why))
             }
         }

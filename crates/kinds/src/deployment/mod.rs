@@ -78,6 +78,11 @@ impl Rules for Deployment {
         ensure_object(object, "status");
     }
 
+    fn makes_generation(&self, object: &Value, old: &Value) -> bool {
+        let annotations = |object| crate::json::members(get(object, "metadata"), "annotations");
+        !annotations(object).eq(annotations(old))
+    }
+
     fn status_keeps(&self) -> &'static [&'static str] {
         &["labels"]
     }

@@ -28,7 +28,7 @@ pub fn row() -> Row {
         categories: &[],
         namespaced: true,
         type_name: "io.k8s.api.discovery.v1.EndpointSlice",
-        generation: false,
+        generation: true,
         status: false,
         scale: None,
         selectable: &[],
@@ -54,6 +54,11 @@ const MAX_ZONE_HINTS: usize = 8;
 struct EndpointSlice;
 
 impl Rules for EndpointSlice {
+    fn makes_generation(&self, object: &Value, old: &Value) -> bool {
+        let labels = |object| crate::json::members(get(object, "metadata"), "labels");
+        !labels(object).eq(labels(old))
+    }
+
     fn creates_on_update(&self) -> bool {
         true
     }

@@ -72,10 +72,17 @@ impl Rules for PersistentVolume {
         let Some(old) = old.filter(|_| write == Write::Status) else {
             return;
         };
-        let same = |pointer: &str| text(object, pointer) == text(old, pointer);
-        let moved = !same("/status/phase") && same("/status/lastPhaseTransitionTime");
-        if let Some(status) = ensure_object(object, "status").filter(|_| moved) {
-            put(status, "lastPhaseTransitionTime", at);
+        // The time is the client's if it says a new one, else that of the phase.
+        const SINCE: &str = "/status/lastPhaseTransitionTime";
+        let (given, before) = (text(object, SINCE).to_string(), text(old, SINCE).to_string());
+        let moved = text(object, "/status/phase") != text(old, "/status/phase");
+        let since = match moved {
+            true if given.is_empty() || given == before => at,
+            false if given.is_empty() => before,
+            _ => given,
+        };
+        if let Some(status) = ensure_object(object, "status").filter(|_| !since.is_empty()) {
+            put(status, "lastPhaseTransitionTime", since);
         }
     }
 

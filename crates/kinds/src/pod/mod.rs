@@ -5,11 +5,13 @@
 mod admit;
 pub(crate) mod cells;
 pub(crate) mod defaults;
+mod fresh;
 mod status;
 mod template;
 pub mod typed;
 pub(crate) mod validate;
 pub(crate) mod warnings;
+mod whole;
 
 pub use admit::RUNTIMECLASSES;
 pub use cells::Summary;
@@ -83,11 +85,12 @@ impl Rules for Pod {
         &["ownerReferences"]
     }
 
-    fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
+    fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, now: Timestamp) {
         if write == Write::Create
             && let Some(spec) = ensure_object(object, "spec")
         {
             admit::fill_in(spec);
+            fresh::merge_label_keys(object);
         }
         let spec = get(object, "spec");
         let qos = match old {
@@ -104,9 +107,10 @@ impl Rules for Pod {
         if write == Write::Create {
             put(status, "phase", "Pending");
             if gated {
-                let gated = serde_json::json!({"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates"});
-                put(status, "conditions", vec![gated]);
+                put(status, "conditions", vec![fresh::gated(now)]);
             }
+        } else if let Some(before) = old.filter(|_| write == Write::Status) {
+            fresh::keep_observed_generations(status, get(before, "status"));
         }
         put_default(status, "phase", "Pending");
         put(status, "qosClass", qos);
@@ -128,8 +132,16 @@ impl Rules for Pod {
         seen: &Snapshot,
     ) -> Result<(), Status> {
         match write {
-            Write::Create => admit::admit(object, seen),
-            Write::Other("binding") => admit::binding(object, old),
+            Write::Create => {
+                admit::admit(object, seen)?;
+                fresh::take_topology(object, seen);
+                Ok(())
+            }
+            Write::Other("binding") => {
+                admit::binding(object, old)?;
+                fresh::take_topology(object, seen);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
