@@ -82,13 +82,18 @@ fn texts() -> &'static HashMap<About, String> {
     static TEXTS: OnceLock<HashMap<About, String>> = OnceLock::new();
     TEXTS.get_or_init(|| {
         let rows = crate::rows();
-        let columns = rows.iter().chain([crate::scale::row()]).flat_map(|row| row.columns);
+        let columns = rows
+            .iter()
+            .chain([crate::scale::row()])
+            .flat_map(|row| row.columns);
         let wanted = columns.filter_map(|column| match column.about {
             About::Field(kind, field) => Some((kind, field)),
             About::Text(_) => None,
         });
         let found = crate::schema::descriptions(&wanted.collect::<Vec<_>>());
-        let keyed = found.into_iter().map(|((kind, field), text)| (About::Field(kind, field), text));
+        let keyed = found
+            .into_iter()
+            .map(|((kind, field), text)| (About::Field(kind, field), text));
         keyed.collect()
     })
 }

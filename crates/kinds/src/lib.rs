@@ -1,6 +1,7 @@
 //! THE ROOMS: one a kind, with its row, defaults, validation, columns and, where it is reconciled, its plan.
 //! This file holds the only list of kinds; everything else is derived from the rows.
 
+pub mod added;
 mod check;
 pub mod collector;
 pub mod column;

@@ -35,7 +35,8 @@ pub fn row() -> Row {
                 Column::wide("External-IP", "string").shows("core.v1.NodeStatus", "addresses"),
                 Column::wide("OS-Image", "string").shows("core.v1.NodeSystemInfo", "osImage"),
                 Column::wide("Kernel-Version", "string").shows("core.v1.NodeSystemInfo", "kernelVersion"),
-                Column::wide("Container-Runtime", "string").shows("core.v1.NodeSystemInfo", "containerRuntimeVersion"),
+                Column::wide("Container-Runtime", "string")
+                    .shows("core.v1.NodeSystemInfo", "containerRuntimeVersion"),
             ]
         },
         rules: Arc::new(Node),

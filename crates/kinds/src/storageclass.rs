@@ -29,8 +29,10 @@ pub fn row() -> Row {
                 Column::NAME,
                 Column::new("Provisioner", "string").shows("storage.v1.StorageClass", "provisioner"),
                 Column::new("ReclaimPolicy", "string").shows("storage.v1.StorageClass", "reclaimPolicy"),
-                Column::new("VolumeBindingMode", "string").shows("storage.v1.StorageClass", "volumeBindingMode"),
-                Column::new("AllowVolumeExpansion", "string").shows("storage.v1.StorageClass", "allowVolumeExpansion"),
+                Column::new("VolumeBindingMode", "string")
+                    .shows("storage.v1.StorageClass", "volumeBindingMode"),
+                Column::new("AllowVolumeExpansion", "string")
+                    .shows("storage.v1.StorageClass", "allowVolumeExpansion"),
                 Column::AGE,
             ]
         },

@@ -1,8 +1,8 @@
 //! The API as calls: how controllers, scheduler and node agent read and write. In process it is the pipeline itself,
 //! without encoding; for a remote node it is HTTPS.
 
-use bytes::Bytes;
 use crate::{Change, Object, Res, Snapshot, Status};
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use serde_json::Value;
 

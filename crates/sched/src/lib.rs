@@ -197,10 +197,13 @@ fn set_condition(seen: &Seen, pod: &Object, (reason, message): (&str, &str), pla
     if stored.iter().any(same) {
         return false;
     }
-    let (old, mut conditions): (Vec<Value>, Vec<Value>) =
-        stored.into_iter().partition(|c| text(c, "/type") == "PodScheduled");
+    let (old, mut conditions): (Vec<Value>, Vec<Value>) = stored
+        .into_iter()
+        .partition(|c| text(c, "/type") == "PodScheduled");
     let before = old.iter().find(|c| text(c, "/status") == "False");
-    let since = before.map(|c| text(c, "/lastTransitionTime")).filter(|at| !at.is_empty());
+    let since = before
+        .map(|c| text(c, "/lastTransitionTime"))
+        .filter(|at| !at.is_empty());
     conditions.push(json!({
         "type": "PodScheduled", "status": "False", "reason": reason, "message": message, "lastProbeTime": null,
         "lastTransitionTime": since.map_or_else(|| seen.now.rfc3339(), String::from),

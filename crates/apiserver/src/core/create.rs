@@ -14,7 +14,13 @@ pub fn create(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
     let body = call
         .body
         .ok_or_else(|| Status::bad_request("the request has no body"))?;
-    let object = prepare::body(cx, body, &call.namespace, call.options.field_validation, call.sent.as_ref())?;
+    let object = prepare::body(
+        cx,
+        body,
+        &call.namespace,
+        call.options.field_validation,
+        call.sent.as_ref(),
+    )?;
     if cx.row.rules.is_question() {
         return review::answer(cx, object);
     }

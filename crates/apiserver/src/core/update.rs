@@ -15,7 +15,13 @@ pub fn update(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
     let body = call
         .body
         .ok_or_else(|| Status::bad_request("the request has no body"))?;
-    let new = prepare::body(cx, body, &call.namespace, call.options.field_validation, call.sent.as_ref())?;
+    let new = prepare::body(
+        cx,
+        body,
+        &call.namespace,
+        call.options.field_validation,
+        call.sent.as_ref(),
+    )?;
     check_name(&new, &call.name)?;
     let attempt = Attempt {
         namespace: &call.namespace,

@@ -114,6 +114,10 @@ async fn other_path(
     if verb != "get" {
         return Err(Status::method_not_allowed());
     }
+    if path == kinds::added::PATH {
+        let revision = server.api().parts().store.snapshot().revision();
+        return Ok(super::respond_json(&kinds::added::list(revision)));
+    }
     if let Some(response) = crate::discovery::answer(&server.discovery, registry, path, &parts.headers) {
         return response;
     }

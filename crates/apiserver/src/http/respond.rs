@@ -115,7 +115,10 @@ fn list(wanted: &Wanted, objects: Vec<Object>, metadata: Value) -> Response<Body
             encoded(StatusCode::OK, &list, form)
         }
         Shape::Partial => {
-            let items: Vec<Value> = objects.iter().map(|o| table::partial(o.value(), form.version)).collect();
+            let items: Vec<Value> = objects
+                .iter()
+                .map(|o| table::partial(o.value(), form.version))
+                .collect();
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": form.version,
                 "metadata": metadata, "items": items});
             encoded(StatusCode::OK, &list, form)

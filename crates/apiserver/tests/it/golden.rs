@@ -535,12 +535,16 @@ async fn what_strict_decoding_says() {
 #[tokio::test]
 async fn what_makes_a_generation() {
     let world = World::new().await;
-    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
     let deployment = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
     let slice = json!({"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": []});
     let places = [
         ("/apis/apps/v1/namespaces/default/deployments", deployment),
-        ("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice),
+        (
+            "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+            slice,
+        ),
     ];
     let mut seen = Vec::new();
     for (path, object) in places {
@@ -565,5 +569,8 @@ async fn a_node_is_made_with_its_status() {
     let world = World::new().await;
     let node = json!({"metadata": {"name": "n"}, "status": {"capacity": {"cpu": "2"}}});
     let (_, made) = world.json("POST", "/api/v1/nodes", &node).await;
-    assert_eq!(made["status"], json!({"capacity": {"cpu": "2"}, "allocatable": {"cpu": "2"}}));
+    assert_eq!(
+        made["status"],
+        json!({"capacity": {"cpu": "2"}, "allocatable": {"cpu": "2"}})
+    );
 }

@@ -94,7 +94,11 @@ impl<'de> Visitor<'de> for Seat<'_> {
         let mut index = 0;
         loop {
             let at = At::Index(self.at, index);
-            let item = Seat { node: *items, at: &at, ..self };
+            let item = Seat {
+                node: *items,
+                at: &at,
+                ..self
+            };
             if seq.next_element_seed(item)?.is_none() {
                 return Ok(());
             }
@@ -112,7 +116,11 @@ impl<'de> Visitor<'de> for Seat<'_> {
                     if seen.contains(&key) {
                         self.report("duplicate", &at);
                     }
-                    map.next_value_seed(Seat { node, at: &at, ..self })?;
+                    map.next_value_seed(Seat {
+                        node,
+                        at: &at,
+                        ..self
+                    })?;
                     seen.insert(key);
                 }
             }

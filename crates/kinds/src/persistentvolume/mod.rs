@@ -34,7 +34,8 @@ pub fn row() -> Row {
                 Column::NAME,
                 Column::new("Capacity", "string").shows("core.v1.PersistentVolumeSpec", "capacity"),
                 Column::new("Access Modes", "string").shows("core.v1.PersistentVolumeSpec", "accessModes"),
-                Column::new("Reclaim Policy", "string").shows("core.v1.PersistentVolumeSpec", "persistentVolumeReclaimPolicy"),
+                Column::new("Reclaim Policy", "string")
+                    .shows("core.v1.PersistentVolumeSpec", "persistentVolumeReclaimPolicy"),
                 Column::new("Status", "string").shows("core.v1.PersistentVolumeStatus", "phase"),
                 Column::new("Claim", "string").shows("core.v1.PersistentVolumeSpec", "claimRef"),
                 Column::new("StorageClass", "string").says("StorageClass of the pv"),

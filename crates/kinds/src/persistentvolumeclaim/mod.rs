@@ -36,7 +36,8 @@ pub fn row() -> Row {
                 Column::new("Status", "string").shows("core.v1.PersistentVolumeClaimStatus", "phase"),
                 Column::new("Volume", "string").shows("core.v1.PersistentVolumeClaimSpec", "volumeName"),
                 Column::new("Capacity", "string").shows("core.v1.PersistentVolumeClaimStatus", "capacity"),
-                Column::new("Access Modes", "string").shows("core.v1.PersistentVolumeClaimStatus", "accessModes"),
+                Column::new("Access Modes", "string")
+                    .shows("core.v1.PersistentVolumeClaimStatus", "accessModes"),
                 Column::new("StorageClass", "string").says("StorageClass of the pvc"),
                 Column::new("VolumeAttributesClass", "string").says("VolumeAttributesClass of the pvc"),
                 Column::AGE,

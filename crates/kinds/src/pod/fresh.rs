@@ -19,13 +19,19 @@ pub(super) fn gated(now: Timestamp) -> Value {
 /// `matchLabelKeys` and `mismatchLabelKeys` stand for the pod's own values: they become requirements of the selector.
 pub(super) fn merge_label_keys(pod: &mut Value) {
     let labels = at(pod, "/metadata/labels").clone();
-    let Some(spec) = child_mut(pod, "spec") else { return };
+    let Some(spec) = child_mut(pod, "spec") else {
+        return;
+    };
     for spread in items_mut(spec, "topologySpreadConstraints") {
         merge(spread, &["matchLabelKeys"], &labels);
     }
-    let Some(affinity) = child_mut(spec, "affinity") else { return };
+    let Some(affinity) = child_mut(spec, "affinity") else {
+        return;
+    };
     for kind in ["podAffinity", "podAntiAffinity"] {
-        let Some(terms) = child_mut(affinity, kind) else { continue };
+        let Some(terms) = child_mut(affinity, kind) else {
+            continue;
+        };
         let both = ["matchLabelKeys", "mismatchLabelKeys"];
         for preferred in items_mut(terms, "preferredDuringSchedulingIgnoredDuringExecution") {
             if let Some(term) = child_mut(preferred, "podAffinityTerm") {
@@ -43,7 +49,9 @@ fn merge(holder: &mut Value, fields: &[&str], labels: &Value) {
     for field in fields {
         let keys = list(holder, field).to_vec();
         let operator = if *field == "matchLabelKeys" { "In" } else { "NotIn" };
-        let Some(selector) = child_mut(holder, "labelSelector") else { return };
+        let Some(selector) = child_mut(holder, "labelSelector") else {
+            return;
+        };
         for key in keys {
             let value = key.as_str().map_or(&Value::Null, |key| get(labels, key));
             if value.is_string() {
@@ -66,9 +74,22 @@ pub(super) fn keep_observed_generations(status: &mut Value, before: &Value) {
     let mut old: Vec<&Value> = list(before, "conditions").iter().collect();
     for condition in items_mut(status, "conditions") {
         // Of several of a type the first is the first.
-        let same = old.iter().position(|c| string(c, "type") == string(condition, "type"));
+        let same = old
+            .iter()
+            .position(|c| string(c, "type") == string(condition, "type"));
         if let Some(at) = same {
             keep(condition, old.remove(at));
+        }
+    }
+}
+
+/// Upstream writes the times of a condition whether they are known or not.
+pub(super) fn show_times(status: &mut Value) {
+    for condition in items_mut(status, "conditions") {
+        for time in ["lastProbeTime", "lastTransitionTime"] {
+            if get(condition, time).is_null() {
+                put(condition, time, Value::Null);
+            }
         }
     }
 }

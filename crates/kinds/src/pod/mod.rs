@@ -114,6 +114,7 @@ impl Rules for Pod {
         }
         put_default(status, "phase", "Pending");
         put(status, "qosClass", qos);
+        fresh::show_times(status);
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {

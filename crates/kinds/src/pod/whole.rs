@@ -50,7 +50,9 @@ fn put_in(spec: &mut Value, field: &str, name: &str, text: String) {
 
 /// A sum reads in the form of its first part.
 fn print(spec: &Value, field: &str, name: &str, sum: Quantity) -> String {
-    let all = list(spec, "containers").iter().chain(list(spec, "initContainers"));
+    let all = list(spec, "containers")
+        .iter()
+        .chain(list(spec, "initContainers"));
     let quantities = all.map(|c| get(get(c, "resources"), field));
     let first = quantities.map(|q| get(q, name)).find(|q| !q.is_null());
     let format = first.and_then(|q| Quantity::parse_with_format(&quantity_text(q)));

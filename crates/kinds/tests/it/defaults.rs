@@ -241,8 +241,10 @@ fn a_pod_with_resources_of_its_own() {
     };
     let all = json!([
         resources(json!({"resources": {"limits": {"cpu": "2", "memory": "1Gi"}}, "containers": [{}]})),
-        resources(json!({"resources": {"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"memory": "64Mi"}}, "containers": [
-            {"resources": {"requests": {"cpu": "100m", "memory": "100Mi"}}}, {"resources": {"limits": {"cpu": "0.25"}}}]})),
+        resources(
+            json!({"resources": {"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"memory": "64Mi"}}, "containers": [
+            {"resources": {"requests": {"cpu": "100m", "memory": "100Mi"}}}, {"resources": {"limits": {"cpu": "0.25"}}}]})
+        ),
         resources(json!({"resources": {"requests": {"cpu": "1"}}, "containers": [
             {"resources": {"limits": {"hugepages-2Mi": "4Mi"}}}, {"resources": {"limits": {"hugepages-2Mi": "2Mi"}}}]})),
         resources(json!({"resources": {}, "containers": [{"resources": {"limits": {"cpu": "1"}}}]})),
@@ -272,7 +274,13 @@ fn images_whose_names_are_none_are_not_looked_at() {
         let spec = json!({"containers": [{"name": "c", "image": image}]});
         prepared(PODS, pod(spec))["spec"]["containers"][0]["imagePullPolicy"].clone()
     };
-    for image in ["a", "a:latest", "Registry/a", "r.io:5000/b/a", "a:latest@sha256:0"] {
+    for image in [
+        "a",
+        "a:latest",
+        "Registry/a",
+        "r.io:5000/b/a",
+        "a:latest@sha256:0",
+    ] {
         assert_eq!(policy(image), "Always", "{image}");
     }
     for image in ["A", "a/B", "", "a:1", "r.io:5000/a:1", "a@sha256:0"] {
@@ -306,13 +314,17 @@ fn observed_generations_stay_when_a_client_leaves_them_out() {
     rules(PODS).prepare(Write::Status, &mut new, Some(&old), crate::now());
     assert_eq!(new["status"]["observedGeneration"], 2);
     let generations = |i: usize| new["status"]["conditions"][i]["observedGeneration"].clone();
-    assert_eq!([generations(0), generations(1), generations(2)], [json!(1), Value::Null, json!(3)]);
+    assert_eq!(
+        [generations(0), generations(1), generations(2)],
+        [json!(1), Value::Null, json!(3)]
+    );
 }
 
 #[test]
 fn a_bound_pod_carries_the_zone_of_its_node_and_waits_for_no_other() {
     use kinds::node::NODES;
-    let labels = json!({"topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1", "other": "x"});
+    let labels =
+        json!({"topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1", "other": "x"});
     let node = json!({"metadata": {"name": "n1", "labels": labels}});
     let old = pod(json!({}));
     let mut new = pod(json!({"nodeName": "n1"}));
@@ -321,7 +333,8 @@ fn a_bound_pod_carries_the_zone_of_its_node_and_waits_for_no_other() {
     let seen = cluster(&[(NODES, node)]);
     let bound = rules(PODS).admit(Write::Other("binding"), &mut new, Some(&old), &seen);
     assert!(bound.is_ok());
-    let wanted = json!({"app": "web", "topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1"});
+    let wanted =
+        json!({"app": "web", "topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1"});
     assert_eq!(new["metadata"]["labels"], wanted);
     assert_eq!(new["status"], json!({}));
 }

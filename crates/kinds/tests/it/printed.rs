@@ -156,13 +156,21 @@ fn pods_in_every_state() {
         pod(
             "half-failed",
             none(),
-            json!([ended("a", 0, json!({"reason": "Completed"})), ended("b", 2, json!({"reason": "Error"})), running("c")]),
+            json!([
+                ended("a", 0, json!({"reason": "Completed"})),
+                ended("b", 2, json!({"reason": "Error"})),
+                running("c")
+            ]),
             json!({}),
         ),
         pod(
             "half-failed-ready",
             none(),
-            json!([ended("a", 0, json!({"reason": "Completed"})), ended("b", 2, json!({"reason": "Error"})), running("c")]),
+            json!([
+                ended("a", 0, json!({"reason": "Completed"})),
+                ended("b", 2, json!({"reason": "Error"})),
+                running("c")
+            ]),
             json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
         ),
         pod("terminating", none(), json!([running("a")]), deleted.clone()),
@@ -358,7 +366,10 @@ fn nodes_and_namespaces() {
                 json!({}),
             ),
         ),
-        line(NODES, &with_architecture(node("arm", json!([]), false, json!({})))),
+        line(
+            NODES,
+            &with_architecture(node("arm", json!([]), false, json!({}))),
+        ),
         line(NODES, &node("silent", json!([]), false, json!({}))),
         line(NAMESPACES, &dated("shop", json!({"status": {"phase": "Active"}}))),
     ];
@@ -388,7 +399,13 @@ fn the_rest() {
     let lines = [
         line(EVENTS, &dated("old", legacy)),
         line(EVENTS, &dated("new", modern)),
-        line(EVENTS, &dated("unseen", json!({"involvedObject": {"kind": "Node"}, "series": {"count": 4}, "lastTimestamp": "2026-11-21T09:58:00Z"}))),
+        line(
+            EVENTS,
+            &dated(
+                "unseen",
+                json!({"involvedObject": {"kind": "Node"}, "series": {"count": 4}, "lastTimestamp": "2026-11-21T09:58:00Z"}),
+            ),
+        ),
         line(
             ENDPOINTS,
             &dated(
@@ -441,9 +458,14 @@ fn columns() {
 #[test]
 fn rows_of_pods_that_are_through_say_so() {
     let conditions = |phase: &str| rules(PODS).row_conditions(&json!({"status": {"phase": phase}}));
-    let completed = |reason: &str, message: &str| vec![json!({"type": "Completed", "status": "True", "reason": reason, "message": message})];
+    let completed = |reason: &str, message: &str| {
+        vec![json!({"type": "Completed", "status": "True", "reason": reason, "message": message})]
+    };
     assert_eq!(conditions("Running"), Vec::<Value>::new());
-    assert_eq!(conditions("Succeeded"), completed("Succeeded", "The pod has completed successfully."));
+    assert_eq!(
+        conditions("Succeeded"),
+        completed("Succeeded", "The pod has completed successfully.")
+    );
     assert_eq!(conditions("Failed"), completed("Failed", "The pod failed."));
 }
 
