@@ -1,7 +1,9 @@
 //! What a pod gets from its own words and its node's as it is made, bound and reported on.
 //! Source: the pod's registry strategy, KEP-3243 (label keys), KEP-5067 (observed generations), KEP-4742 (topology).
 
-use crate::json::{at, child_mut, ensure_object, get, items_mut, list, number, push, put, string, texts};
+use crate::json::{
+    at, child_mut, ensure_object, get, items_mut, list, number, push, put, string, take, texts,
+};
 use crate::node::NODES;
 use crate::row::text;
 use meta::{Snapshot, Timestamp};
@@ -96,7 +98,14 @@ pub(super) fn show_times(status: &mut Value) {
 
 /// A pod on a node carries the labels of the node's zone and region, and waits for no other node.
 pub(super) fn take_topology(pod: &mut Value, seen: &Snapshot) {
-    let Some(node) = seen.get(NODES, "", text(pod, "/spec/nodeName")) else {
+    let name = text(pod, "/spec/nodeName").to_string();
+    if name.is_empty() {
+        return;
+    }
+    if let Some(status) = child_mut(pod, "status") {
+        take(status, "nominatedNodeName");
+    }
+    let Some(node) = seen.get(NODES, "", &name) else {
         return;
     };
     let node = node.value();
@@ -107,8 +116,5 @@ pub(super) fn take_topology(pod: &mut Value, seen: &Snapshot) {
         {
             put(labels, key, value);
         }
-    }
-    if let Some(status) = child_mut(pod, "status") {
-        crate::json::take(status, "nominatedNodeName");
     }
 }
