@@ -9,9 +9,11 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use kinds::review::Extra;
 use meta::client::FieldValidation;
 use meta::{Status, Verb};
 use rustls::pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 const BODY_LIMIT: Duration = Duration::from_secs(60);
@@ -33,9 +35,11 @@ pub fn caller_of_certificate(certificate: &CertificateDer<'_>) -> Option<Caller>
         .iter_organization()
         .filter_map(|o| o.as_str().ok().map(str::to_string));
     let groups = groups.chain([AUTHENTICATED.to_string()]).collect();
+    let print = format!("X509SHA256={:x}", Sha256::digest(certificate));
     Some(Caller {
         name,
         groups,
+        extra: Extra::from([("authentication.kubernetes.io/credential-id".into(), vec![print])]),
         ..Caller::default()
     })
 }
