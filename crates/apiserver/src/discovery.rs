@@ -302,8 +302,8 @@ fn aggregated(groups: &[&Group], format: &str) -> Value {
         .iter()
         .map(|group| {
             let metadata = match group.name {
-                "" => json!({"creationTimestamp": null}),
-                name => json!({"name": name, "creationTimestamp": null}),
+                "" => json!({}),
+                name => json!({"name": name}),
             };
             let versions: Vec<Value> = group
                 .versions

@@ -3,7 +3,10 @@
 //! out and reported; nulls of fields go; quantities, times and bytes get their canonical text; in metadata and pod
 //! specs, where templates leave many behind, optional lists and maps without content go too.
 
+mod complaints;
 mod texts;
+
+pub use complaints::complaints;
 
 use crate::MAX_REPORTED;
 use crate::json::At as Place;

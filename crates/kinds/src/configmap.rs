@@ -25,7 +25,13 @@ pub fn row() -> Row {
         status: false,
         scale: None,
         selectable: &[],
-        columns: const { &[Column::NAME, Column::new("Data", "string"), Column::AGE] },
+        columns: const {
+            &[
+                Column::NAME,
+                Column::new("Data", "string").shows("core.v1.ConfigMap", "data"),
+                Column::AGE,
+            ]
+        },
         rules: Arc::new(ConfigMap),
     }
 }

@@ -26,8 +26,8 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("Controller", "string"),
-                Column::new("Revision", "string"),
+                Column::new("Controller", "string").says("Controller of the object"),
+                Column::new("Revision", "string").shows("apps.v1.ControllerRevision", "revision"),
                 Column::AGE,
             ]
         },

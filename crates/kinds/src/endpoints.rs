@@ -25,7 +25,13 @@ pub fn row() -> Row {
         status: false,
         scale: None,
         selectable: &[],
-        columns: const { &[Column::NAME, Column::new("Endpoints", "string"), Column::AGE] },
+        columns: const {
+            &[
+                Column::NAME,
+                Column::new("Endpoints", "string").shows("core.v1.Endpoints", "subsets"),
+                Column::AGE,
+            ]
+        },
         rules: Arc::new(Endpoints),
     }
 }

@@ -24,7 +24,13 @@ pub fn row() -> Row {
         status: false,
         scale: None,
         selectable: &[],
-        columns: const { &[Column::NAME, Column::new("Holder", "string"), Column::AGE] },
+        columns: const {
+            &[
+                Column::NAME,
+                Column::new("Holder", "string").shows("coordination.v1.LeaseSpec", "holderIdentity"),
+                Column::AGE,
+            ]
+        },
         rules: Arc::new(Lease),
     }
 }

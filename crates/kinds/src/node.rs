@@ -27,15 +27,16 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("Status", "string"),
-                Column::new("Roles", "string"),
+                Column::new("Status", "string").says("The status of the node"),
+                Column::new("Roles", "string").says("The roles of the node"),
                 Column::AGE,
-                Column::new("Version", "string"),
-                Column::wide("Internal-IP", "string"),
-                Column::wide("External-IP", "string"),
-                Column::wide("OS-Image", "string"),
-                Column::wide("Kernel-Version", "string"),
-                Column::wide("Container-Runtime", "string"),
+                Column::new("Version", "string").shows("core.v1.NodeSystemInfo", "kubeletVersion"),
+                Column::wide("Internal-IP", "string").shows("core.v1.NodeStatus", "addresses"),
+                Column::wide("External-IP", "string").shows("core.v1.NodeStatus", "addresses"),
+                Column::wide("OS-Image", "string").shows("core.v1.NodeSystemInfo", "osImage"),
+                Column::wide("Kernel-Version", "string").shows("core.v1.NodeSystemInfo", "kernelVersion"),
+                Column::wide("Container-Runtime", "string")
+                    .shows("core.v1.NodeSystemInfo", "containerRuntimeVersion"),
             ]
         },
         rules: Arc::new(Node),
@@ -79,6 +80,10 @@ impl Rules for Node {
         }
     }
 
+    fn creates_with_status(&self) -> bool {
+        true
+    }
+
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         let (spec, before) = (get(object, "spec"), get(old, "spec"));
         let path = Path::new("spec");
@@ -100,6 +105,10 @@ impl Rules for Node {
             "" => "<unknown>".to_string(),
             text => text.to_string(),
         };
+        let kernel = match string(info, "architecture") {
+            "" => known("kernelVersion"),
+            architecture => format!("{} ({architecture})", known("kernelVersion")),
+        };
         vec![
             text(object, "/metadata/name").into(),
             state(object).into(),
@@ -109,7 +118,7 @@ impl Rules for Node {
             address(object, "InternalIP").into(),
             address(object, "ExternalIP").into(),
             known("osImage").into(),
-            known("kernelVersion").into(),
+            kernel.into(),
             known("containerRuntimeVersion").into(),
         ]
     }

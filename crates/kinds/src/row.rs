@@ -1,6 +1,7 @@
 //! A kind is a row: all that the router, discovery, storage, tables, admission and collectors need to know of it.
 //! Built-in kinds are rows made once; a CustomResourceDefinition is a row made at run time.
 
+use crate::column::Column;
 use crate::review::Asks;
 use meta::schema::Schema;
 use meta::selector::LabelSelector;
@@ -39,55 +40,6 @@ pub struct ScalePaths {
     pub status_replicas: &'static str,
     /// Path of a label selector in the spec (or of its text in the status, for custom resources).
     pub selector: Option<&'static str>,
-}
-
-/// One column of `kubectl get`.
-#[derive(Clone, Copy, Debug)]
-pub struct Column {
-    pub name: &'static str,
-    /// `string`, `integer`, `date`, …
-    pub kind: &'static str,
-    pub format: &'static str,
-    pub description: &'static str,
-    /// 0 is always shown, 1 with `-o wide`.
-    pub priority: u8,
-}
-
-impl Column {
-    pub const fn new(name: &'static str, kind: &'static str) -> Self {
-        Self {
-            name,
-            kind,
-            format: "",
-            description: "",
-            priority: 0,
-        }
-    }
-
-    pub const fn wide(name: &'static str, kind: &'static str) -> Self {
-        Self {
-            name,
-            kind,
-            format: "",
-            description: "",
-            priority: 1,
-        }
-    }
-
-    pub const NAME: Self = Self {
-        name: "Name",
-        kind: "string",
-        format: "name",
-        description: "Name must be unique within a namespace.",
-        priority: 0,
-    };
-    pub const AGE: Self = Self {
-        name: "Age",
-        kind: "string",
-        format: "",
-        description: "Time since creation.",
-        priority: 0,
-    };
 }
 
 /// Which write is under way.
@@ -151,6 +103,16 @@ pub trait Rules: Send + Sync {
 
     /// What else changes in an object that is marked for deletion (`status.phase` of namespaces).
     fn mark_deleted(&self, _object: &mut Value) {}
+
+    /// A new object may come with its status (a node tells of itself so).
+    fn creates_with_status(&self) -> bool {
+        false
+    }
+
+    /// What else than the spec makes a new generation (a Deployment's annotations).
+    fn makes_generation(&self, _object: &Value, _old: &Value) -> bool {
+        false
+    }
 
     /// Fields of `metadata` that a status write leaves as they are; it may change all that are not the server's.
     fn status_keeps(&self) -> &'static [&'static str] {
@@ -236,6 +198,11 @@ pub trait Rules: Send + Sync {
         vec![text(object, "/metadata/name").into(), age(object, now).into()]
     }
 
+    /// What a table says of the row beside its cells: that a pod is through.
+    fn row_conditions(&self, _object: &Value) -> Vec<Value> {
+        Vec::new()
+    }
+
     /// The value of a selectable field as text; by default what stands at its path.
     fn field(&self, object: &Value, path: &str) -> String {
         plain_field(object, path)
@@ -303,9 +270,9 @@ pub fn age(object: &Value, now: Timestamp) -> String {
     }
 }
 
-/// How long ago something was, as kubectl prints it. Clocks may differ by a second.
+/// How long ago something was, as kubectl prints it. Clocks may differ by less than two seconds.
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
-    if then > now.plus_seconds(1) {
+    if then >= now.plus_seconds(2) {
         return "<invalid>".to_string();
     }
     duration(now.since(then))

@@ -26,6 +26,29 @@ pub fn documents() -> std::io::Result<Vec<u8>> {
     Ok(json)
 }
 
+/// What the documents say of fields (`core.v1.PodStatus`, `podIP`); fields without a description are left out.
+pub fn descriptions<'a>(fields: &[(&'a str, &'a str)]) -> HashMap<(&'a str, &'a str), String> {
+    #[derive(Default, serde::Deserialize)]
+    struct Said {
+        #[serde(default)]
+        description: String,
+    }
+    #[derive(serde::Deserialize)]
+    struct Type {
+        #[serde(default)]
+        properties: HashMap<String, Said>,
+    }
+    // Written by our own build script; a test looks for every column's description.
+    let json = documents().unwrap_or_default();
+    let types: HashMap<String, Type> = serde_json::from_slice(&json).unwrap_or_default();
+    let said = |(kind, field): &(&str, &str)| {
+        let prefixes = ["io.k8s.api", "io.k8s.apimachinery.pkg.apis"];
+        let found = prefixes.iter().find_map(|p| types.get(&format!("{p}.{kind}")))?;
+        Some(found.properties.get(*field)?.description.clone())
+    };
+    fields.iter().filter_map(|key| Some((*key, said(key)?))).collect()
+}
+
 /// The packed form of `documents`: different bytes, different documents.
 pub fn packed_documents() -> &'static [u8] {
     DOCUMENTS

@@ -27,10 +27,12 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("Provisioner", "string"),
-                Column::new("ReclaimPolicy", "string"),
-                Column::new("VolumeBindingMode", "string"),
-                Column::new("AllowVolumeExpansion", "string"),
+                Column::new("Provisioner", "string").shows("storage.v1.StorageClass", "provisioner"),
+                Column::new("ReclaimPolicy", "string").shows("storage.v1.StorageClass", "reclaimPolicy"),
+                Column::new("VolumeBindingMode", "string")
+                    .shows("storage.v1.StorageClass", "volumeBindingMode"),
+                Column::new("AllowVolumeExpansion", "string")
+                    .shows("storage.v1.StorageClass", "allowVolumeExpansion"),
                 Column::AGE,
             ]
         },

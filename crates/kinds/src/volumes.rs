@@ -78,6 +78,14 @@ pub(crate) fn class_of(object: &Value) -> Option<String> {
     old.or_else(field)
 }
 
+/// How much `capacity` says there is to store on.
+pub(crate) fn storage_size(holder: &Value) -> &str {
+    match crate::row::text(holder, "/capacity/storage") {
+        "" => "0",
+        size => size,
+    }
+}
+
 /// A text, or `<unset>`.
 pub(crate) fn or_unset(spec: &Value, field: &str) -> String {
     some(spec, field)

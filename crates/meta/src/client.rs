@@ -2,6 +2,7 @@
 //! without encoding; for a remote node it is HTTPS.
 
 use crate::{Change, Object, Res, Snapshot, Status};
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use serde_json::Value;
 
@@ -17,7 +18,17 @@ pub struct Call {
     /// `status`, `scale`, `eviction`, `binding`, …; empty for the object itself.
     pub subresource: &'static str,
     pub body: Option<Value>,
+    /// The body's own text, where messages about fields follow its order.
+    pub sent: Option<Sent>,
     pub options: Options,
+}
+
+/// A JSON body as it came.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub json: Bytes,
+    /// Fields that stand there more than once, as `duplicate field "data.a"`.
+    pub duplicates: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +130,7 @@ impl Call {
             name: name.into(),
             subresource: "",
             body,
+            sent: None,
             options: Options::default(),
         }
     }

@@ -46,6 +46,11 @@ impl Quantity {
         parse(text).map(|(q, _)| q)
     }
 
+    /// … and the form in which it was written.
+    pub fn parse_with_format(text: &str) -> Option<(Self, Format)> {
+        parse(text)
+    }
+
     /// The text as the API prints it back: canonical in its own format.
     pub fn canonical(text: &str) -> Option<String> {
         let (quantity, format) = parse(text)?;

@@ -101,9 +101,11 @@ impl Status {
             format!("{kind}.{group}")
         };
         let message = format!("{qualified} \"{name}\" is invalid: {}", errors.summary());
-        let mut details = json!({"name": name, "kind": kind, "causes": errors.causes()});
-        if !group.is_empty() {
-            details["group"] = group.into();
+        let mut details = json!({"causes": errors.causes()});
+        for (field, text) in [("name", name), ("kind", kind), ("group", group)] {
+            if !text.is_empty() {
+                details[field] = text.into();
+            }
         }
         Self {
             code: 422,

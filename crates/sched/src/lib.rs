@@ -88,7 +88,7 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
         .map_or(0, Vec::len);
     if gates > 0 {
         let message = "Scheduling is blocked due to non-empty scheduling gates";
-        set_condition(pod, &value, "SchedulingGated", message, &mut plan);
+        set_condition(seen, pod, ("SchedulingGated", message), &mut plan);
         return plan.why(message);
     }
     let obstacle = filter::claims(seen, pod, &value);
@@ -100,7 +100,7 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
         Ok(node) => bind(pod, &node, &mut plan),
         Err(why) => {
             // Said once: a new look at the same obstacle, also after a restart, is no news.
-            if set_condition(pod, &value, "Unschedulable", &why, &mut plan) {
+            if set_condition(seen, pod, ("Unschedulable", &why), &mut plan) {
                 plan.acts.push(event(pod, true, "FailedScheduling", why.clone()));
             }
             plan.why.push(why);
@@ -185,7 +185,8 @@ fn event(pod: &Object, warning: bool, reason: &'static str, message: String) -> 
 }
 
 /// Says on the pod why it waits, once: an equal condition is not written again. True when it is new.
-fn set_condition(pod: &Object, value: &Value, reason: &str, message: &str, plan: &mut Plan) -> bool {
+fn set_condition(seen: &Seen, pod: &Object, (reason, message): (&str, &str), plan: &mut Plan) -> bool {
+    let value = pod.value();
     let stored = value
         .pointer("/status/conditions")
         .and_then(Value::as_array)
@@ -197,11 +198,18 @@ fn set_condition(pod: &Object, value: &Value, reason: &str, message: &str, plan:
     if stored.iter().any(same) {
         return false;
     }
-    let mut conditions: Vec<Value> = stored
+    let (old, mut conditions): (Vec<Value>, Vec<Value>) = stored
         .into_iter()
-        .filter(|c| text(c, "/type") != "PodScheduled")
-        .collect();
-    conditions.push(json!({"type": "PodScheduled", "status": "False", "reason": reason, "message": message}));
+        .partition(|c| text(c, "/type") == "PodScheduled");
+    let before = old.iter().find(|c| text(c, "/status") == "False");
+    let since = before
+        .map(|c| text(c, "/lastTransitionTime"))
+        .filter(|at| !at.is_empty());
+    conditions.push(json!({
+        "type": "PodScheduled", "status": "False", "reason": reason, "message": message, "lastProbeTime": null,
+        "lastTransitionTime": since.map_or_else(|| seen.now.rfc3339(), String::from),
+        "observedGeneration": pod.meta().generation,
+    }));
     let patch = json!({"status": {"conditions": conditions}});
     plan.acts.push(Act::Patch {
         target: Target::exactly(PODS, pod),

@@ -293,7 +293,10 @@ impl Worker {
             }),
             Step::StartContainer { container, attempt } => {
                 match around.containers.get(&self.id(container, *attempt)) {
-                    Some(started) => Outcome::Started { at: started.started },
+                    Some(started) => Outcome::Started {
+                        at: started.started,
+                        user: None,
+                    },
                     None => Outcome::NotStarted(StartFailure::NoSandbox),
                 }
             }

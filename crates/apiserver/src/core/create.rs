@@ -14,7 +14,13 @@ pub fn create(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
     let body = call
         .body
         .ok_or_else(|| Status::bad_request("the request has no body"))?;
-    let object = prepare::body(cx, body, &call.namespace, call.options.field_validation)?;
+    let object = prepare::body(
+        cx,
+        body,
+        &call.namespace,
+        call.options.field_validation,
+        call.sent.as_ref(),
+    )?;
     if cx.row.rules.is_question() {
         return review::answer(cx, object);
     }
@@ -38,7 +44,7 @@ pub fn object_of(
     metadata::forget_system_fields(&mut object);
     row.rules.default(&mut object);
     prepare::system_fields(cx, &mut object);
-    if row.status && by != managed::By::Nobody {
+    if row.status && !row.rules.creates_with_status() && by != managed::By::Nobody {
         prepare::drop_status(&mut object);
     }
     row.rules.prepare(Verb::Create, &mut object, None, cx.now);

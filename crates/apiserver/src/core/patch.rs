@@ -1,14 +1,15 @@
 //! PATCH in its three plain forms and server-side apply: how the new object comes about. The rest is `update`'s.
 
 use super::managed::By;
-use super::prepare::{self, Attempt};
+use super::prepare::{self, Attempt, Unfit};
 use super::update::{Change, check_name, replace};
 use super::{Cx, Decision, create, managed, metadata, scale};
 use merge::json_patch::JsonPatchError;
 use merge::strategic::StrategicError;
 use merge::{ApplyError, ManagerId};
+use meta::client::Sent;
 use meta::schema::SchemaKind;
-use meta::{Call, Status, Verb};
+use meta::{Call, Errors, Path, Status, Verb};
 use serde_json::{Value, json};
 
 pub fn patch(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
@@ -33,7 +34,18 @@ pub fn patch(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
     let mut new = old.clone();
     patched(cx, call.verb, &mut new, patch)?;
     keep_unless_named(&mut new, &old);
-    let new = prepare::body(cx, new, &call.namespace, call.options.field_validation)?;
+    let strictness = call.options.field_validation;
+    let duplicates = duplicates(call.verb, call.sent.as_ref());
+    let new = match prepare::patched(cx, new, &call.namespace, strictness, duplicates) {
+        Ok(new) => new,
+        Err(Unfit::Other(status)) => return Err(status),
+        Err(Unfit::Fields(why)) => {
+            let mut errors = Errors::new();
+            let shown = shown(cx, call.verb, old, call.sent.as_ref());
+            errors.invalid(&Path::new("patch"), shown, &why);
+            return Err(Status::invalid("", "", "", &errors));
+        }
+    };
     check_name(&new, &call.name)?;
     replace(
         cx,
@@ -45,6 +57,44 @@ pub fn patch(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
         },
         &attempt,
     )
+}
+
+/// What stands in the patch more than once, in upstream's words.
+fn duplicates(verb: Verb, sent: Option<&Sent>) -> Vec<String> {
+    let all = sent.map(|sent| sent.duplicates.clone()).unwrap_or_default();
+    match verb {
+        Verb::PatchJson => all.iter().map(|text| format!("json patch {text}")).collect(),
+        _ => all,
+    }
+}
+
+/// How messages show a patch: what it makes of the object, or, of a strategic one, the patch itself as Go prints it.
+fn shown(cx: &Cx, verb: Verb, old: Value, sent: Option<&Sent>) -> String {
+    let Some(Ok(patch)) = sent.map(|sent| serde_json::from_slice::<Value>(&sent.json)) else {
+        return old.to_string();
+    };
+    if verb == Verb::PatchStrategic {
+        return go_text(&patch);
+    }
+    let mut new = old;
+    match patched(cx, verb, &mut new, patch) {
+        Ok(()) => new.to_string(),
+        Err(status) => status.message,
+    }
+}
+
+fn go_text(value: &Value) -> String {
+    let spaced = |parts: Vec<String>| parts.join(" ");
+    match value {
+        Value::Null => "<nil>".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", spaced(items.iter().map(go_text).collect())),
+        Value::Object(map) => {
+            let members = map.iter().map(|(key, value)| format!("{key}:{}", go_text(value)));
+            format!("map[{}]", spaced(members.collect()))
+        }
+        plain => plain.to_string(),
+    }
 }
 
 /// A patch that leaves the revision alone means whatever is stored by then.
@@ -117,7 +167,7 @@ pub fn apply(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
     }
     let applied = prepare::typed(cx, applied, &call.namespace)?;
     merge::apply::check(&applied, &cx.row.schema(), &cx.row.api_version()).map_err(refused)?;
-    let mut applied = prepare::body(cx, applied, &call.namespace, call.options.field_validation)?;
+    let mut applied = prepare::body(cx, applied, &call.namespace, call.options.field_validation, None)?;
     if metadata::text(&applied, "name").is_empty() {
         applied["metadata"]["name"] = call.name.clone().into();
     }

@@ -1,7 +1,7 @@
 //! What the server itself puts into objects and keeps out of them: type, namespace, uid, times, generation, status.
 
 use super::{Cx, metadata};
-use meta::client::FieldValidation;
+use meta::client::{FieldValidation, Sent};
 use meta::schema::SchemaKind;
 use meta::{Options, Status};
 use serde_json::{Map, Value};
@@ -19,11 +19,70 @@ pub fn body(
     mut body: Value,
     namespace: &str,
     strictness: FieldValidation,
+    sent: Option<&Sent>,
 ) -> Result<Value, Status> {
     set_type(cx, &mut body)?;
-    conform(cx, &mut body, strictness)?;
+    let row = cx.row;
+    let handled = |why: &str| {
+        Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {why}",
+            row.kind, row.version, row.kind
+        ))
+    };
+    let unknown = conform(cx, &mut body).map_err(|why| handled(&why))?;
+    let told = told(cx, unknown, sent);
+    judge(cx, told, strictness).map_err(|why| handled(&why))?;
     set_namespace(cx, &mut body, namespace)?;
     Ok(body)
+}
+
+/// Why a patched object is none of the row's kind.
+pub enum Unfit {
+    /// Its fields, in the decoder's words.
+    Fields(String),
+    Other(Status),
+}
+
+/// What a patch made of an object, as `body`; `duplicates` are the patch's own.
+pub fn patched(
+    cx: &mut Cx,
+    mut body: Value,
+    namespace: &str,
+    strictness: FieldValidation,
+    duplicates: Vec<String>,
+) -> Result<Value, Unfit> {
+    set_type(cx, &mut body).map_err(Unfit::Other)?;
+    let unknown = conform(cx, &mut body).map_err(Unfit::Fields)?;
+    let told = duplicates.into_iter().chain(unknown).collect();
+    judge(cx, told, strictness).map_err(Unfit::Fields)?;
+    set_namespace(cx, &mut body, namespace).map_err(Unfit::Other)?;
+    Ok(body)
+}
+
+/// Unknown and duplicate fields together, in the order of the text where that is at hand.
+fn told(cx: &Cx, unknown: Vec<String>, sent: Option<&Sent>) -> Vec<String> {
+    match sent {
+        Some(sent) if !(unknown.is_empty() && sent.duplicates.is_empty()) => {
+            let schema = cx.row.schema();
+            match schema.kind() {
+                SchemaKind::Object(_) => codec::strict::complaints(&schema, &sent.json),
+                _ => sent.duplicates.iter().cloned().chain(unknown).collect(),
+            }
+        }
+        _ => unknown,
+    }
+}
+
+/// Warns of these fields or refuses them.
+fn judge(cx: &mut Cx, told: Vec<String>, strictness: FieldValidation) -> Result<(), String> {
+    match strictness {
+        FieldValidation::Strict if !told.is_empty() => {
+            return Err(format!("strict decoding error: {}", told.join(", ")));
+        }
+        FieldValidation::Warn => cx.warnings.extend(told),
+        FieldValidation::Ignore | FieldValidation::Strict => {}
+    }
+    Ok(())
 }
 
 /// A body of the right type and in the right namespace, its fields as they were sent.
@@ -82,33 +141,14 @@ fn set_type(cx: &Cx, body: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-/// Field types and unknown fields, by the row's schema.
-pub fn conform(cx: &mut Cx, body: &mut Value, strictness: FieldValidation) -> Result<(), Status> {
-    let row = cx.row;
-    let schema = row.schema();
-    let mut found = codec::strict::conform(&schema, body);
-    if !matches!(schema.kind(), SchemaKind::Object(_)) {
-        found = found.and_then(|_| codec::strict::conform_metadata(kinds::schema::arena(), body));
+/// Brings fields into the form of the row's schema. Gives the unknown ones, or why a field is not of its type.
+fn conform(cx: &Cx, body: &mut Value) -> Result<Vec<String>, String> {
+    let schema = cx.row.schema();
+    let found = codec::strict::conform(&schema, body);
+    match schema.kind() {
+        SchemaKind::Object(_) => found,
+        _ => found.and_then(|_| codec::strict::conform_metadata(kinds::schema::arena(), body)),
     }
-    let handled = |why: &str| {
-        Status::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: {why}",
-            row.kind, row.version, row.kind
-        ))
-    };
-    let unknown = found.map_err(|why| handled(&why))?;
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    match strictness {
-        FieldValidation::Ignore => {}
-        FieldValidation::Warn => cx.warnings.extend(unknown),
-        FieldValidation::Strict => {
-            let why = format!("strict decoding error: {}", unknown.join(", "));
-            return Err(handled(&why));
-        }
-    }
-    Ok(())
 }
 
 fn set_namespace(cx: &Cx, body: &mut Value, namespace: &str) -> Result<(), Status> {

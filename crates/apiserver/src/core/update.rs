@@ -15,7 +15,13 @@ pub fn update(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
     let body = call
         .body
         .ok_or_else(|| Status::bad_request("the request has no body"))?;
-    let new = prepare::body(cx, body, &call.namespace, call.options.field_validation)?;
+    let new = prepare::body(
+        cx,
+        body,
+        &call.namespace,
+        call.options.field_validation,
+        call.sent.as_ref(),
+    )?;
     check_name(&new, &call.name)?;
     let attempt = Attempt {
         namespace: &call.namespace,
@@ -96,7 +102,8 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
     prepare::token(cx, &mut new)?;
     // Where a pod runs is not what it was asked to be: binding leaves its generation.
     let counts = write != Verb::Status && attempt.subresource != "binding";
-    if row.generation && counts && prepare::spec_changed(&old, &new) {
+    let changed = prepare::spec_changed(&old, &new) || row.rules.makes_generation(&new, &old);
+    if row.generation && counts && changed {
         new["metadata"]["generation"] = (stored.meta().generation + 1).into();
     }
     managed::record(cx, Some(&old), &mut new, attempt, by);

@@ -1,7 +1,7 @@
 //! One request: who, what, the call, and its reply in the form that was asked for.
 
 use super::body::{Body, CHUNK_BYTES};
-use super::negotiate::{self, Form, Shape};
+use super::negotiate::{self, Form, Offer};
 use super::request::{self, RequestBody};
 use super::respond::{self, Wanted};
 use super::route::{self, Place, Route};
@@ -15,7 +15,8 @@ use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, VARY};
 use http::request::Parts;
 use http::{Method, Request, Response};
-use kinds::Registry;
+use kinds::{Registry, Row};
+use meta::client::{FieldValidation, Sent};
 use meta::{Call, Options, Status, Verb};
 use std::io::Write;
 use std::sync::Arc;
@@ -121,6 +122,10 @@ async fn other_path(
     if verb != "get" {
         return Err(Status::method_not_allowed());
     }
+    if path == kinds::added::PATH {
+        let revision = server.api().parts().store.snapshot().revision();
+        return Ok(super::respond_json(&kinds::added::list(revision)));
+    }
     if let Some(response) = crate::discovery::answer(&server.discovery, registry, path, &parts.headers) {
         return response;
     }
@@ -144,7 +149,11 @@ async fn resource(
     let options = options::of_query(query, options_kind(&parts.method, &place))?;
     let watching = place.watch || query.flag("watch");
     let reading = matches!(parts.method, Method::GET | Method::HEAD);
-    let form = negotiate::negotiate(&parts.headers, query, watching && reading)?;
+    let offer = Offer {
+        watch: watching && reading,
+        tables: has_tables(&place),
+    };
+    let form = negotiate::negotiate(&parts.headers, query, offer)?;
     if reading && watching && place.subresource.is_empty() && !place.row.rules.is_question() {
         let deprecation = place.row.rules.deprecation();
         let mut response = start_watch(server, caller, registry, place, options, query, form).await?;
@@ -167,24 +176,27 @@ async fn resource(
         name: place.name.clone(),
         subresource: place.subresource,
         body: None,
+        sent: None,
         options,
     };
     if !matches!(verb, Verb::Get | Verb::List) {
         let bytes = request::read(body, server.config.max_body_bytes).await?;
-        take_body(&mut call, &place, &bytes, &media_type, &mut warnings)?;
+        take_body(&mut call, &place, bytes, &media_type, &mut warnings)?;
     }
     if call.subresource == "binding" && call.name.is_empty() {
         call.name = named_in_body(&call)?;
     }
+    let include = Include::asked(form, query)?;
     let (reply, more) = api.call_row(registry, &place.row, caller, call).await?;
     warnings.extend(more);
+    let printed: &Row = match place.subresource {
+        "scale" => kinds::scale::row(),
+        _ => &place.row,
+    };
     let wanted = Wanted {
-        row: &place.row,
-        form: Form {
-            shape: shape_for(form.shape, verb, place.subresource),
-            ..form
-        },
-        include: Include::parse(query.text("includeObject")),
+        row: printed,
+        form,
+        include,
         now: api.parts().env.now(),
     };
     Ok(respond::reply(&wanted, reply, &warnings))
@@ -202,14 +214,9 @@ fn options_kind(method: &Method, place: &Place) -> &'static str {
     }
 }
 
-/// A kind has no table of its subresources, and deletes answer with what they answer.
-fn shape_for(shape: Shape, verb: Verb, subresource: &str) -> Shape {
-    let tabular = !matches!(verb, Verb::Delete | Verb::DeleteCollection);
-    if subresource.is_empty() && tabular {
-        shape
-    } else {
-        Shape::Plain
-    }
+/// Whether there are tables of what stands there: of objects, not of questions and tokens.
+fn has_tables(place: &Place) -> bool {
+    matches!(place.subresource, "" | "status" | "scale") && !place.row.rules.is_question()
 }
 
 fn named_in_body(call: &Call) -> Result<String, Status> {
@@ -224,27 +231,39 @@ fn named_in_body(call: &Call) -> Result<String, Status> {
 fn take_body(
     call: &mut Call,
     place: &Place,
-    bytes: &[u8],
+    bytes: Bytes,
     media_type: &str,
     warnings: &mut Vec<String>,
 ) -> Result<(), Status> {
     let strictness = call.options.field_validation;
-    match call.verb {
-        Verb::Delete | Verb::DeleteCollection if bytes.is_empty() => Ok(()),
-        Verb::Delete | Verb::DeleteCollection => {
-            let body = request::decode(bytes, media_type, "DeleteOptions", strictness, warnings)?;
-            call.options = options::of_delete_body(&body, std::mem::take(&mut call.options))?;
-            Ok(())
-        }
-        _ if bytes.iter().all(u8::is_ascii_whitespace) => Err(Status::bad_request(
-            "the request has no body: an object or a patch is expected",
-        )),
-        _ => {
-            let body = request::decode(bytes, media_type, place.row.kind, strictness, warnings)?;
-            call.body = Some(body);
-            Ok(())
-        }
+    let deletes = matches!(call.verb, Verb::Delete | Verb::DeleteCollection);
+    if deletes && bytes.is_empty() {
+        return Ok(());
     }
+    if !deletes && bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Status::bad_request(
+            "the request has no body: an object or a patch is expected",
+        ));
+    }
+    let kind = if deletes { "DeleteOptions" } else { place.row.kind };
+    let decoded = request::decode(&bytes, media_type, kind)?;
+    if deletes {
+        request::judge(decoded.duplicates, strictness, warnings)?;
+        call.options = options::of_delete_body(&decoded.value, std::mem::take(&mut call.options))?;
+        return Ok(());
+    }
+    // The pipeline tells of all that is wrong with an object's fields at once, in the order in which they were sent.
+    let is_object = matches!(call.subresource, "" | "status") && !place.row.rules.is_question();
+    if is_object && strictness != FieldValidation::Ignore && media_type.ends_with("json") {
+        call.sent = Some(Sent {
+            json: bytes,
+            duplicates: decoded.duplicates,
+        });
+    } else {
+        request::judge(decoded.duplicates, strictness, warnings)?;
+    }
+    call.body = Some(decoded.value);
+    Ok(())
 }
 
 async fn start_watch(

@@ -22,6 +22,8 @@ pub enum Encoding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     pub shape: Shape,
+    /// The version of that shape, where it is not plain.
+    pub version: &'static str,
     pub encoding: Encoding,
     pub pretty: bool,
 }
@@ -29,6 +31,7 @@ pub struct Form {
 impl Form {
     pub const JSON: Self = Self {
         shape: Shape::Plain,
+        version: V1,
         encoding: Encoding::Json,
         pretty: false,
     };
@@ -41,8 +44,19 @@ impl Form {
     }
 }
 
+const V1: &str = "meta.k8s.io/v1";
+const V1BETA1: &str = "meta.k8s.io/v1beta1";
+
+/// What can be had where the request goes.
+#[derive(Clone, Copy)]
+pub struct Offer {
+    pub watch: bool,
+    /// There are tables of it.
+    pub tables: bool,
+}
+
 /// The first form in `Accept` that we have; 406 when there is none.
-pub fn negotiate(headers: &HeaderMap, query: &Query, watch: bool) -> Result<Form, Status> {
+pub fn negotiate(headers: &HeaderMap, query: &Query, offer: Offer) -> Result<Form, Status> {
     let pretty = wants_pretty(headers, query);
     let accept = headers.get_all(ACCEPT);
     let mut given = false;
@@ -50,12 +64,8 @@ pub fn negotiate(headers: &HeaderMap, query: &Query, watch: bool) -> Result<Form
         let Ok(text) = value.to_str() else { continue };
         for range in text.split(',').map(str::trim).filter(|r| !r.is_empty()) {
             given = true;
-            if let Some((shape, encoding)) = one(range, watch) {
-                return Ok(Form {
-                    shape,
-                    encoding,
-                    pretty,
-                });
+            if let Some(form) = one(range, offer) {
+                return Ok(Form { pretty, ..form });
             }
         }
     }
@@ -65,12 +75,12 @@ pub fn negotiate(headers: &HeaderMap, query: &Query, watch: bool) -> Result<Form
     Ok(Form { pretty, ..Form::JSON })
 }
 
-/// One media range, as shape and encoding.
-fn one(range: &str, watch: bool) -> Option<(Shape, Encoding)> {
+/// One media range.
+fn one(range: &str, offer: Offer) -> Option<Form> {
     let mut parts = range.split(';').map(str::trim);
     let encoding = match parts.next()? {
         "application/json" | "*/*" | "application/*" => Encoding::Json,
-        "application/yaml" if !watch => Encoding::Yaml,
+        "application/yaml" if !offer.watch => Encoding::Yaml,
         _ => return None,
     };
     let (mut target, mut group, mut version) = ("", "", "");
@@ -83,14 +93,24 @@ fn one(range: &str, watch: bool) -> Option<(Shape, Encoding)> {
             _ => {}
         }
     }
+    let version = match (group, version) {
+        ("meta.k8s.io", "v1beta1") => V1BETA1,
+        ("meta.k8s.io", "v1") => V1,
+        ("", "") if target.is_empty() => V1,
+        _ => return None,
+    };
     let shape = match target {
-        "" => Shape::Plain,
-        _ if group != "meta.k8s.io" || !matches!(version, "v1" | "v1beta1") => return None,
-        "Table" => Shape::Table,
+        "" if group.is_empty() => Shape::Plain,
+        "Table" if offer.tables => Shape::Table,
         "PartialObjectMetadata" | "PartialObjectMetadataList" => Shape::Partial,
         _ => return None,
     };
-    Some((shape, encoding))
+    Some(Form {
+        shape,
+        version,
+        encoding,
+        pretty: false,
+    })
 }
 
 /// People at a terminal get line breaks, as upstream gives them.

@@ -13,7 +13,6 @@ use kinds::review::Extra;
 use meta::client::FieldValidation;
 use meta::{Status, Verb};
 use rustls::pki_types::CertificateDer;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -178,14 +177,8 @@ pub fn patch_verb(media_type: &str) -> Result<Verb, Status> {
     }
 }
 
-/// A body as a value. Duplicate fields become warnings or an error, as `strictness` says.
-pub fn decode(
-    bytes: &[u8],
-    media_type: &str,
-    kind: &str,
-    strictness: FieldValidation,
-    warnings: &mut Vec<String>,
-) -> Result<Value, Status> {
+/// A body as a value.
+pub fn decode(bytes: &[u8], media_type: &str, kind: &str) -> Result<Decoded, Status> {
     let malformed = |e: codec::Malformed| {
         let shown: String = bytes.iter().take(64).map(|b| format!("{b:02x}")).collect();
         let more = if bytes.len() > 64 { "…" } else { "" };
@@ -193,36 +186,41 @@ pub fn decode(
             "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {e} ({shown}{more})"
         ))
     };
-    let Decoded { value, duplicates } = match media_type {
-        "" | "application/json" | "text/json" => codec::from_json(bytes).map_err(malformed)?,
+    match media_type {
+        "" | "application/json" | "text/json" => codec::from_json(bytes).map_err(malformed),
         "application/yaml" | "application/apply-patch+yaml" => {
-            codec::from_yaml(bytes).map_err(|e| Status::bad_request(e.to_string()))?
+            codec::from_yaml(bytes).map_err(|e| Status::bad_request(e.to_string()))
         }
         "application/vnd.kubernetes.protobuf" => {
             let value = kinds::wire::decode(bytes).map_err(|e| Status::bad_request(e.to_string()))?;
-            Decoded {
+            Ok(Decoded {
                 value,
                 duplicates: Vec::new(),
-            }
+            })
         }
         other if other.ends_with("-patch+json") => {
-            codec::from_json(bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?
+            codec::from_json(bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
         }
-        _ => {
-            return Err(Status::unsupported_media_type(
-                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
-            ));
-        }
-    };
-    if !duplicates.is_empty() {
-        match strictness {
-            FieldValidation::Ignore => {}
-            FieldValidation::Warn => warnings.extend(duplicates),
-            FieldValidation::Strict => {
-                let why = format!("strict decoding error: {}", duplicates.join(", "));
-                return Err(Status::bad_request(why));
-            }
+        _ => Err(Status::unsupported_media_type(
+            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        )),
+    }
+}
+
+/// Duplicate fields of a body that no schema describes: warnings or an error, as `strictness` says.
+pub fn judge(
+    duplicates: Vec<String>,
+    strictness: FieldValidation,
+    warnings: &mut Vec<String>,
+) -> Result<(), Status> {
+    match strictness {
+        _ if duplicates.is_empty() => {}
+        FieldValidation::Ignore => {}
+        FieldValidation::Warn => warnings.extend(duplicates),
+        FieldValidation::Strict => {
+            let why = format!("strict decoding error: {}", duplicates.join(", "));
+            return Err(Status::bad_request(why));
         }
     }
-    Ok(value)
+    Ok(())
 }

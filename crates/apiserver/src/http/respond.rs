@@ -2,7 +2,7 @@
 
 use super::body::{Body, ListBody};
 use super::negotiate::{Encoding, Form, Shape};
-use super::table::{self, Include};
+use super::table::{self, Include, Layout};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WARNING};
 use http::{Response, StatusCode};
@@ -21,15 +21,31 @@ pub struct Wanted<'a> {
     pub now: Timestamp,
 }
 
+impl Wanted<'_> {
+    fn layout(&self) -> Layout<'_> {
+        Layout {
+            row: self.row,
+            version: self.form.version,
+            include: self.include,
+            now: self.now,
+        }
+    }
+}
+
 pub fn reply(wanted: &Wanted, reply: Reply, warnings: &[String]) -> Response<Body> {
     let mut response = match reply {
         Reply::Object { object, created } => one(wanted, object, created),
         Reply::Value { value, created } => {
             let value = match wanted.form.shape {
                 Shape::Table if value["kind"] == wanted.row.kind => {
-                    let line = table::line(wanted.row, value, wanted.include, wanted.now);
-                    table::table(wanted.row, vec![line], json!({}), true)
+                    let metadata = match &value["metadata"]["resourceVersion"] {
+                        Value::Null => json!({}),
+                        revision => json!({"resourceVersion": revision}),
+                    };
+                    let line = wanted.layout().line(value);
+                    wanted.layout().table(vec![line], metadata, true)
                 }
+                Shape::Partial if value["kind"] != "Status" => table::partial(value, wanted.form.version),
                 _ => value,
             };
             encoded(code(created), &value, wanted.form)
@@ -70,11 +86,11 @@ fn one(wanted: &Wanted, object: Object, created: bool) -> Response<Body> {
             raw(code(created), object.json().clone(), form)
         }
         Shape::Plain => encoded(code(created), &object.value(), form),
-        Shape::Partial => encoded(code(created), &table::partial(object.value()), form),
+        Shape::Partial => encoded(code(created), &table::partial(object.value(), form.version), form),
         Shape::Table => {
             let metadata = json!({"resourceVersion": object.revision().to_string()});
-            let line = table::line(wanted.row, object.value(), wanted.include, wanted.now);
-            let table = table::table(wanted.row, vec![line], metadata, true);
+            let line = wanted.layout().line(object.value());
+            let table = wanted.layout().table(vec![line], metadata, true);
             encoded(code(created), &table, form)
         }
     }
@@ -99,18 +115,18 @@ fn list(wanted: &Wanted, objects: Vec<Object>, metadata: Value) -> Response<Body
             encoded(StatusCode::OK, &list, form)
         }
         Shape::Partial => {
-            let items: Vec<Value> = objects.iter().map(|o| table::partial(o.value())).collect();
-            let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+            let items: Vec<Value> = objects
+                .iter()
+                .map(|o| table::partial(o.value(), form.version))
+                .collect();
+            let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": form.version,
                 "metadata": metadata, "items": items});
             encoded(StatusCode::OK, &list, form)
         }
         Shape::Table => {
-            let lines = table::lines(wanted.row, &objects, wanted.include, wanted.now);
-            encoded(
-                StatusCode::OK,
-                &table::table(wanted.row, lines, metadata, true),
-                form,
-            )
+            let lines = wanted.layout().lines(&objects);
+            let table = wanted.layout().table(lines, metadata, true);
+            encoded(StatusCode::OK, &table, form)
         }
     }
 }

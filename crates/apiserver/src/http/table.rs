@@ -1,7 +1,9 @@
-//! Objects as `meta.k8s.io/v1 Table`, which `kubectl get` prints, and as PartialObjectMetadata.
+//! Objects as `meta.k8s.io` Table, which `kubectl get` prints, and as PartialObjectMetadata.
 
+use super::negotiate::{Form, Shape};
+use crate::options::Query;
 use kinds::Row;
-use meta::{Object, Timestamp};
+use meta::{Errors, Object, Path, Status, Timestamp};
 use serde_json::{Value, json};
 
 /// How much of each object a table carries along (`includeObject`).
@@ -13,59 +15,78 @@ pub enum Include {
 }
 
 impl Include {
-    pub fn parse(text: &str) -> Self {
-        match text {
-            "None" => Self::Nothing,
-            "Object" => Self::Object,
-            _ => Self::Metadata,
+    /// What a request says of it, which matters for tables alone.
+    pub fn asked(form: Form, query: &Query) -> Result<Self, Status> {
+        match query.text("includeObject") {
+            _ if form.shape != Shape::Table => Ok(Self::Metadata),
+            "None" => Ok(Self::Nothing),
+            "Object" => Ok(Self::Object),
+            "" | "Metadata" => Ok(Self::Metadata),
+            other => {
+                let mut errors = Errors::new();
+                let detail = "must be 'Metadata', 'Object', 'None', or empty";
+                errors.invalid(&Path::new("includeObject"), other, detail);
+                let why = format!("Unable to convert to Table as requested: {}", errors.summary());
+                Err(Status::bad_request(why))
+            }
         }
     }
 }
 
-/// `columns` may be left out of all but the first table of a watch.
-pub fn table(row: &Row, rows: Vec<Value>, metadata: Value, columns: bool) -> Value {
-    let definitions: Vec<Value> = match columns {
-        true => row.columns.iter().map(definition).collect(),
-        false => Vec::new(),
-    };
-    json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-        "columnDefinitions": definitions, "rows": rows,
-    })
+/// How objects become rows.
+#[derive(Clone, Copy)]
+pub struct Layout<'a> {
+    pub row: &'a Row,
+    /// `meta.k8s.io/v1`, or the older version that was asked for.
+    pub version: &'static str,
+    pub include: Include,
+    pub now: Timestamp,
+}
+
+impl Layout<'_> {
+    /// `columns` are left out of all but the first table of a watch.
+    pub fn table(&self, rows: Vec<Value>, metadata: Value, columns: bool) -> Value {
+        let definitions = match columns {
+            true => self.row.columns.iter().map(definition).collect(),
+            false => Value::Null,
+        };
+        json!({
+            "kind": "Table", "apiVersion": self.version, "metadata": metadata,
+            "columnDefinitions": definitions, "rows": rows,
+        })
+    }
+
+    pub fn line(&self, object: Value) -> Value {
+        let mut line = json!({"cells": self.row.rules.cells(&object, self.now)});
+        let conditions = self.row.rules.row_conditions(&object);
+        if !conditions.is_empty() {
+            line["conditions"] = conditions.into();
+        }
+        line["object"] = match self.include {
+            Include::Nothing => Value::Null,
+            Include::Metadata => partial(object, self.version),
+            Include::Object => object,
+        };
+        line
+    }
+
+    pub fn lines(&self, objects: &[Object]) -> Vec<Value> {
+        objects.iter().map(|o| self.line(o.value())).collect()
+    }
 }
 
 fn definition(column: &kinds::Column) -> Value {
     json!({
         "name": column.name, "type": column.kind, "format": column.format,
-        "description": column.description, "priority": column.priority,
+        "description": column.description(), "priority": column.priority,
     })
 }
 
-pub fn line(row: &Row, object: Value, include: Include, now: Timestamp) -> Value {
-    let cells = row.rules.cells(&object, now);
-    let carried = match include {
-        Include::Nothing => Value::Null,
-        Include::Metadata => partial(object),
-        Include::Object => object,
-    };
-    match carried {
-        Value::Null => json!({"cells": cells}),
-        carried => json!({"cells": cells, "object": carried}),
-    }
-}
-
 /// The metadata of an object, as a kind of its own.
-pub fn partial(mut object: Value) -> Value {
+pub fn partial(mut object: Value, version: &str) -> Value {
     let metadata = object
         .get_mut("metadata")
         .map(Value::take)
         .unwrap_or_else(|| json!({}));
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
-}
-
-pub fn lines(row: &Row, objects: &[Object], include: Include, now: Timestamp) -> Vec<Value> {
-    objects
-        .iter()
-        .map(|o| line(row, o.value(), include, now))
-        .collect()
+    json!({"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": metadata})
 }

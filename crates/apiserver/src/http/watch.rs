@@ -3,7 +3,7 @@
 
 use super::body::{Body, CHUNK_BYTES};
 use super::negotiate::{Form, Shape};
-use super::table::{self, Include};
+use super::table::{self, Include, Layout};
 use super::{Server, respond};
 use crate::core::page;
 use crate::core::select::Filter;
@@ -60,6 +60,7 @@ pub async fn watch(
     query: &Query,
     form: Form,
 ) -> Result<Response<Body>, Status> {
+    let include = Include::asked(form, query)?;
     let filter = Filter::new(&row, namespace, options)?;
     let start = start(options, query)?;
     if let Some(revision) = start.revision
@@ -92,7 +93,7 @@ pub async fn watch(
         row,
         filter,
         form,
-        include: Include::parse(query.text("includeObject")),
+        include,
         initial: start.initial.then(|| (snapshot, String::new())),
         mark_end: start.mark_end && bookmarks.is_some(),
         changes: Some(changes),
@@ -292,17 +293,30 @@ impl Watcher {
         out.put_slice(b"\",\"object\":");
         match self.form.shape {
             Shape::Plain => out.put_slice(object.json()),
-            Shape::Partial => out.put_slice(table::partial(object.value()).to_string().as_bytes()),
+            Shape::Partial => {
+                let partial = table::partial(object.value(), self.form.version);
+                out.put_slice(partial.to_string().as_bytes());
+            }
             Shape::Table => {
-                let now = self.server.api().parts().env.now();
-                let line = table::line(&self.row, object.value(), self.include, now);
-                let metadata = json!({"resourceVersion": object.revision().to_string()});
-                let table = table::table(&self.row, vec![line], metadata, !self.columns_sent);
-                self.columns_sent = true;
+                let table = self.table(object.value(), object.revision(), self.include);
                 out.put_slice(table.to_string().as_bytes());
             }
         }
         out.put_slice(b"}\n");
+    }
+
+    /// A table of one object; only the first of a watch names the columns.
+    fn table(&mut self, object: Value, revision: u64, include: Include) -> Value {
+        let layout = Layout {
+            row: &self.row,
+            version: self.form.version,
+            include,
+            now: self.server.api().parts().env.now(),
+        };
+        let metadata = json!({"resourceVersion": revision.to_string()});
+        let table = layout.table(vec![layout.line(object)], metadata, !self.columns_sent);
+        self.columns_sent = true;
+        table
     }
 
     fn bookmark(&mut self, out: &mut BytesMut) {
@@ -311,20 +325,24 @@ impl Watcher {
         }
     }
 
+    /// An object of which only the revision says something.
     fn bookmark_event(&mut self, out: &mut BytesMut, revision: u64, annotations: Option<Value>) {
         self.told = revision;
-        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        let include = match (&annotations, self.include) {
+            // Nobody would see the mark otherwise.
+            (Some(_), Include::Nothing) => Include::Metadata,
+            (_, include) => include,
+        };
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
         if let Some(annotations) = annotations {
             metadata["annotations"] = annotations;
         }
+        let object =
+            json!({"kind": self.row.kind, "apiVersion": self.row.api_version(), "metadata": metadata});
         let object = match self.form.shape {
-            Shape::Plain => {
-                json!({"kind": self.row.kind, "apiVersion": self.row.api_version(), "metadata": metadata})
-            }
-            Shape::Partial => {
-                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
-            }
-            Shape::Table => table::table(&self.row, Vec::new(), metadata, false),
+            Shape::Plain => object,
+            Shape::Partial => table::partial(object, self.form.version),
+            Shape::Table => self.table(object, revision, include),
         };
         out.put_slice(format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n").as_bytes());
     }

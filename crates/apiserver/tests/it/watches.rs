@@ -189,3 +189,19 @@ async fn what_is_compacted_is_gone() {
         (Some("ERROR"), Some(410))
     );
 }
+
+/// A watch that prints: only its first table names the columns, and bookmarks are rows that carry a revision alone.
+#[tokio::test]
+async fn a_watch_of_tables_names_its_columns_once() {
+    let world = World::new().await;
+    world
+        .json("POST", CONFIGMAPS, &json!({"metadata": {"name": "a"}}))
+        .await;
+    let query = "allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&includeObject=None";
+    let request = Request::get(format!("{CONFIGMAPS}?watch=true&labelSelector=!x&{query}"))
+        .header("accept", "application/json;as=Table;v=v1beta1;g=meta.k8s.io");
+    let response = world.send(request.body(Bytes::new()).expect("a request")).await;
+    let events = events(&mut response.into_body(), 2).await;
+    let lines: Vec<String> = events.iter().map(Value::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}

@@ -41,7 +41,7 @@ fn fields(object: &Value) -> String {
     };
     line("Name", text(object, "/metadata/name"));
     if let Some(namespace) = object.pointer("/metadata/namespace").and_then(Value::as_str) {
-        line("In namespace", namespace);
+        line("Namespace", namespace);
     }
     for (label, key) in [("Labels", "labels"), ("Annotations", "annotations")] {
         let map = object["metadata"][key].as_object();
@@ -199,7 +199,7 @@ mod tests {
             "spec": {"replicas": 3, "clusterIP": "1.2.3.4", "ports": [{"name": "http", "port": 80}], "args": ["a", "b"]}});
         let expected = "\
 Name:             web
-In namespace:     a
+Namespace:        a
 Labels:           x=y
                   z=1
 Annotations:      <none>

@@ -38,13 +38,13 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("Ready", "string"),
-                Column::new("Up-to-date", "string"),
-                Column::new("Available", "string"),
+                Column::new("Ready", "string").says("Number of the pod with ready state"),
+                Column::new("Up-to-date", "string").shows("apps.v1.DeploymentStatus", "updatedReplicas"),
+                Column::new("Available", "string").shows("apps.v1.DeploymentStatus", "availableReplicas"),
                 Column::AGE,
-                Column::wide("Containers", "string"),
-                Column::wide("Images", "string"),
-                Column::wide("Selector", "string"),
+                Column::wide("Containers", "string").says("Names of each container in the template."),
+                Column::wide("Images", "string").says("Images referenced by each container in the template."),
+                Column::wide("Selector", "string").shows("apps.v1.DeploymentSpec", "selector"),
             ]
         },
         rules: Arc::new(Deployment),
@@ -78,6 +78,11 @@ impl Rules for Deployment {
         ensure_object(object, "status");
     }
 
+    fn makes_generation(&self, object: &Value, old: &Value) -> bool {
+        let annotations = |object| crate::json::members(get(object, "metadata"), "annotations");
+        !annotations(object).eq(annotations(old))
+    }
+
     fn status_keeps(&self) -> &'static [&'static str] {
         &["labels"]
     }
@@ -106,7 +111,7 @@ impl Rules for Deployment {
             age(object, now).into(),
             containers,
             images,
-            pod::cells::selector(self.scale_selector(object)),
+            self.scale_selector(object).into(),
         ]
     }
 }

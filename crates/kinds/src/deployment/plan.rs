@@ -280,9 +280,10 @@ fn keep_revision(
     if known.and_then(Value::as_str) != Some(revision.to_string().as_str()) {
         let target = Target::of(DEPLOYMENTS, deployment.object);
         let patch = json!({"metadata": {"annotations": {replicasets::REVISION: revision.to_string()}}});
+        // By way of the status: what was asked for is still of the same generation.
         plan.acts.push(Act::Patch {
             target,
-            subresource: "",
+            subresource: "status",
             patch,
         });
     }

@@ -30,16 +30,16 @@ pub fn row() -> Row {
         categories: &[],
         namespaced: true,
         type_name: "io.k8s.api.discovery.v1.EndpointSlice",
-        generation: false,
+        generation: true,
         status: false,
         scale: None,
         selectable: &[],
         columns: const {
             &[
                 Column::NAME,
-                Column::new("AddressType", "string"),
-                Column::new("Ports", "string"),
-                Column::new("Endpoints", "string"),
+                Column::new("AddressType", "string").shows("discovery.v1.EndpointSlice", "addressType"),
+                Column::new("Ports", "string").shows("discovery.v1.EndpointSlice", "ports"),
+                Column::new("Endpoints", "string").shows("discovery.v1.EndpointSlice", "endpoints"),
                 Column::AGE,
             ]
         },
@@ -56,6 +56,11 @@ const MAX_ZONE_HINTS: usize = 8;
 struct EndpointSlice;
 
 impl Rules for EndpointSlice {
+    fn makes_generation(&self, object: &Value, old: &Value) -> bool {
+        let labels = |object| crate::json::members(get(object, "metadata"), "labels");
+        !labels(object).eq(labels(old))
+    }
+
     fn creates_on_update(&self) -> bool {
         true
     }

@@ -8,7 +8,7 @@ pub use plan::TTL;
 pub use record::{record, told_at};
 
 use crate::check::qualified_name;
-use crate::json::{at, get, has, int, number, string};
+use crate::json::{at, get, has, number, string};
 use crate::row::{self, text};
 use crate::{Column, Row, Rules};
 use meta::{Errors, Path, Res, Timestamp};
@@ -45,16 +45,16 @@ pub fn row() -> Row {
         ],
         columns: const {
             &[
-                Column::new("Last Seen", "string"),
-                Column::new("Type", "string"),
-                Column::new("Reason", "string"),
-                Column::new("Object", "string"),
-                Column::wide("Subobject", "string"),
-                Column::wide("Source", "string"),
-                Column::new("Message", "string"),
-                Column::wide("First Seen", "string"),
-                Column::wide("Count", "string"),
-                Column::wide("Name", "string"),
+                Column::new("Last Seen", "string").shows("core.v1.Event", "lastTimestamp"),
+                Column::new("Type", "string").shows("core.v1.Event", "type"),
+                Column::new("Reason", "string").shows("core.v1.Event", "reason"),
+                Column::new("Object", "string").shows("core.v1.Event", "involvedObject"),
+                Column::wide("Subobject", "string").shows("core.v1.ObjectReference", "fieldPath"),
+                Column::wide("Source", "string").shows("core.v1.Event", "source"),
+                Column::new("Message", "string").shows("core.v1.Event", "message"),
+                Column::wide("First Seen", "string").shows("core.v1.Event", "firstTimestamp"),
+                Column::wide("Count", "string").shows("core.v1.Event", "count"),
+                Column::wide("Name", "string").a_name(),
             ]
         },
         rules: Arc::new(Event),
@@ -93,9 +93,10 @@ impl Rules for Event {
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let series = get(object, "series");
         let ago = |time: Option<Timestamp>| time.map_or("<unknown>".to_string(), |then| row::ago(then, now));
-        let count = match int(series, "count") {
-            Some(count) => count,
-            None => number(object, "count").max(1),
+        let count = match (has(object, "series"), number(object, "count")) {
+            (true, _) => number(series, "count"),
+            (false, 0) => 1,
+            (false, count) => count,
         };
         vec![
             ago(last_seen(object)).into(),
@@ -191,7 +192,8 @@ fn first_seen(object: &Value) -> Option<Timestamp> {
 
 /// When it was seen last: by its series, its last time, or the only time that it has.
 fn last_seen(object: &Value) -> Option<Timestamp> {
-    time(object, "/series/lastObservedTime")
-        .or_else(|| time(object, "/lastTimestamp"))
-        .or_else(|| first_seen(object))
+    if has(object, "series") {
+        return time(object, "/series/lastObservedTime");
+    }
+    time(object, "/lastTimestamp").or_else(|| first_seen(object))
 }

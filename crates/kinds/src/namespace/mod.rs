@@ -29,7 +29,13 @@ pub fn row() -> Row {
         status: true,
         scale: None,
         selectable: &["status.phase"],
-        columns: const { &[Column::NAME, Column::new("Status", "string"), Column::AGE] },
+        columns: const {
+            &[
+                Column::NAME,
+                Column::new("Status", "string").says("The status of the namespace"),
+                Column::AGE,
+            ]
+        },
         rules: Arc::new(Namespace),
     }
 }

@@ -7,7 +7,7 @@ pub use plan::{PROTECTION, VOLUME_FINALIZER};
 
 use crate::json::{child_mut, ensure_object, get, list, put, put_default, string};
 use crate::row::{age, text};
-use crate::volumes::{class_of, or_unset, phase, short_modes};
+use crate::volumes::{class_of, or_unset, phase, short_modes, storage_size};
 use crate::{Column, Row, Rules, Write};
 use meta::{Errors, Res, Timestamp};
 use serde_json::{Value, json};
@@ -32,16 +32,17 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("Capacity", "string"),
-                Column::new("Access Modes", "string"),
-                Column::new("Reclaim Policy", "string"),
-                Column::new("Status", "string"),
-                Column::new("Claim", "string"),
-                Column::new("StorageClass", "string"),
-                Column::new("VolumeAttributesClass", "string"),
-                Column::new("Reason", "string"),
+                Column::new("Capacity", "string").shows("core.v1.PersistentVolumeSpec", "capacity"),
+                Column::new("Access Modes", "string").shows("core.v1.PersistentVolumeSpec", "accessModes"),
+                Column::new("Reclaim Policy", "string")
+                    .shows("core.v1.PersistentVolumeSpec", "persistentVolumeReclaimPolicy"),
+                Column::new("Status", "string").shows("core.v1.PersistentVolumeStatus", "phase"),
+                Column::new("Claim", "string").shows("core.v1.PersistentVolumeSpec", "claimRef"),
+                Column::new("StorageClass", "string").says("StorageClass of the pv"),
+                Column::new("VolumeAttributesClass", "string").says("VolumeAttributesClass of the pv"),
+                Column::new("Reason", "string").shows("core.v1.PersistentVolumeStatus", "reason"),
                 Column::AGE,
-                Column::wide("VolumeMode", "string"),
+                Column::wide("VolumeMode", "string").shows("core.v1.PersistentVolumeSpec", "volumeMode"),
             ]
         },
         rules: Arc::new(PersistentVolume),
@@ -72,10 +73,17 @@ impl Rules for PersistentVolume {
         let Some(old) = old.filter(|_| write == Write::Status) else {
             return;
         };
-        let same = |pointer: &str| text(object, pointer) == text(old, pointer);
-        let moved = !same("/status/phase") && same("/status/lastPhaseTransitionTime");
-        if let Some(status) = ensure_object(object, "status").filter(|_| moved) {
-            put(status, "lastPhaseTransitionTime", at);
+        // The time is the client's if it says a new one, else that of the phase.
+        const SINCE: &str = "/status/lastPhaseTransitionTime";
+        let (given, before) = (text(object, SINCE).to_string(), text(old, SINCE).to_string());
+        let moved = text(object, "/status/phase") != text(old, "/status/phase");
+        let since = match moved {
+            true if given.is_empty() || given == before => at,
+            false if given.is_empty() => before,
+            _ => given,
+        };
+        if let Some(status) = ensure_object(object, "status").filter(|_| !since.is_empty()) {
+            put(status, "lastPhaseTransitionTime", since);
         }
     }
 
@@ -120,7 +128,7 @@ impl Rules for PersistentVolume {
         };
         vec![
             text(object, "/metadata/name").into(),
-            text(spec, "/capacity/storage").into(),
+            storage_size(spec).into(),
             short_modes(list(spec, "accessModes")).into(),
             string(spec, "persistentVolumeReclaimPolicy").into(),
             phase(object).into(),

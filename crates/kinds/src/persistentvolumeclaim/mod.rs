@@ -8,7 +8,7 @@ pub(crate) use validate::changed;
 
 use crate::json::{ensure_object, get, has, list, put, put_default, some, string};
 use crate::row::{age, text};
-use crate::volumes::{class_of, or_unset, phase, short_modes};
+use crate::volumes::{class_of, or_unset, phase, short_modes, storage_size};
 use crate::{Column, Row, Rules, Write};
 use meta::{Errors, Quantity, Res, Snapshot, Status, Timestamp};
 use serde_json::{Value, json};
@@ -33,14 +33,15 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("Status", "string"),
-                Column::new("Volume", "string"),
-                Column::new("Capacity", "string"),
-                Column::new("Access Modes", "string"),
-                Column::new("StorageClass", "string"),
-                Column::new("VolumeAttributesClass", "string"),
+                Column::new("Status", "string").shows("core.v1.PersistentVolumeClaimStatus", "phase"),
+                Column::new("Volume", "string").shows("core.v1.PersistentVolumeClaimSpec", "volumeName"),
+                Column::new("Capacity", "string").shows("core.v1.PersistentVolumeClaimStatus", "capacity"),
+                Column::new("Access Modes", "string")
+                    .shows("core.v1.PersistentVolumeClaimStatus", "accessModes"),
+                Column::new("StorageClass", "string").says("StorageClass of the pvc"),
+                Column::new("VolumeAttributesClass", "string").says("VolumeAttributesClass of the pvc"),
                 Column::AGE,
-                Column::wide("VolumeMode", "string"),
+                Column::wide("VolumeMode", "string").shows("core.v1.PersistentVolumeClaimSpec", "volumeMode"),
             ]
         },
         rules: Arc::new(PersistentVolumeClaim),
@@ -110,10 +111,7 @@ impl Rules for PersistentVolumeClaim {
         let (mut capacity, mut modes) = (String::new(), String::new());
         if !volume.is_empty() {
             modes = short_modes(list(status, "accessModes"));
-            capacity = match text(status, "/capacity/storage") {
-                "" => "0".to_string(),
-                size => size.to_string(),
-            };
+            capacity = storage_size(status).to_string();
         }
         vec![
             text(object, "/metadata/name").into(),

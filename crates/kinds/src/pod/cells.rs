@@ -4,7 +4,7 @@ use super::status::{is_ready, is_sidecar, is_terminating};
 use crate::json::{at, get, has, is_true, list, number, string};
 use crate::row::{age, ago, text};
 use meta::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(super) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
     let summary = Summary::of(pod);
@@ -23,6 +23,16 @@ pub(super) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
         or_none(text(pod, "/status/nominatedNodeName")).into(),
         readiness_gates(pod).into(),
     ]
+}
+
+/// That the pod is through, for printers that leave such rows out.
+pub(super) fn row_conditions(pod: &Value) -> Vec<Value> {
+    let (reason, message) = match text(pod, "/status/phase") {
+        "Succeeded" => ("Succeeded", "The pod has completed successfully."),
+        "Failed" => ("Failed", "The pod failed."),
+        _ => return Vec::new(),
+    };
+    vec![json!({"type": "Completed", "status": "True", "reason": reason, "message": message})]
 }
 
 /// `3`, or `3 (5s ago)` where the last end of a container is known.
@@ -123,7 +133,7 @@ impl Summary {
     }
 
     fn read_app(&mut self, pod: &Value, restarts: &mut Restarts) {
-        let mut running = false;
+        let (mut running, mut failed) = (false, None);
         // From the last to the first: the first container's state has the last word.
         for container in list(get(pod, "status"), "containerStatuses").iter().rev() {
             restarts.add(container);
@@ -132,15 +142,26 @@ impl Summary {
             if !waiting.is_empty() {
                 self.status = waiting.to_string();
             } else if has(state, "terminated") {
-                self.status = terminated_reason(get(state, "terminated"));
+                let terminated = get(state, "terminated");
+                self.status = terminated_reason(terminated);
+                if number(terminated, "exitCode") != 0 {
+                    failed = Some(self.status.clone());
+                }
             } else if is_true(container, "ready") && has(state, "running") {
                 running = true;
                 self.ready += 1;
             }
         }
-        // Some containers are done, at least one runs: the pod as a whole is running.
-        if self.status == "Completed" && running {
-            self.status = if is_ready(pod) { "Running" } else { "NotReady" }.to_string();
+        if self.status != "Completed" {
+            return;
+        }
+        // Some containers are done. One that runs makes the pod a running one, else one that failed has the last word.
+        if running && is_ready(pod) {
+            self.status = "Running".to_string();
+        } else if let Some(reason) = failed {
+            self.status = reason;
+        } else if running {
+            self.status = "NotReady".to_string();
         }
     }
 

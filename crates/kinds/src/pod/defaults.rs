@@ -21,6 +21,7 @@ pub(super) fn pod(object: &mut Value) {
             }
         }
     }
+    super::whole::default(spec);
     put_default(spec, "enableServiceLinks", true);
     pod_spec(spec);
 }
@@ -133,6 +134,15 @@ fn handler(h: &mut Value) {
 
 /// `Always` for the tag `latest` (also when no tag or digest is given), else `IfNotPresent`.
 fn pull_policy(image: &str) -> &'static str {
+    // The name of a registry may be in any case; a path in capitals is no image, and its tag is not looked at.
+    let path = match image.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first.contains(char::is_uppercase) => rest,
+        _ => image,
+    };
+    let path = path.split(['@', ':']).next().unwrap_or(path);
+    if path.is_empty() || path.contains(char::is_uppercase) {
+        return "IfNotPresent";
+    }
     let last = image.rsplit('/').next().unwrap_or(image);
     let named = last.split('@').next().unwrap_or(last);
     let digest = last.contains('@');

@@ -5,11 +5,13 @@
 mod admit;
 pub(crate) mod cells;
 pub(crate) mod defaults;
+mod fresh;
 mod status;
 mod template;
 pub mod typed;
 pub(crate) mod validate;
 pub(crate) mod warnings;
+mod whole;
 
 pub use admit::RUNTIMECLASSES;
 pub use cells::Summary;
@@ -57,14 +59,14 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("Ready", "string"),
-                Column::new("Status", "string"),
-                Column::new("Restarts", "string"),
+                Column::new("Ready", "string").says("The aggregate readiness state of this pod for accepting traffic."),
+                Column::new("Status", "string").says("The aggregate status of the containers in this pod."),
+                Column::new("Restarts", "string").says("The number of times the containers in this pod have been restarted and when the last container in this pod has restarted."),
                 Column::AGE,
-                Column::wide("IP", "string"),
-                Column::wide("Node", "string"),
-                Column::wide("Nominated Node", "string"),
-                Column::wide("Readiness Gates", "string"),
+                Column::wide("IP", "string").shows("core.v1.PodStatus", "podIP"),
+                Column::wide("Node", "string").shows("core.v1.PodSpec", "nodeName"),
+                Column::wide("Nominated Node", "string").shows("core.v1.PodStatus", "nominatedNodeName"),
+                Column::wide("Readiness Gates", "string").shows("core.v1.PodSpec", "readinessGates"),
             ]
         },
         rules: Arc::new(Pod),
@@ -83,11 +85,12 @@ impl Rules for Pod {
         &["ownerReferences"]
     }
 
-    fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
+    fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, now: Timestamp) {
         if write == Write::Create
             && let Some(spec) = ensure_object(object, "spec")
         {
             admit::fill_in(spec);
+            fresh::merge_label_keys(object);
         }
         let spec = get(object, "spec");
         let qos = match old {
@@ -104,12 +107,14 @@ impl Rules for Pod {
         if write == Write::Create {
             put(status, "phase", "Pending");
             if gated {
-                let gated = serde_json::json!({"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates"});
-                put(status, "conditions", vec![gated]);
+                put(status, "conditions", vec![fresh::gated(now)]);
             }
+        } else if let Some(before) = old.filter(|_| write == Write::Status) {
+            fresh::keep_observed_generations(status, get(before, "status"));
         }
         put_default(status, "phase", "Pending");
         put(status, "qosClass", qos);
+        fresh::show_times(status);
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
@@ -128,8 +133,16 @@ impl Rules for Pod {
         seen: &Snapshot,
     ) -> Result<(), Status> {
         match write {
-            Write::Create => admit::admit(object, seen),
-            Write::Other("binding") => admit::binding(object, old),
+            Write::Create => {
+                admit::admit(object, seen)?;
+                fresh::take_topology(object, seen);
+                Ok(())
+            }
+            Write::Other("binding") => {
+                admit::binding(object, old)?;
+                fresh::take_topology(object, seen);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -160,6 +173,10 @@ impl Rules for Pod {
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         cells::cells(object, now)
+    }
+
+    fn row_conditions(&self, object: &Value) -> Vec<Value> {
+        cells::row_conditions(object)
     }
 
     fn field(&self, object: &Value, path: &str) -> String {

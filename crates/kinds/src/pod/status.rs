@@ -90,7 +90,8 @@ pub fn limits(spec: &Value) -> Totals {
     totals(spec, "limits")
 }
 
-fn totals(spec: &Value, field: &str) -> Totals {
+/// What the containers have together, or the largest init step if that is more.
+pub(super) fn containers(spec: &Value, field: &str) -> Totals {
     let mut running = Totals::new();
     for c in list(spec, "containers") {
         add(&mut running, &quantities(get(c, "resources"), field));
@@ -109,6 +110,11 @@ fn totals(spec: &Value, field: &str) -> Totals {
         }
     }
     raise(&mut running, &init);
+    running
+}
+
+fn totals(spec: &Value, field: &str) -> Totals {
+    let mut running = containers(spec, field);
     for (name, quantity) in quantities(get(spec, "resources"), field) {
         running.insert(name, quantity);
     }

@@ -35,13 +35,13 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("Desired", "integer"),
-                Column::new("Current", "integer"),
-                Column::new("Ready", "integer"),
+                Column::new("Desired", "integer").shows("apps.v1.ReplicaSetSpec", "replicas"),
+                Column::new("Current", "integer").shows("apps.v1.ReplicaSetStatus", "replicas"),
+                Column::new("Ready", "integer").shows("apps.v1.ReplicaSetStatus", "readyReplicas"),
                 Column::AGE,
-                Column::wide("Containers", "string"),
-                Column::wide("Images", "string"),
-                Column::wide("Selector", "string"),
+                Column::wide("Containers", "string").says("Names of each container in the template."),
+                Column::wide("Images", "string").says("Images referenced by each container in the template."),
+                Column::wide("Selector", "string").shows("apps.v1.ReplicaSetSpec", "selector"),
             ]
         },
         rules: Arc::new(ReplicaSet),

@@ -33,8 +33,8 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("Type", "string"),
-                Column::new("Data", "string"),
+                Column::new("Type", "string").shows("core.v1.Secret", "type"),
+                Column::new("Data", "string").shows("core.v1.Secret", "data"),
                 Column::AGE,
             ]
         },

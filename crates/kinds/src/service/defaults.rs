@@ -28,6 +28,9 @@ pub(super) fn service(object: &mut Value) {
             put_default(spec, "allocateLoadBalancerNodePorts", true);
         }
     }
+    if kind(get(object, "spec")) != "LoadBalancer" {
+        return;
+    }
     let balancer = child_mut(object, "status").and_then(|s| child_mut(s, "loadBalancer"));
     for ingress in balancer.into_iter().flat_map(|b| items_mut(b, "ingress")) {
         if !string(ingress, "ip").is_empty() {

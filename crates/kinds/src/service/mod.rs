@@ -35,12 +35,12 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("Type", "string"),
-                Column::new("Cluster-IP", "string"),
-                Column::new("External-IP", "string"),
-                Column::new("Port(s)", "string"),
+                Column::new("Type", "string").shows("core.v1.ServiceSpec", "type"),
+                Column::new("Cluster-IP", "string").shows("core.v1.ServiceSpec", "clusterIP"),
+                Column::new("External-IP", "string").shows("core.v1.ServiceSpec", "externalIPs"),
+                Column::new("Port(s)", "string").shows("core.v1.ServiceSpec", "ports"),
                 Column::AGE,
-                Column::wide("Selector", "string"),
+                Column::wide("Selector", "string").shows("core.v1.ServiceSpec", "selector"),
             ]
         },
         rules: Arc::new(Service),

@@ -39,10 +39,10 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("Ready", "string"),
+                Column::new("Ready", "string").says("Number of the pod with ready state"),
                 Column::AGE,
-                Column::wide("Containers", "string"),
-                Column::wide("Images", "string"),
+                Column::wide("Containers", "string").says("Names of each container in the template."),
+                Column::wide("Images", "string").says("Images referenced by each container in the template."),
             ]
         },
         rules: Arc::new(StatefulSet),

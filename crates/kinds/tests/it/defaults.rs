@@ -228,3 +228,113 @@ fn rare_volumes_and_sources() {
         json!({"gateway": "g", "storageMode": "ThinProvisioned", "fsType": "xfs"})
     );
 }
+
+#[test]
+fn a_pod_with_resources_of_its_own() {
+    let resources = |value: Value| {
+        let mut spec = value;
+        for container in spec["containers"].as_array_mut().expect("containers") {
+            container["name"] = "c".into();
+            container["image"] = "c".into();
+        }
+        prepared(PODS, pod(spec))["spec"]["resources"].clone()
+    };
+    let all = json!([
+        resources(json!({"resources": {"limits": {"cpu": "2", "memory": "1Gi"}}, "containers": [{}]})),
+        resources(
+            json!({"resources": {"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"memory": "64Mi"}}, "containers": [
+            {"resources": {"requests": {"cpu": "100m", "memory": "100Mi"}}}, {"resources": {"limits": {"cpu": "0.25"}}}]})
+        ),
+        resources(json!({"resources": {"requests": {"cpu": "1"}}, "containers": [
+            {"resources": {"limits": {"hugepages-2Mi": "4Mi"}}}, {"resources": {"limits": {"hugepages-2Mi": "2Mi"}}}]})),
+        resources(json!({"resources": {}, "containers": [{"resources": {"limits": {"cpu": "1"}}}]})),
+    ]);
+    assert_json_snapshot!(all);
+}
+
+#[test]
+fn label_keys_become_requirements_of_the_selector() {
+    let term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "web"}}, "matchLabelKeys": ["hash", "none"], "mismatchLabelKeys": ["tenant"]});
+    let mut object = pod(json!({
+        "containers": [{"name": "c", "image": "c"}],
+        "affinity": {
+            "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]},
+            "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": {"topologyKey": "zone", "matchLabelKeys": ["hash"]}}]},
+        },
+        "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}, "matchLabelKeys": ["hash"]}],
+    }));
+    object["metadata"]["labels"] = json!({"hash": "5f", "tenant": "a"});
+    let spec = prepared(PODS, object)["spec"].clone();
+    assert_json_snapshot!(json!([spec["affinity"], spec["topologySpreadConstraints"]]));
+}
+
+#[test]
+fn images_whose_names_are_none_are_not_looked_at() {
+    let policy = |image: &str| {
+        let spec = json!({"containers": [{"name": "c", "image": image}]});
+        prepared(PODS, pod(spec))["spec"]["containers"][0]["imagePullPolicy"].clone()
+    };
+    for image in [
+        "a",
+        "a:latest",
+        "Registry/a",
+        "r.io:5000/b/a",
+        "a:latest@sha256:0",
+    ] {
+        assert_eq!(policy(image), "Always", "{image}");
+    }
+    for image in ["A", "a/B", "", "a:1", "r.io:5000/a:1", "a@sha256:0"] {
+        assert_eq!(policy(image), "IfNotPresent", "{image}");
+    }
+}
+
+#[test]
+fn a_gated_pod_says_since_when_it_waits() {
+    let spec = json!({"containers": [{"name": "c", "image": "c"}], "schedulingGates": [{"name": "x"}]});
+    let conditions = prepared(PODS, pod(spec))["status"]["conditions"].clone();
+    let wanted = json!([{
+        "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+        "message": "Scheduling is blocked due to non-empty scheduling gates",
+        "lastProbeTime": null, "lastTransitionTime": "2026-11-21T10:00:00Z",
+    }]);
+    assert_eq!(conditions, wanted);
+}
+
+#[test]
+fn observed_generations_stay_when_a_client_leaves_them_out() {
+    let with = |status: Value| {
+        let mut pod = pod(json!({"containers": [{"name": "c", "image": "c"}]}));
+        pod["status"] = status;
+        pod
+    };
+    let old = with(json!({"observedGeneration": 2, "conditions": [
+        {"type": "Ready", "status": "True", "observedGeneration": 2}, {"type": "x", "status": "True", "observedGeneration": 1}]}));
+    let mut new = with(json!({"conditions": [
+        {"type": "x", "status": "False"}, {"type": "y", "status": "True"}, {"type": "Ready", "status": "True", "observedGeneration": 3}]}));
+    rules(PODS).prepare(Write::Status, &mut new, Some(&old), crate::now());
+    assert_eq!(new["status"]["observedGeneration"], 2);
+    let generations = |i: usize| new["status"]["conditions"][i]["observedGeneration"].clone();
+    assert_eq!(
+        [generations(0), generations(1), generations(2)],
+        [json!(1), Value::Null, json!(3)]
+    );
+}
+
+#[test]
+fn a_bound_pod_carries_the_zone_of_its_node_and_waits_for_no_other() {
+    use kinds::node::NODES;
+    let labels =
+        json!({"topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1", "other": "x"});
+    let node = json!({"metadata": {"name": "n1", "labels": labels}});
+    let old = pod(json!({}));
+    let mut new = pod(json!({"nodeName": "n1"}));
+    new["metadata"]["labels"] = json!({"app": "web"});
+    new["status"] = json!({"nominatedNodeName": "n2"});
+    let seen = cluster(&[(NODES, node)]);
+    let bound = rules(PODS).admit(Write::Other("binding"), &mut new, Some(&old), &seen);
+    assert!(bound.is_ok());
+    let wanted =
+        json!({"app": "web", "topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1"});
+    assert_eq!(new["metadata"]["labels"], wanted);
+    assert_eq!(new["status"], json!({}));
+}

@@ -153,6 +153,26 @@ fn pods_in_every_state() {
             json!([ended("a", 0, json!({"reason": "Completed"})), running("b")]),
             json!({}),
         ),
+        pod(
+            "half-failed",
+            none(),
+            json!([
+                ended("a", 0, json!({"reason": "Completed"})),
+                ended("b", 2, json!({"reason": "Error"})),
+                running("c")
+            ]),
+            json!({}),
+        ),
+        pod(
+            "half-failed-ready",
+            none(),
+            json!([
+                ended("a", 0, json!({"reason": "Completed"})),
+                ended("b", 2, json!({"reason": "Error"})),
+                running("c")
+            ]),
+            json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
+        ),
         pod("terminating", none(), json!([running("a")]), deleted.clone()),
         pod(
             "node-lost",
@@ -346,10 +366,19 @@ fn nodes_and_namespaces() {
                 json!({}),
             ),
         ),
+        line(
+            NODES,
+            &with_architecture(node("arm", json!([]), false, json!({}))),
+        ),
         line(NODES, &node("silent", json!([]), false, json!({}))),
         line(NAMESPACES, &dated("shop", json!({"status": {"phase": "Active"}}))),
     ];
     assert_snapshot!(lines.join("\n"));
+}
+
+fn with_architecture(mut node: Value) -> Value {
+    node["status"]["nodeInfo"]["architecture"] = "arm64".into();
+    node
 }
 
 #[test]
@@ -370,6 +399,13 @@ fn the_rest() {
     let lines = [
         line(EVENTS, &dated("old", legacy)),
         line(EVENTS, &dated("new", modern)),
+        line(
+            EVENTS,
+            &dated(
+                "unseen",
+                json!({"involvedObject": {"kind": "Node"}, "series": {"count": 4}, "lastTimestamp": "2026-11-21T09:58:00Z"}),
+            ),
+        ),
         line(
             ENDPOINTS,
             &dated(
@@ -399,21 +435,45 @@ fn the_rest() {
     assert_snapshot!(lines.join("\n"));
 }
 
-/// Every kind's columns; those of `-o wide` in brackets.
+/// Every kind's columns; those of `-o wide` in brackets, names with `@`, and how each description begins.
 #[test]
 fn columns() {
-    let lines = kinds::rows().into_iter().map(|row| {
-        let names: Vec<String> = row
-            .columns
-            .iter()
-            .map(|column| match column.priority {
-                0 => column.name.to_string(),
-                _ => format!("[{}]", column.name),
-            })
-            .collect();
-        format!("{}: {}", row.res.qualified(), names.join(" | "))
+    let rows = kinds::rows();
+    let printed = rows.iter().filter(|row| !row.rules.is_question());
+    let lines = printed.chain([kinds::scale::row()]).flat_map(|row| {
+        let column = |column: &kinds::Column| {
+            let wide = if column.priority == 0 { "" } else { " -o wide" };
+            let name = if column.format == "name" { " (name)" } else { "" };
+            let text = column.description();
+            assert!(!text.is_empty(), "{}: {} says nothing", row.kind, column.name);
+            let start: String = text.chars().take(50).collect();
+            format!("    {}: {}{name}{wide}, {start}", column.name, column.kind)
+        };
+        let title = [row.res.qualified()].into_iter();
+        title.chain(row.columns.iter().map(column)).collect::<Vec<_>>()
     });
     assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn rows_of_pods_that_are_through_say_so() {
+    let conditions = |phase: &str| rules(PODS).row_conditions(&json!({"status": {"phase": phase}}));
+    let completed = |reason: &str, message: &str| {
+        vec![json!({"type": "Completed", "status": "True", "reason": reason, "message": message})]
+    };
+    assert_eq!(conditions("Running"), Vec::<Value>::new());
+    assert_eq!(
+        conditions("Succeeded"),
+        completed("Succeeded", "The pod has completed successfully.")
+    );
+    assert_eq!(conditions("Failed"), completed("Failed", "The pod failed."));
+}
+
+#[test]
+fn scales() {
+    let scale = json!({"metadata": {"name": "web", "creationTimestamp": "2026-11-21T09:59:00Z"}, "spec": {"replicas": 3}, "status": {"replicas": 2}});
+    let cells = kinds::scale::row().rules.cells(&scale, now());
+    assert_eq!(cells, [json!("web"), json!(3), json!(2), json!("60s")]);
 }
 
 #[test]
@@ -426,6 +486,7 @@ fn services_and_what_is_yet_to_come() {
     };
     let many = json!([{"ip": "192.0.2.10"}, {"ip": "192.0.2.11"}, {"hostname": "balancer.example.com"}]);
     let port = json!([{"port": 80, "nodePort": 30080, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]);
+    let soon = json!({"metadata": {"name": "b", "creationTimestamp": "2026-11-21T10:00:01.900Z"}});
     let tomorrow = json!({"metadata": {"name": "a", "creationTimestamp": "2026-11-22T09:59:00Z"}});
     let lines = [
         service(
@@ -445,6 +506,7 @@ fn services_and_what_is_yet_to_come() {
             json!([]),
         ),
         service(json!({"clusterIP": "None"}), json!([])),
+        line(SERVICEACCOUNTS, &soon),
         line(SERVICEACCOUNTS, &tomorrow),
     ];
     assert_snapshot!(lines.join("\n"));

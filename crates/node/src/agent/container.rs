@@ -33,6 +33,8 @@ pub async fn start(job: &Job, name: &str, attempt: u32) -> Outcome {
         Ok(spec) => spec,
         Err((reason, message)) => return Outcome::NotStarted(StartFailure::Create { reason, message }),
     };
+    // Without images nothing real is started.
+    let user = job.shell.images.as_ref().map(|_| spec.user.clone());
     let outcome = match job.shell.runtime.start_container(&spec).await {
         Ok(started) => {
             for warning in started.warnings {
@@ -41,6 +43,7 @@ pub async fn start(job: &Job, name: &str, attempt: u32) -> Outcome {
             let at = jiff::Timestamp::from_nanosecond(i128::from(started.started_at_ns));
             Outcome::Started {
                 at: at.map_or_else(|_| job.shell.env.now(), Timestamp::new),
+                user,
             }
         }
         Err(RuntimeError::Start { message }) => Outcome::NotStarted(StartFailure::Run { message }),
@@ -171,6 +174,7 @@ fn runtime_mount(mount: volumes::Mount) -> Mount {
         source: mount.source,
         destination: mount.destination,
         read_only: mount.read_only,
+        recursive_read_only: mount.recursive_read_only,
         propagation: match mount.propagation {
             Propagation::Private => runtime::Propagation::None,
             Propagation::HostToContainer => runtime::Propagation::HostToContainer,

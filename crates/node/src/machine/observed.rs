@@ -8,7 +8,7 @@ use super::backoff::{Backoff, retry_seconds};
 use super::probe::{Probe, ProbeKind};
 use super::spec::{ContainerView, PodView};
 use super::step::{Outcome, PodEvent, StartFailure, Step, StopReason};
-use crate::runtime::Exit;
+use crate::runtime::{Exit, User};
 use meta::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -108,6 +108,8 @@ pub struct Life {
     pub attempt: u32,
     pub state: LifeState,
     pub image: (String, String),
+    /// Whose process it is, where that is known.
+    pub user: Option<User>,
     /// It belongs to a sandbox that is gone.
     pub stale: bool,
     /// It was ended with the node, so its end says nothing about its work.
@@ -279,7 +281,14 @@ impl Container {
         }
     }
 
-    fn begin_life(&mut self, spec: &ContainerView, attempt: u32, at: Timestamp, now: Timestamp) {
+    fn begin_life(
+        &mut self,
+        spec: &ContainerView,
+        attempt: u32,
+        at: Timestamp,
+        user: Option<User>,
+        now: Timestamp,
+    ) {
         self.previous();
         let image = match &self.image {
             Image::Present { name, id } => (name.clone(), id.clone()),
@@ -299,6 +308,7 @@ impl Container {
             attempt,
             state,
             image,
+            user,
             stale: false,
             interrupted: false,
         });

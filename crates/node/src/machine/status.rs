@@ -4,6 +4,8 @@ use super::conditions::{conditions, pod_reason};
 use super::observed::{Container, Ended, Hook, Image, LifeState, Observed};
 use super::phase::Phase;
 use super::spec::{ContainerKind, ContainerView, PodView};
+use crate::volumes::is_recursively_read_only;
+use k8s_openapi::api::core::v1::{ResourceRequirements, VolumeMount};
 use meta::Timestamp;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -108,11 +110,52 @@ fn container_status(
         "started": running && container.is_started(),
         "lastState": last.map_or(json!({}), |last| json!({"terminated": terminated(pod, spec, last)})),
     });
+    let of_api = pod.container_spec(&spec.name);
+    let mounts: Vec<Value> = of_api
+        .and_then(|c| c.volume_mounts.as_ref())
+        .into_iter()
+        .flatten()
+        .map(mounted)
+        .collect();
+    if !mounts.is_empty() {
+        status["volumeMounts"] = mounts.into();
+    }
     if let Some(attempt) = attempt {
         status["containerID"] = container_id(&pod.uid, &spec.name, attempt).into();
+        allocated(&mut status, of_api.and_then(|c| c.resources.as_ref()));
+    }
+    if let Some(user) = life.and_then(|life| life.user.as_ref()) {
+        status["user"] = json!({"linux": {"uid": user.uid, "gid": user.gid}});
+        if !user.supplementary_groups.is_empty() {
+            status["user"]["linux"]["supplementalGroups"] = user.supplementary_groups.clone().into();
+        }
     }
     status["state"] = Value::Object(state);
     status
+}
+
+/// A volume as the container has it. Source: `VolumeMountStatus`; KEP-3857 for the recursive part.
+fn mounted(mount: &VolumeMount) -> Value {
+    let mut status = json!({"name": mount.name, "mountPath": mount.mount_path});
+    if mount.read_only == Some(true) {
+        let recursive = is_recursively_read_only(mount);
+        status["readOnly"] = true.into();
+        status["recursiveReadOnly"] = if recursive { "Enabled" } else { "Disabled" }.into();
+    }
+    status
+}
+
+/// What the container was given. Nothing changes it while it lives (there is no resize), so that it is what was asked
+/// for. Source: KEP-1287.
+fn allocated(status: &mut Value, resources: Option<&ResourceRequirements>) {
+    let none = ResourceRequirements::default();
+    let resources = json!(resources.unwrap_or(&none));
+    if let Some(requests) = resources.get("requests").and_then(Value::as_object)
+        && !requests.is_empty()
+    {
+        status["allocatedResources"] = requests.clone().into();
+    }
+    status["resources"] = resources;
 }
 
 /// Whether a container's turn had come: init containers are in front of all others.

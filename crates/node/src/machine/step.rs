@@ -2,6 +2,7 @@
 
 use super::observed::Ended;
 use super::probe::ProbeKind;
+use crate::runtime::User;
 use meta::Timestamp;
 
 /// One thing to do. Steps of one decision are independent of each other and may run at the same time.
@@ -89,6 +90,8 @@ pub enum Outcome {
     },
     Started {
         at: Timestamp,
+        /// Whose process it is; a simulated one is nobody's.
+        user: Option<User>,
     },
     NotStarted(StartFailure),
     Stopped(Option<Ended>),

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod ends;
+mod given;
 mod laws;
 mod sources;
 
@@ -55,7 +56,7 @@ fn well(step: &Step, now: Timestamp) -> (Duration, Outcome) {
             id: "img@sha256:1".into(),
             message: "there".into(),
         },
-        Step::StartContainer { .. } => Outcome::Started { at: now },
+        Step::StartContainer { .. } => Outcome::Started { at: now, user: None },
         Step::PostStart { .. } => Outcome::Hook(Ok(())),
         Step::StopContainer { attempt, .. } => Outcome::Stopped(Some(ended(*attempt, 0, now))),
         Step::Probe { .. } => Outcome::Probed(Ok(())),

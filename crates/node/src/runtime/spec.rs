@@ -62,6 +62,8 @@ pub struct Mount {
     pub source: PathBuf,
     pub destination: PathBuf,
     pub read_only: bool,
+    /// … and all that is mounted below.
+    pub recursive_read_only: bool,
     pub propagation: Propagation,
 }
 

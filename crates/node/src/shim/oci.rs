@@ -138,7 +138,11 @@ fn mounts(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
     };
     list.push(json!({ "destination": "/dev/shm", "type": "bind", "source": shm, "options": ["rbind", "nosuid", "noexec", "nodev"] }));
     for extra in &spec.mounts {
-        let access = if extra.read_only { "ro" } else { "rw" };
+        let access = match (extra.read_only, extra.recursive_read_only) {
+            (true, true) => "rro",
+            (true, false) => "ro",
+            (false, _) => "rw",
+        };
         let propagation = match extra.propagation {
             Propagation::None => "rprivate",
             Propagation::HostToContainer => "rslave",

@@ -14,7 +14,7 @@ mod payload;
 mod tmpfs;
 
 pub use downward::Facts;
-pub use mounts::{Mount, Propagation};
+pub use mounts::{Mount, Propagation, is_recursively_read_only};
 pub use payload::{Needed, TokenRequest, needed};
 
 use crate::images::{remove_any, unmount};

@@ -25,7 +25,15 @@ pub struct Mount {
     pub source: PathBuf,
     pub destination: PathBuf,
     pub read_only: bool,
+    /// … and all that is mounted below.
+    pub recursive_read_only: bool,
     pub propagation: Propagation,
+}
+
+/// Whether a mount is read-only with all that lies below it. `IfPossible` always is: the kernels that run isopod can.
+pub fn is_recursively_read_only(wanted: &VolumeMount) -> bool {
+    let mode = wanted.recursive_read_only.as_deref();
+    wanted.read_only == Some(true) && matches!(mode, Some("Enabled" | "IfPossible"))
 }
 
 impl Volumes {
@@ -82,6 +90,7 @@ impl Volumes {
             destination: PathBuf::from(&wanted.mount_path),
             // Files from the API are the API's: always read-only, as upstream.
             read_only: from_api || wanted.read_only == Some(true) || claim_read_only == Some(true),
+            recursive_read_only: is_recursively_read_only(wanted),
             propagation: match wanted.mount_propagation.as_deref() {
                 Some("HostToContainer") => Propagation::HostToContainer,
                 Some("Bidirectional") => Propagation::Bidirectional,

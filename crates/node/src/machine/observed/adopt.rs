@@ -4,7 +4,7 @@ use super::super::probe::{Probe, ProbeKind};
 use super::super::spec::{ContainerView, PodView};
 use super::super::step::Step;
 use super::{Container, Ended, Hook, Image, Life, LifeState, Observed};
-use crate::runtime::{ContainerState, PodState};
+use crate::runtime::{ContainerState, PodState, User};
 use meta::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -95,6 +95,7 @@ impl Observed {
                 attempt,
                 state: LifeState::Ended(ended),
                 image: (text("image"), text("imageID")),
+                user: stored_user(stored),
                 stale: false,
                 interrupted: false,
             });
@@ -149,17 +150,32 @@ impl Observed {
                     LifeState::Ended(Ended::of(attempt, exit, message))
                 }
             };
+            let id = super::super::status::container_id(&pod.uid, &spec.name, attempt);
+            let of_attempt = stored.filter(|s| s.get("containerID").and_then(Value::as_str) == Some(&id));
             let stale = !left.ready;
             let interrupted = matches!(&status.state, ContainerState::Exited(exit) if exit.interrupted);
             container.life = Some(Life {
                 attempt,
                 state,
                 image,
+                user: of_attempt.and_then(stored_user),
                 stale,
                 interrupted,
             });
         }
     }
+}
+
+/// Whose process a container is, as its stored status says.
+fn stored_user(stored: &Value) -> Option<User> {
+    let user = stored.pointer("/user/linux")?;
+    let id = |value: &Value| u32::try_from(value.as_u64()?).ok();
+    let groups = user.get("supplementalGroups").and_then(Value::as_array);
+    Some(User {
+        uid: id(user.get("uid")?)?,
+        gid: id(user.get("gid")?)?,
+        supplementary_groups: groups.into_iter().flatten().filter_map(id).collect(),
+    })
 }
 
 fn start_of(name: &str, attempt: u32) -> Step {
@@ -176,7 +192,7 @@ impl Observed {
             return;
         };
         if let Some(container) = self.containers.get_mut(name) {
-            container.begin_life(spec, attempt, at, now);
+            container.begin_life(spec, attempt, at, None, now);
         }
     }
 
@@ -191,6 +207,7 @@ impl Observed {
             container.life = Some(Life {
                 attempt: ended.attempt,
                 image: (name.clone(), id.clone()),
+                user: None,
                 state: LifeState::Ended(ended),
                 stale: false,
                 interrupted: false,

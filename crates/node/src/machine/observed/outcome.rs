@@ -27,8 +27,8 @@ impl Container {
             (Step::PullImage { .. }, Outcome::NoImage { reason, message }) => {
                 self.no_image(reason, message, now)
             }
-            (Step::StartContainer { attempt, .. }, Outcome::Started { at }) => {
-                self.begin_life(spec, *attempt, at, now);
+            (Step::StartContainer { attempt, .. }, Outcome::Started { at, user }) => {
+                self.begin_life(spec, *attempt, at, user, now);
                 let name = &spec.name;
                 vec![
                     (false, "Created", format!("Container created: {name}")),
@@ -105,7 +105,7 @@ impl Container {
                 told
             }
             StartFailure::Run { message } => {
-                self.begin_life(spec, attempt, now, now);
+                self.begin_life(spec, attempt, now, None, now);
                 self.end(Ended {
                     attempt,
                     code: 128,

@@ -1,0 +1,108 @@
+//! Forms of answers, what strict decoding says, and what a write counts.
+
+use crate::golden::conversation;
+use crate::world::World;
+use serde_json::json;
+
+#[tokio::test]
+async fn tables_come_in_the_form_that_was_asked_for() {
+    let text = conversation(
+        r#"
+        POST /api/v1/namespaces/default/serviceaccounts
+        {"metadata":{"name":"a"}}
+        GET /api/v1/namespaces/default/serviceaccounts/a?includeObject=None application/json application/json;as=Table;v=v1beta1;g=meta.k8s.io
+        -
+        GET /api/v1/namespaces/default/serviceaccounts?includeObject=Object application/json application/json;as=Table;v=v1;g=meta.k8s.io
+        -
+        GET /api/v1/namespaces/default/serviceaccounts?includeObject=All application/json application/json;as=Table;v=v1;g=meta.k8s.io
+        -
+        GET /api/v1/namespaces/default/serviceaccounts/a application/json application/json;as=PartialObjectMetadata;v=v1beta1;g=meta.k8s.io
+        -
+        GET /api/v1/namespaces/default/serviceaccounts application/json application/json;as=PartialObjectMetadataList;v=v1beta1;g=meta.k8s.io
+        -
+        GET /api/v1/namespaces/default/serviceaccounts application/json application/json;as=Table;v=v2;g=meta.k8s.io
+        -
+        POST /apis/apps/v1/namespaces/default/replicasets
+        {"metadata":{"name":"web"},"spec":{"replicas":2,"selector":{"matchLabels":{"app":"web"}},"template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"a","image":"a"}]}}}}
+        GET /apis/apps/v1/namespaces/default/replicasets/web/scale?includeObject=None application/json application/json;as=Table;v=v1;g=meta.k8s.io
+        -
+        GET /apis/apps/v1/namespaces/default/replicasets/web/status?includeObject=None application/json application/json;as=Table;v=v1;g=meta.k8s.io
+        -
+        POST /apis/authentication.k8s.io/v1/selfsubjectreviews application/json application/json;as=Table;v=v1;g=meta.k8s.io
+        {}
+        "#,
+    )
+    .await;
+    insta::assert_snapshot!(text);
+}
+
+/// A strict decoder names unknown and duplicate fields together, in the order of the text; a wrong type comes before them.
+#[tokio::test]
+async fn what_strict_decoding_says() {
+    let text = conversation(
+        r#"
+        POST /api/v1/namespaces/default/configmaps?fieldValidation=Strict
+        {"zeta":1,"metadata":{"name":"a","lbls":{},"labels":{"x":"1","x":"2"},"alfa":{"b":1,"b":2}},"data":{"a":"1","b":"","a":"2","a":"3"},"dta":{}}
+        POST /api/v1/namespaces/default/pods?fieldValidation=Strict
+        {"metadata":{"name":"a"},"spec":{"containers":[{"name":"c","name":"c","ports":[{"zort":1,"containerPort":1,"containerPort":2}],"imaeg":"x"}],"containers":[]}}
+        POST /api/v1/namespaces/default/configmaps?fieldValidation=Strict
+        {"metadata":{"name":"a"},"data":{"a":"1","a":2}}
+        POST /api/v1/namespaces/default/configmaps?fieldValidation=Ignore
+        {"metadata":{"name":"a"},"dta":{},"data":{"a":"1","a":"2"}}
+        PATCH /api/v1/namespaces/default/configmaps/a?fieldValidation=Strict application/merge-patch+json
+        {"data":{"b":"1","b":"2"},"zeta":1,"dta":1}
+        PATCH /api/v1/namespaces/default/configmaps/a?fieldValidation=Strict application/json-patch+json
+        [{"op":"add","op":"add","path":"/dta","value":1}]
+        PATCH /api/v1/namespaces/default/configmaps/a?fieldValidation=Strict application/strategic-merge-patch+json
+        {"dta":[1,null,{"x":true}],"data":{"b":"1"}}
+        PATCH /api/v1/namespaces/default/configmaps/a application/strategic-merge-patch+json
+        {"data":{"b":1}}
+        "#,
+    )
+    .await;
+    insta::assert_snapshot!(text);
+}
+
+/// Generations count what was asked for: of a Deployment its annotations as well, of an EndpointSlice its labels.
+#[tokio::test]
+async fn what_makes_a_generation() {
+    let world = World::new().await;
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    let deployment = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let slice = json!({"metadata": {"name": "s"}, "addressType": "IPv4", "endpoints": []});
+    let places = [
+        ("/apis/apps/v1/namespaces/default/deployments", deployment),
+        (
+            "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+            slice,
+        ),
+    ];
+    let mut seen = Vec::new();
+    for (path, object) in places {
+        let (_, made) = world.json("POST", path, &object).await;
+        let one = format!("{path}/{}", made["metadata"]["name"].as_str().expect("a name"));
+        seen.push(made["metadata"]["generation"].clone());
+        for (field, below) in [("labels", ""), ("annotations", ""), ("annotations", "/status")] {
+            if below == "/status" && path.contains("slices") {
+                continue;
+            }
+            let patch = json!({"metadata": {field: {"x": format!("1{below}")}}});
+            let (_, now) = world.json("PATCH", &format!("{one}{below}"), &patch).await;
+            seen.push(now["metadata"]["generation"].clone());
+        }
+    }
+    assert_eq!(json!(seen), json!([1, 1, 2, 2, 1, 2, 2]));
+}
+
+/// A node tells of itself as it registers.
+#[tokio::test]
+async fn a_node_is_made_with_its_status() {
+    let world = World::new().await;
+    let node = json!({"metadata": {"name": "n"}, "status": {"capacity": {"cpu": "2"}}});
+    let (_, made) = world.json("POST", "/api/v1/nodes", &node).await;
+    assert_eq!(
+        made["status"],
+        json!({"capacity": {"cpu": "2"}, "allocatable": {"cpu": "2"}})
+    );
+}
