@@ -2,8 +2,9 @@
 
 use crate::Write;
 use crate::json::{get, has, int, list, members, number, put, string, take};
+use meta::field::Shown;
 use meta::{Errors, Path};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const UPDATABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 /// Lines of difference that an error shows at most.
@@ -25,6 +26,13 @@ fn spec(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
             let detail = "pod updates may not add or remove containers";
             errors.forbidden(&path.child(kind), detail);
             return;
+        }
+        for (i, c) in list(new, kind).iter().enumerate() {
+            let path = path.child(kind).index(i);
+            if string(c, "image").is_empty() {
+                errors.required(&path.child("image"), "");
+            }
+            super::containers::image_of_pod(c, &path, errors);
         }
     }
     if !deadline(new, old, path, errors) {
@@ -87,6 +95,7 @@ fn deadline(new: &Value, old: &Value, path: &Path, errors: &mut Errors) -> bool 
         (None, Some(_)) => {
             let detail = "must not update from a positive integer to nil value";
             errors.invalid(&path, Value::Null, detail);
+            return true;
         }
         _ => return true,
     }
@@ -133,9 +142,69 @@ fn narrowing(new: &mut Value, old: &Value, path: &Path, errors: &mut Errors) {
         errors.invalid(&path.child("nodeSelector"), selector, detail);
     }
     restore(new, old, "nodeSelector");
-    if !has(get(old, "affinity"), "nodeAffinity") {
-        restore(new, old, "affinity");
+    let affinity = "nodeAffinity";
+    let (now, was) = (
+        get(get(new, "affinity"), affinity).clone(),
+        get(get(old, "affinity"), affinity),
+    );
+    if now == *was {
+        return;
     }
+    narrower_nodes(&now, was, &path.child("affinity").child(affinity), errors);
+    if !has(new, "affinity") {
+        put(new, "affinity", json!({affinity: was}));
+    } else if let Some(own) = crate::json::child_mut(new, "affinity") {
+        restore(own, get(old, "affinity"), affinity);
+        if !has(old, "affinity") && own.as_object().is_some_and(|own| own.values().all(Value::is_null)) {
+            take(new, "affinity");
+        }
+    }
+}
+
+/// Terms stay, but each may ask for more.
+fn narrower_nodes(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    let terms = |affinity| list(get(affinity, REQUIRED), "nodeSelectorTerms");
+    let (now, was) = (terms(new), terms(old));
+    let path = path.child(REQUIRED).child("nodeSelectorTerms");
+    if !was.is_empty() && was.len() != now.len() {
+        let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        let shown = Shown::list(now.iter().map(term_shown));
+        errors.invalid(&path, if now.is_empty() { Shown("null".into()) } else { shown }, detail);
+        return;
+    }
+    for (i, (now, was)) in now.iter().zip(was).enumerate() {
+        let fields = ["matchExpressions", "matchFields"];
+        let nothing = fields.iter().all(|f| list(was, f).is_empty());
+        let more = fields.iter().any(|f| !list(now, f).is_empty());
+        let only_more = fields.iter().all(|f| list(now, f).starts_with(list(was, f)));
+        if !only_more || (nothing && more) {
+            let detail = "only additions are allowed (no mutations or deletions)";
+            errors.invalid(&path.index(i), term_shown(now), detail);
+        }
+    }
+}
+
+/// A term in upstream's own form.
+fn term_shown(term: &Value) -> Shown {
+    let requirements = |field: &str| match list(term, field) {
+        [] => "null".to_string(),
+        all => {
+            let one = |e: &Value| {
+                Shown::members([
+                    ("Key", Some(string(e, "key").into())),
+                    ("Operator", Some(string(e, "operator").into())),
+                    ("Values", Some(get(e, "values").clone())),
+                ])
+            };
+            Shown::list(all.iter().map(one)).0
+        }
+    };
+    Shown(format!(
+        "{{\"MatchExpressions\":{},\"MatchFields\":{}}}",
+        requirements("matchExpressions"),
+        requirements("matchFields")
+    ))
 }
 
 fn ephemeral(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
