@@ -331,6 +331,26 @@ pub(crate) fn immutable(new: &Value, old: &Value, path: &Path, errors: &mut Erro
     }
 }
 
+/// A text must be as it was; none is the empty one.
+pub(crate) fn immutable_text(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    if text(new) != text(old) {
+        errors.invalid(path, text(new), IMMUTABLE);
+    }
+}
+
+/// A workload's selector is its identity.
+pub(crate) fn immutable_selector(object: &Value, old: &Value, errors: &mut Errors) {
+    let (new, old) = (at(object, "/spec/selector"), at(old, "/spec/selector"));
+    if selector_shown(new).0 != selector_shown(old).0 {
+        let path = Path::new("spec").child("selector");
+        match new.is_null() {
+            true => errors.invalid(&path, Value::Null, IMMUTABLE),
+            false => errors.invalid(&path, selector_shown(new), IMMUTABLE),
+        }
+    }
+}
+
 /// Counters of a status: none negative, none of `parts` above the whole.
 pub(crate) fn status_counts(
     status: &Value,

@@ -58,8 +58,11 @@ impl Rules for StorageClass {
 
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
-            let path = Path::new(field);
-            crate::check::immutable(get(object, field), get(old, field), &path, errors);
+            let check = match field {
+                "provisioner" => crate::check::immutable_text,
+                _ => crate::check::immutable,
+            };
+            check(get(object, field), get(old, field), &Path::new(field), errors);
         }
     }
 

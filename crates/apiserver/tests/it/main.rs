@@ -9,3 +9,4 @@ mod sessions;
 mod strict;
 mod watches;
 mod world;
+

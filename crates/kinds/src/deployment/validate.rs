@@ -71,8 +71,7 @@ pub(super) fn update(write: Write, object: &Value, old: &Value, errors: &mut Err
         status(get(object, "status"), at(old, "/status"), errors);
         return;
     }
-    let (new, old) = (at(object, "/spec/selector"), at(old, "/spec/selector"));
-    check::immutable(new, old, &Path::new("spec").child("selector"), errors);
+    check::immutable_selector(object, old, errors);
 }
 
 fn status(status: &Value, old: &Value, errors: &mut Errors) {

@@ -93,7 +93,7 @@ impl Rules for EndpointSlice {
 
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         let field = "addressType";
-        crate::check::immutable(get(object, field), get(old, field), &Path::new(field), errors);
+        crate::check::immutable_text(get(object, field), get(old, field), &Path::new(field), errors);
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {

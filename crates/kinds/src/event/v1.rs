@@ -124,7 +124,13 @@ impl Rules for NewEvent {
             ("reportingInstance", "reportingInstance"),
         ];
         for (field, path) in fixed {
-            crate::check::immutable(get(object, field), get(old, field), &Path::new(path), errors);
+            let check = match field {
+                "reason" | "note" | "type" | "action" | "reportingController" | "reportingInstance" => {
+                    crate::check::immutable_text
+                }
+                _ => crate::check::immutable,
+            };
+            check(get(object, field), get(old, field), &Path::new(path), errors);
         }
     }
 

@@ -3,9 +3,10 @@
 use crate::check::{IMMUTABLE, dns_subdomain, immutable, one_of};
 use crate::json::{get, has, items_mut, list, members, put, some, string};
 use crate::persistentvolumeclaim::changed;
-use crate::pod::validate::node_selector;
+use crate::pod::validate::{node_selector, node_selector_shown};
 use crate::row::text;
 use crate::volumes::{Holder, check_class_and_mode, check_modes, check_size, check_source, no_backsteps, source_path};
+use meta::field::Shown;
 use meta::{Errors, Path};
 use serde_json::{Map, Value};
 
@@ -126,7 +127,15 @@ fn affinity_update(new: &Value, before: &Value, errors: &mut Errors) {
     }
     if *now != was {
         let detail = format!("{IMMUTABLE}, except for updating from beta label to GA");
-        errors.invalid(&Path::new(field), now.clone(), &detail);
+        let required = match get(now, "required") {
+            Value::Null => Shown("null".into()),
+            selector => node_selector_shown(selector),
+        };
+        let shown = match now.is_null() {
+            true => Shown("null".into()),
+            false => Shown(format!("{{\"Required\":{}}}", required.0)),
+        };
+        errors.invalid(&Path::new(field), shown, &detail);
     }
 }
 

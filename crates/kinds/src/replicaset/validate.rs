@@ -1,6 +1,6 @@
 //! What a ReplicaSet must be, and what of it may change.
 
-use crate::json::{at, get, number};
+use crate::json::{get, number};
 use crate::{Write, check, pod};
 use meta::{Errors, Path};
 use serde_json::Value;
@@ -23,8 +23,7 @@ pub(super) fn update(write: Write, object: &Value, old: &Value, errors: &mut Err
         status(get(object, "status"), errors);
         return;
     }
-    let (new, old) = (at(object, "/spec/selector"), at(old, "/spec/selector"));
-    check::immutable(new, old, &Path::new("spec").child("selector"), errors);
+    check::immutable_selector(object, old, errors);
 }
 
 fn status(status: &Value, errors: &mut Errors) {

@@ -9,10 +9,12 @@ mod projected;
 mod resources;
 mod scheduling;
 mod security;
+mod status;
 mod update;
 mod volumes;
 mod windows;
 
+pub(crate) use update::selector_shown as node_selector_shown;
 pub(super) use update::update;
 pub(crate) use scheduling::node_selector;
 

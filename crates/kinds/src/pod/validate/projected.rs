@@ -156,7 +156,7 @@ fn signer(text: &str, path: &Path, errors: &mut Errors) {
         (rest, first_wrong(name::check_dns1123_subdomain, rest)),
     ];
     for (i, (text, wrong)) in bad.into_iter().enumerate() {
-        for (label, messages) in wrong {
+        if let Some((label, messages)) = wrong {
             for message in messages {
                 let detail = format!("validating label {label:?}: {message}");
                 errors.invalid(path, text, &detail);

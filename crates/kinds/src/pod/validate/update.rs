@@ -11,6 +11,10 @@ const UPDATABLE: &str = "pod updates may not change fields other than `spec.cont
 const DIFF_MAX: usize = 20;
 
 pub(in crate::pod) fn update(write: Write, pod: &Value, old: &Value, errors: &mut Errors) {
+    if write == Write::Status {
+        super::status::status(pod, old, errors);
+        return;
+    }
     let (new, old, path) = (get(pod, "spec"), get(old, "spec"), Path::new("spec"));
     match write {
         Write::Update => spec(new, old, &path, errors),
@@ -61,10 +65,40 @@ fn spec(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
 
 fn unchanged(new: &Value, old: &Value, sentence: &str, path: &Path, errors: &mut Errors) {
     let mut lines = Vec::new();
-    differences(new, old, "spec", &mut lines);
+    differences(&plain(new), &plain(old), "spec", &mut lines);
     if !lines.is_empty() {
         lines.truncate(DIFF_MAX);
         errors.forbidden(path, &format!("{sentence}\n{}", lines.join("\n")));
+    }
+}
+
+/// Members whose empty value is the same as none at all.
+const FLAGS: [&str; 7] = [
+    "hostNetwork",
+    "hostPID",
+    "hostIPC",
+    "stdin",
+    "stdinOnce",
+    "tty",
+    "readOnly",
+];
+/// Texts of which the empty one says something.
+const SAYS_NONE: [&str; 3] = ["storageClassName", "runtimeClassName", "hostnameOverride"];
+
+/// A spec without what stands in it for nothing, as clients write it or leave it out.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(key, value)| match value {
+                Value::Null | Value::Bool(false) => !value.is_null() && !FLAGS.contains(&key.as_str()),
+                Value::Array(items) => !items.is_empty(),
+                Value::String(text) => !text.is_empty() || SAYS_NONE.contains(&key.as_str()),
+                _ => true,
+            });
+            Value::Object(kept.map(|(key, value)| (key.clone(), plain(value))).collect())
+        }
+        Value::Array(items) => items.iter().map(plain).collect(),
+        other => other.clone(),
     }
 }
 
@@ -169,8 +203,12 @@ fn narrower_nodes(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
     let path = path.child(REQUIRED).child("nodeSelectorTerms");
     if !was.is_empty() && was.len() != now.len() {
         let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-        let shown = Shown::list(now.iter().map(term_shown));
-        errors.invalid(&path, if now.is_empty() { Shown("null".into()) } else { shown }, detail);
+        let given = get(new, REQUIRED);
+        let shown = match get(given, "nodeSelectorTerms").is_null() {
+            true => Shown("null".into()),
+            false => Shown::list(now.iter().map(term_shown)),
+        };
+        errors.invalid(&path, shown, detail);
         return;
     }
     for (i, (now, was)) in now.iter().zip(was).enumerate() {
@@ -185,11 +223,21 @@ fn narrower_nodes(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
+/// `nodeSelectorTerms` in upstream's own form.
+pub(crate) fn selector_shown(selector: &Value) -> Shown {
+    let terms = get(selector, "nodeSelectorTerms");
+    let terms = match terms.is_null() {
+        true => Shown("null".into()),
+        false => Shown::list(list(selector, "nodeSelectorTerms").iter().map(term_shown)),
+    };
+    Shown(format!("{{\"NodeSelectorTerms\":{}}}", terms.0))
+}
+
 /// A term in upstream's own form.
 fn term_shown(term: &Value) -> Shown {
-    let requirements = |field: &str| match list(term, field) {
-        [] => "null".to_string(),
-        all => {
+    let requirements = |field: &str| match get(term, field) {
+        Value::Null => "null".to_string(),
+        _ => {
             let one = |e: &Value| {
                 Shown::members([
                     ("Key", Some(string(e, "key").into())),
@@ -197,7 +245,7 @@ fn term_shown(term: &Value) -> Shown {
                     ("Values", Some(get(e, "values").clone())),
                 ])
             };
-            Shown::list(all.iter().map(one)).0
+            Shown::list(list(term, field).iter().map(one)).0
         }
     };
     Shown(format!(
