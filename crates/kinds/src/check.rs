@@ -278,7 +278,10 @@ pub(crate) fn template_fits(selector: &LabelSelector, spec: &Value, errors: &mut
     let all = !get(spec, "selector").is_null() && is_empty(get(spec, "selector"));
     if !all && !selector.matches_map(&labels) {
         let shown = get(metadata, "labels").clone();
-        let path = Path::new("spec").child("template").child("metadata").child("labels");
+        let path = Path::new("spec")
+            .child("template")
+            .child("metadata")
+            .child("labels");
         errors.invalid(&path, shown, "`selector` does not match template `labels`");
     }
 }
@@ -420,9 +423,7 @@ pub(crate) fn is_native(name: &str) -> bool {
 /// A resource that someone else than Kubernetes defines.
 pub(crate) fn is_extended(name: &str) -> bool {
     let in_quota = format!("requests.{name}");
-    !is_native(name)
-        && !name.starts_with("requests.")
-        && name::check_qualified_name(&in_quota).is_empty()
+    !is_native(name) && !name.starts_with("requests.") && name::check_qualified_name(&in_quota).is_empty()
 }
 
 /// An amount of a resource: a quantity that is not negative, and whole when it is a count.
@@ -434,4 +435,3 @@ pub(crate) fn amount(name: &str, value: &Value, path: &Path, errors: &mut Errors
         errors.invalid(path, quantity_text(value), "must be an integer");
     }
 }
-

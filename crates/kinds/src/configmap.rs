@@ -51,11 +51,8 @@ impl Rules for ConfigMap {
             size += decoded_len(value);
         }
         if size > MAX_SIZE {
-            // Upstream names no field here.
-            let mut own = Errors::new();
-            own.too_long(&Path::root(), MAX_SIZE);
-            own.0.iter_mut().for_each(|e| e.field.clear());
-            errors.append(own);
+            // How upstream writes the whole object here.
+            errors.too_long(&Path::new("[]"), MAX_SIZE);
         }
     }
 

@@ -160,11 +160,7 @@ impl Errors {
     }
 
     pub fn not_found(&mut self, field: &Path, value: impl Shows) {
-        self.push(
-            Cause::NotFound,
-            field,
-            format!("Not found: {}", value.shows()),
-        );
+        self.push(Cause::NotFound, field, format!("Not found: {}", value.shows()));
     }
 
     pub fn not_found_because(&mut self, field: &Path, value: impl Shows, detail: &str) {
@@ -247,7 +243,9 @@ pub struct Shown(pub String);
 impl Shown {
     /// Members with their values; an absent value is left out.
     pub fn members<'a>(members: impl IntoIterator<Item = (&'a str, Option<Value>)>) -> Self {
-        let given = members.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let given = members
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
         let texts: Vec<String> = given
             .map(|(name, value)| format!("{}:{value}", Value::from(name)))
             .collect();

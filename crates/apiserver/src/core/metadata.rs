@@ -181,7 +181,8 @@ fn validate_owners(owners: Option<&Value>, at: &Path, errors: &mut Errors) {
 
 fn owner_shown(owner: &Value) -> Shown {
     let known = |field: &str| owner.get(field).filter(|v| !v.is_null()).cloned();
-    let must = ["apiVersion", "kind", "name", "uid"].map(|f| (f, Some(known(f).unwrap_or_else(|| "".into()))));
+    let must =
+        ["apiVersion", "kind", "name", "uid"].map(|f| (f, Some(known(f).unwrap_or_else(|| "".into()))));
     let may = ["controller", "blockOwnerDeletion"].map(|f| (f, known(f)));
     Shown::members(must.into_iter().chain(may))
 }

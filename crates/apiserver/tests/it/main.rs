@@ -9,4 +9,3 @@ mod sessions;
 mod strict;
 mod watches;
 mod world;
-

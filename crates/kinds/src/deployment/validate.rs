@@ -43,7 +43,10 @@ fn strategy(strategy: &Value, path: &Path, errors: &mut Errors) {
         _ => {
             // Upstream shows its own form of the structure.
             let part = |field: &str| Some(get(rolling, field).clone());
-            let parts = [("MaxUnavailable", part("maxUnavailable")), ("MaxSurge", part("maxSurge"))];
+            let parts = [
+                ("MaxUnavailable", part("maxUnavailable")),
+                ("MaxSurge", part("maxSurge")),
+            ];
             let rolling = match rolling.is_null() {
                 true => Shown("null".into()),
                 false => Shown::members(parts),

@@ -5,9 +5,7 @@ mod plan;
 
 pub use plan::{CONTROLLER, ServiceFacts};
 
-use crate::check::{
-    dns_label, dns_subdomain, ip_message, messages, one_of, one_of_given, qualified_name,
-};
+use crate::check::{dns_label, dns_subdomain, ip_message, messages, one_of, one_of_given, qualified_name};
 use crate::endpoints::first_three;
 use crate::json::{get, has, int, items_mut, list, put_default, string, take};
 use crate::row::{age, text};

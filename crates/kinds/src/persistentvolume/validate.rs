@@ -5,7 +5,9 @@ use crate::json::{get, has, items_mut, list, members, put, some, string};
 use crate::persistentvolumeclaim::changed;
 use crate::pod::validate::{node_selector, node_selector_shown};
 use crate::row::text;
-use crate::volumes::{Holder, check_class_and_mode, check_modes, check_size, check_source, no_backsteps, source_path};
+use crate::volumes::{
+    Holder, check_class_and_mode, check_modes, check_size, check_source, no_backsteps, source_path,
+};
 use meta::field::Shown;
 use meta::{Errors, Path};
 use serde_json::{Map, Value};
@@ -101,11 +103,20 @@ fn local(spec: &Value, body: &Value, path: &Path, errors: &mut Errors) {
 
 /// Labels that had another name before they were stable.
 const STABLE_LABELS: [(&str, &str); 5] = [
-    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
-    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    (
+        "failure-domain.beta.kubernetes.io/zone",
+        "topology.kubernetes.io/zone",
+    ),
+    (
+        "failure-domain.beta.kubernetes.io/region",
+        "topology.kubernetes.io/region",
+    ),
     ("beta.kubernetes.io/os", "kubernetes.io/os"),
     ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
-    ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+    (
+        "beta.kubernetes.io/instance-type",
+        "node.kubernetes.io/instance-type",
+    ),
 ];
 
 /// Where a volume can be used stays, but old labels may become the stable ones.
@@ -118,7 +129,11 @@ fn affinity_update(new: &Value, before: &Value, errors: &mut Errors) {
     for (i, term) in items(&mut was).enumerate() {
         let terms = crate::json::at(now, "/required/nodeSelectorTerms");
         for (j, e) in items_mut(term, "matchExpressions").enumerate() {
-            let key = terms.get(i).map_or("", |t| list(t, "matchExpressions").get(j).map_or("", |e| string(e, "key")));
+            let key = terms.get(i).map_or("", |t| {
+                list(t, "matchExpressions")
+                    .get(j)
+                    .map_or("", |e| string(e, "key"))
+            });
             if STABLE_LABELS.contains(&(string(e, "key"), key)) {
                 let key = key.to_string();
                 put(e, "key", key);

@@ -66,9 +66,7 @@ pub(super) fn update(write: Write, object: &Value, old: &Value, errors: &mut Err
     let current = !text(old, "/status/currentVolumeAttributesClassName").is_empty();
     if get(now, class) != get(was, class) && current {
         let sentence = |what: &str| {
-            format!(
-                "update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil"
-            )
+            format!("update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil")
         };
         if !has(now, class) {
             errors.forbidden(&root.child(class), &sentence("nil"));

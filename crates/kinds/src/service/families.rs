@@ -74,7 +74,10 @@ fn addresses(spec: &Value, errors: &mut Errors) -> bool {
     if ips.len() > 2 {
         errors.invalid(&path, all(), "may only hold up to 2 values");
     }
-    let of = |family_name: &str| ips.iter().any(|ip| family(ip.as_str().unwrap_or_default()) == family_name);
+    let of = |family_name: &str| {
+        ips.iter()
+            .any(|ip| family(ip.as_str().unwrap_or_default()) == family_name)
+    };
     if valid && ips.len() > 1 && !(of("IPv4") && of("IPv6")) {
         errors.invalid(&path, all(), "may specify no more than one IP for each IP family");
     }

@@ -54,7 +54,8 @@ fn topology_annotations(object: &Value, errors: &mut Errors) {
     const MODE: &str = "service.kubernetes.io/topology-mode";
     const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
     let annotations = at(object, "/metadata/annotations");
-    if has(annotations, MODE) && has(annotations, HINTS) && get(annotations, MODE) != get(annotations, HINTS) {
+    if has(annotations, MODE) && has(annotations, HINTS) && get(annotations, MODE) != get(annotations, HINTS)
+    {
         let path = Path::new("metadata").child("annotations").key(MODE);
         let detail = format!("must match annotations[{HINTS}] when both are specified");
         errors.invalid(&path, string(annotations, MODE), &detail);
@@ -216,7 +217,9 @@ fn source_ranges(object: &Value, spec: &Value, root: &Path, errors: &mut Errors)
     const ANNOTATION: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
     let is_balancer = kind(spec) == "LoadBalancer";
     let ranges = list(spec, "loadBalancerSourceRanges");
-    let annotation = at(object, "/metadata/annotations").get(ANNOTATION).and_then(Value::as_str);
+    let annotation = at(object, "/metadata/annotations")
+        .get(ANNOTATION)
+        .and_then(Value::as_str);
     let path = match annotation {
         // Upstream writes this path with a capital.
         _ if !ranges.is_empty() => root.child("LoadBalancerSourceRanges"),

@@ -72,7 +72,10 @@ fn with_claims(spec: &Value, template: &Value) -> Value {
         return pod;
     }
     let own = list(get(template, "spec"), "volumes").iter();
-    let own: Vec<Value> = own.filter(|v| !volumes.contains_key(string(v, "name"))).cloned().collect();
+    let own: Vec<Value> = own
+        .filter(|v| !volumes.contains_key(string(v, "name")))
+        .cloned()
+        .collect();
     let all: Vec<Value> = volumes.into_values().chain(own).collect();
     put(pod_spec, "volumes", all);
     pod
@@ -118,13 +121,20 @@ fn strategy(strategy: &Value, path: &Path, errors: &mut Errors) {
         "" => errors.required(path, ""),
         kind => {
             let part = |field: &str| Some(get(rolling, field).clone());
-            let parts = [("Partition", part("partition")), ("MaxUnavailable", part("maxUnavailable"))];
+            let parts = [
+                ("Partition", part("partition")),
+                ("MaxUnavailable", part("maxUnavailable")),
+            ];
             let rolling = match rolling.is_null() {
                 true => Shown("null".into()),
                 false => Shown::members(parts),
             };
             // Upstream shows its own form of the structure.
-            let shown = format!("{{\"Type\":{},\"RollingUpdate\":{}}}", Value::from(kind), rolling.0);
+            let shown = format!(
+                "{{\"Type\":{},\"RollingUpdate\":{}}}",
+                Value::from(kind),
+                rolling.0
+            );
             errors.invalid(path, Shown(shown), "must be 'RollingUpdate' or 'OnDelete'");
         }
     }

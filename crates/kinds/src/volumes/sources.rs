@@ -207,7 +207,9 @@ fn is_iqn(text: &str) -> bool {
 
 fn options(source: &Value, path: &Path, errors: &mut Errors) {
     for (key, _) in members(source, "options") {
-        let namespace = key.split_once('/').map_or(key.as_str(), |(namespace, _)| namespace);
+        let namespace = key
+            .split_once('/')
+            .map_or(key.as_str(), |(namespace, _)| namespace);
         let dotted = format!(".{}", namespace.to_lowercase());
         if dotted.ends_with(".kubernetes.io") || dotted.ends_with(".k8s.io") {
             let detail = "kubernetes.io and k8s.io namespaces are reserved";
@@ -266,7 +268,9 @@ fn quobyte(source: &Value, path: &Path, errors: &mut Errors) {
 /// `host:port` or `[address]:port`.
 fn is_host_and_port(text: &str) -> bool {
     match text.strip_prefix('[') {
-        Some(rest) => rest.split_once("]:").is_some_and(|(_, port)| !port.contains([':', '[', ']'])),
+        Some(rest) => rest
+            .split_once("]:")
+            .is_some_and(|(_, port)| !port.contains([':', '[', ']'])),
         None => text.matches(':').count() == 1 && !text.contains(['[', ']']),
     }
 }

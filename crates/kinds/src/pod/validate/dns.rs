@@ -25,11 +25,7 @@ pub(super) fn config(spec: &Value, path: &Path, errors: &mut Errors) {
         errors.invalid(&server_path, servers.to_vec(), detail);
     }
     for (i, server) in servers.iter().enumerate() {
-        check::ip(
-            server.as_str().unwrap_or_default(),
-            &server_path.index(i),
-            errors,
-        );
+        check::ip(server.as_str().unwrap_or_default(), &server_path.index(i), errors);
     }
     searches(list(config, "searches"), &path.child("searches"), errors);
     for (i, option) in list(config, "options").iter().enumerate() {

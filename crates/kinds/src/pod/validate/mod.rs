@@ -14,9 +14,9 @@ mod update;
 mod volumes;
 mod windows;
 
+pub(crate) use scheduling::node_selector;
 pub(crate) use update::selector_shown as node_selector_shown;
 pub(super) use update::update;
-pub(crate) use scheduling::node_selector;
 
 use crate::check;
 use crate::json::{get, has, int, is_true, list, string};
@@ -138,7 +138,7 @@ fn resource_claims(spec: &Value, pod: Option<&Value>, path: &Path, errors: &mut 
     for (i, claim) in list(spec, "resourceClaims").iter().enumerate() {
         if has(annotations, "kubernetes.io/config.mirror") {
             let detail = "static pods do not support resource claims";
-            errors.forbidden(&Path::root(), detail);
+            errors.forbidden(&Path::new("[]"), detail);
             continue;
         }
         let (name, path) = (string(claim, "name"), path.index(i));
@@ -226,7 +226,12 @@ fn containers_with_paths<'a>(spec: &'a Value, path: &Path) -> Vec<(&'a Value, Pa
     let mut all = Vec::new();
     for kind in ["initContainers", "containers", "ephemeralContainers"] {
         let path = path.child(kind);
-        all.extend(list(spec, kind).iter().enumerate().map(|(i, c)| (c, path.index(i))));
+        all.extend(
+            list(spec, kind)
+                .iter()
+                .enumerate()
+                .map(|(i, c)| (c, path.index(i))),
+        );
     }
     all
 }

@@ -6,7 +6,14 @@ use crate::json::{get, has, int, list, number, some, string};
 use meta::{Errors, Path, name};
 use serde_json::Value;
 
-const KEY_TYPES: [&str; 6] = ["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
+const KEY_TYPES: [&str; 6] = [
+    "RSA3072",
+    "RSA4096",
+    "ECDSAP256",
+    "ECDSAP384",
+    "ECDSAP521",
+    "ED25519",
+];
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// Paths that are taken. What is said of a second one names the volume and `shown`.

@@ -107,10 +107,17 @@ fn fits_containers(spec: &Value, resources: &Value, path: &Path, errors: &mut Er
         ("limits", crate::pod::limits(&alone)),
     ];
     for (field, sum) in sums {
-        for (name, sum) in sum.iter().filter(|(name, _)| field == "requests" || name.starts_with(HUGE)) {
+        for (name, sum) in sum
+            .iter()
+            .filter(|(name, _)| field == "requests" || name.starts_with(HUGE))
+        {
             let own = get(get(resources, field), name);
             if parsed(own).is_some_and(|own| *sum > own) {
-                let format = if sum.is_whole() && name != "cpu" { Format::Binary } else { Format::Decimal };
+                let format = if sum.is_whole() && name != "cpu" {
+                    Format::Binary
+                } else {
+                    Format::Decimal
+                };
                 let sum = sum.print(format);
                 let detail = format!("must be greater than or equal to aggregate container {field} of {sum}");
                 errors.invalid(&path.child(field).key(name), quantity_text(own), &detail);
@@ -123,7 +130,10 @@ fn fits_containers(spec: &Value, resources: &Value, path: &Path, errors: &mut Er
             if let (Some(own), Some(pod)) = (parsed(limit), parsed(most))
                 && own > pod
             {
-                let detail = format!("must be less than or equal to pod limits of {}", quantity_text(most));
+                let detail = format!(
+                    "must be less than or equal to pod limits of {}",
+                    quantity_text(most)
+                );
                 let path = path.child("containers").index(i).key(name).child("limits");
                 errors.invalid(&path, quantity_text(limit), &detail);
             }
@@ -133,7 +143,10 @@ fn fits_containers(spec: &Value, resources: &Value, path: &Path, errors: &mut Er
 
 /// Devices that a container takes of those that its pod claims.
 fn claims(spec: &Value, resources: &Value, path: &Path, errors: &mut Errors) {
-    let mut known: Vec<&str> = list(spec, "resourceClaims").iter().map(|c| string(c, "name")).collect();
+    let mut known: Vec<&str> = list(spec, "resourceClaims")
+        .iter()
+        .map(|c| string(c, "name"))
+        .collect();
     known.retain(|name| !name.is_empty());
     known.sort_unstable();
     known.dedup();
@@ -154,7 +167,9 @@ fn claims(spec: &Value, resources: &Value, path: &Path, errors: &mut Errors) {
             if !request.is_empty() {
                 check::dns_label(&path.child("request"), request, errors);
             }
-            let parts = seen.iter().filter(|s| s.split_once('/').is_some_and(|(n, _)| n == name));
+            let parts = seen
+                .iter()
+                .filter(|s| s.split_once('/').is_some_and(|(n, _)| n == name));
             if seen.contains(&key) {
                 errors.duplicate(&path, key.as_str());
             } else if request.is_empty() {
@@ -239,7 +254,8 @@ fn is_standard(name: &str) -> bool {
 
 /// Huge pages come whole.
 fn divisible(name: &str, value: &Value, path: &Path, errors: &mut Errors) {
-    let (Some(size), Some(quantity)) = (name.strip_prefix(HUGE), Quantity::parse(&quantity_text(value))) else {
+    let (Some(size), Some(quantity)) = (name.strip_prefix(HUGE), Quantity::parse(&quantity_text(value)))
+    else {
         return;
     };
     let size = Quantity::parse(size).filter(|size| size.is_whole());

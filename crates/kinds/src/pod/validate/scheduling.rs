@@ -216,7 +216,11 @@ pub(super) fn tolerations(spec: &Value, path: &Path, errors: &mut Errors) {
             other => {
                 // These two are known, but need a feature that is off by default.
                 let all = ["Equal", "Exists", "Lt", "Gt"];
-                let known = if matches!(other, "Lt" | "Gt") { &all[..] } else { &all[..2] };
+                let known = if matches!(other, "Lt" | "Gt") {
+                    &all[..]
+                } else {
+                    &all[..2]
+                };
                 errors.not_supported(&path.child("operator"), other, known);
             }
         }

@@ -211,7 +211,14 @@ pub(super) fn container(security: &Value, own_users: bool, path: &Path, errors: 
 fn shown(security: &Value) -> Shown {
     let part = |holder: &Value, names: &[(&'static str, &str)]| match holder.is_null() {
         true => "null".to_string(),
-        false => Shown::members(names.iter().map(|(go, field)| (*go, Some(get(holder, field).clone())))).0,
+        false => {
+            Shown::members(
+                names
+                    .iter()
+                    .map(|(go, field)| (*go, Some(get(holder, field).clone()))),
+            )
+            .0
+        }
     };
     let profile = [("Type", "type"), ("LocalhostProfile", "localhostProfile")];
     let parts = [
@@ -219,7 +226,12 @@ fn shown(security: &Value) -> Shown {
         ("privileged", Vec::new()),
         (
             "seLinuxOptions",
-            vec![("User", "user"), ("Role", "role"), ("Type", "type"), ("Level", "level")],
+            vec![
+                ("User", "user"),
+                ("Role", "role"),
+                ("Type", "type"),
+                ("Level", "level"),
+            ],
         ),
         (
             "windowsOptions",

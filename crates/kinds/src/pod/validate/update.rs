@@ -189,7 +189,11 @@ fn narrowing(new: &mut Value, old: &Value, path: &Path, errors: &mut Errors) {
         put(new, "affinity", json!({affinity: was}));
     } else if let Some(own) = crate::json::child_mut(new, "affinity") {
         restore(own, get(old, "affinity"), affinity);
-        if !has(old, "affinity") && own.as_object().is_some_and(|own| own.values().all(Value::is_null)) {
+        if !has(old, "affinity")
+            && own
+                .as_object()
+                .is_some_and(|own| own.values().all(Value::is_null))
+        {
             take(new, "affinity");
         }
     }

@@ -53,7 +53,9 @@ fn user_messages(text: &str) -> Vec<String> {
     };
     let mut out = Vec::new();
     if domain.is_some_and(|d| d.len() >= DOMAIN_MAX) {
-        out.push(what(&format!("'s Domain length must be under {DOMAIN_MAX} characters")));
+        out.push(what(&format!(
+            "'s Domain length must be under {DOMAIN_MAX} characters"
+        )));
     }
     if domain.is_some_and(|d| !is_netbios(d) && !is_dns(d)) {
         out.push(what("'s Domain doesn't match the NetBios nor the DNS format"));
@@ -69,7 +71,9 @@ fn user_messages(text: &str) -> Vec<String> {
     }
     let bad = "\"/\\:;|=,+*?<>@[]";
     if user.contains(|c| bad.contains(c)) {
-        out.push(what(&format!("'s User cannot contain the following characters: {bad}")));
+        out.push(what(&format!(
+            "'s User cannot contain the following characters: {bad}"
+        )));
     }
     out
 }
@@ -86,7 +90,12 @@ fn is_dns(text: &str) -> bool {
 
 /// Containers that are processes of the host: all or none, and on its network.
 pub(super) fn host_processes(spec: &Value, path: &Path, errors: &mut Errors) {
-    let asked = |holder: &Value| flag(get(get(holder, "securityContext"), "windowsOptions"), "hostProcess");
+    let asked = |holder: &Value| {
+        flag(
+            get(get(holder, "securityContext"), "windowsOptions"),
+            "hostProcess",
+        )
+    };
     let of_pod = asked(spec);
     let all = containers_with_paths(spec, path);
     let mut count = 0;
