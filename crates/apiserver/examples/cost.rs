@@ -90,6 +90,7 @@ async fn main() {
     let peer = Arc::new(Peer {
         caller: Some(admin),
         loopback: true,
+        address: None,
     });
     let bench = Bench {
         server: Server::new(api, Config::default()),

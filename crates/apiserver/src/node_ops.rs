@@ -4,6 +4,8 @@
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use meta::{Status, Timestamp};
+use std::io;
+use std::net::SocketAddr;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 
@@ -77,4 +79,7 @@ pub trait NodeOps: Send + Sync {
 
     /// Connects to a port inside the pod's network namespace, on its loopback.
     async fn dial(&self, namespace: &str, pod: &str, port: u16) -> Result<Box<dyn Duplex>, Status>;
+
+    /// Connects from inside the cluster's network to an address that the pod has there. The caller sets the time limit.
+    async fn connect(&self, namespace: &str, pod: &str, to: SocketAddr) -> io::Result<Box<dyn Duplex>>;
 }

@@ -4,6 +4,7 @@
 use crate::core::Caller;
 use crate::core::access::{Authenticator, Holder, Signer};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use kinds::review::Extra;
 use meta::{Object, Res, Snapshot, Status, Timestamp};
 use serde_json::Value;
 
@@ -53,11 +54,11 @@ impl Tokens {
         rules.validate_aud = false;
         let claims = decode::<Value>(token, &self.check, &rules).ok()?.claims;
         let (namespace, account) = kinds::secret::account_of_token(token, &claims, seen)?;
-        Some(caller(&namespace, &account))
+        Some(caller(&namespace, &account, Extra::new()))
     }
 }
 
-fn caller(namespace: &str, account: &Object) -> Caller {
+fn caller(namespace: &str, account: &Object, extra: Extra) -> Caller {
     Caller {
         name: format!("system:serviceaccount:{namespace}:{}", account.name()),
         uid: account.uid().to_string(),
@@ -66,8 +67,35 @@ fn caller(namespace: &str, account: &Object) -> Caller {
             format!("system:serviceaccounts:{namespace}"),
             "system:authenticated".into(),
         ],
+        extra,
         agent: String::new(),
     }
+}
+
+/// What the claims of a token say beyond the account: where it is used, and which one it is.
+fn extra(claims: &Value) -> Extra {
+    let mut extra = Extra::new();
+    let mut add = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value]);
+        }
+    };
+    let text = |pointer: &str| {
+        claims
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .map(str::to_string)
+    };
+    add("credential-id", text("/jti").map(|jti| format!("JTI={jti}")));
+    for (key, pointer) in [
+        ("pod-name", "/kubernetes.io/pod/name"),
+        ("pod-uid", "/kubernetes.io/pod/uid"),
+        ("node-name", "/kubernetes.io/node/name"),
+        ("node-uid", "/kubernetes.io/node/uid"),
+    ] {
+        add(key, text(pointer));
+    }
+    extra
 }
 
 impl Signer for Tokens {
@@ -120,7 +148,7 @@ impl Authenticator for Tokens {
         }
         let meant = claims.get("aud").map(texts).unwrap_or_default();
         Some(Holder {
-            caller: caller(namespace, &account),
+            caller: caller(namespace, &account, extra(&claims)),
             audiences: wanted.iter().filter(|a| meant.contains(a)).cloned().collect(),
         })
     }

@@ -46,8 +46,8 @@ pub fn running(place: &Place) -> Option<Running> {
     (start_ticks(running.pid) == Some(running.started_ticks)).then_some(running)
 }
 
-/// A killed server still holds its store, its port and its network while the kernel clears it away: waits for that, for
-/// at most `DYING_LIMIT`.
+/// A server that was asked to end, or killed, still holds its store, its port and its network for a while: waits for its
+/// end, for at most `DYING_LIMIT`.
 pub fn wait_for_dying(place: &Place) -> Result<()> {
     let Some(last) = noted(place) else { return Ok(()) };
     let Some(handle) = pidfd(last.pid) else {
@@ -58,22 +58,27 @@ pub fn wait_for_dying(place: &Place) -> Result<()> {
         return Ok(());
     }
     // Between taking its signal and saying that it exits, a process looks like any other, for a moment.
+    // Read anew each time: it may have been asked to end just now.
+    let is_ending = || noted(place).is_some_and(|now| now.ending);
+    let is_dying = |pid| is_ending() || is_dying(pid);
     if !is_dying(last.pid) && (ended(&handle, DYING_MOMENT)? || !is_dying(last.pid)) {
         return Ok(());
     }
     if ended(&handle, DYING_SILENCE)? {
         return Ok(());
     }
+    let why = if is_ending() { "is stopping" } else { "was killed" };
     eprintln!(
-        "waiting for the last server (process {}), which was killed, to end",
+        "waiting for the last server (process {}), which {why}, to end",
         last.pid
     );
     if ended(&handle, DYING_LIMIT)? {
         return Ok(());
     }
     bail!(
-        "the last server (process {}) was killed, but does not end; see dmesg",
-        last.pid
+        "the last server (process {}) {why}, but does not end; see {} and dmesg",
+        last.pid,
+        place.log_file().display()
     )
 }
 

@@ -21,6 +21,9 @@ const ORPHAN: &str = "orphan";
 /// Dependents that one plan deletes or orphans at most; the next plan goes on.
 const MAX_BATCH: usize = 500;
 
+/// Owners above an object that are looked at for circles. Real chains have three or four.
+const MAX_ANCESTORS: usize = 100;
+
 fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
     let object = &change.object;
     let mut keys = Vec::new();
@@ -99,7 +102,12 @@ fn orphan_dependents(seen: &Seen, res: Res, object: &Object, plan: &mut Plan) {
 }
 
 fn delete_dependents(seen: &Seen, res: Res, object: &Object, plan: &mut Plan) {
+    let above = ancestors(seen, object);
     let blocks = |dependent: &Object| {
+        // In a circle each would wait for the next one.
+        if above.iter().any(|uid| *uid == dependent.uid()) {
+            return false;
+        }
         let ours = dependent.meta().owners.iter().find(|o| &*o.uid == object.uid());
         ours.is_some_and(|o| o.block_owner_deletion == Some(true))
     };
@@ -134,6 +142,24 @@ fn delete_dependents(seen: &Seen, res: Res, object: &Object, plan: &mut Plan) {
         plan.why
             .push(format!("waits for {waits} dependents that block its deletion"));
     }
+}
+
+/// The uids of its owners, of their owners, and so on.
+fn ancestors<'a>(seen: &Seen<'a>, object: &'a Object) -> Vec<&'a str> {
+    let mut found: Vec<&str> = Vec::new();
+    let mut next = vec![object];
+    while let Some(object) = next.pop() {
+        for reference in &object.meta().owners {
+            if let Some((_, owner)) = find(seen, object.namespace(), reference)
+                && !found.contains(&owner.uid())
+                && found.len() < MAX_ANCESTORS
+            {
+                found.push(owner.uid());
+                next.push(owner);
+            }
+        }
+    }
+    found
 }
 
 /// There, and not itself waiting for its dependents to go.

@@ -71,6 +71,7 @@ pub fn controllers() -> Vec<Controller> {
         collector::CONTROLLER,
         deployment::CONTROLLER,
         endpointslice::CONTROLLER,
+        endpointslice::MIRROR,
         event::TTL,
         namespace::CONTROLLER,
         persistentvolume::PROTECTION,

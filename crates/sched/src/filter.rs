@@ -32,6 +32,9 @@ impl<'a> Wants<'a> {
 /// How long a claim of our own provisioner may take to get its volume before that is worth a word.
 const PROVISIONING_SECONDS: i64 = 5;
 
+pub const NO_MATCH: &str = "node(s) didn't match Pod's node affinity/selector";
+pub const NO_PORTS: &str = "node(s) didn't have free ports for the requested pod ports";
+
 /// Why a pod cannot be placed on any node yet.
 #[derive(Debug, PartialEq)]
 pub enum Obstacle {
@@ -104,17 +107,20 @@ pub fn problems(wants: &Wants, node: &NodeView) -> Vec<String> {
         return vec![format!("node(s) had untolerated taint(s) {{{key}: {value}}}")];
     }
     if !matches_selector(wants, node) {
-        return vec!["node(s) didn't match Pod's node affinity/selector".into()];
+        return vec![NO_MATCH.into()];
     }
-    let taken = |(protocol, ip, port): &(String, String, i64)| {
+    if lacks_ports(wants, node) {
+        return vec![NO_PORTS.into()];
+    }
+    lacking(wants, node)
+}
+
+pub fn lacks_ports(wants: &Wants, node: &NodeView) -> bool {
+    wants.host_ports.iter().any(|(protocol, ip, port)| {
         node.host_ports
             .iter()
             .any(|(p, i, n)| p == protocol && n == port && (i == ip || i == "0.0.0.0" || ip == "0.0.0.0"))
-    };
-    if wants.host_ports.iter().any(taken) {
-        return vec!["node(s) didn't have free ports for the requested pod ports".into()];
-    }
-    lacking(wants, node)
+    })
 }
 
 fn lacking(wants: &Wants, node: &NodeView) -> Vec<String> {
@@ -160,7 +166,7 @@ pub fn tolerates(wants: &Wants, taint: &Taint) -> bool {
     })
 }
 
-fn matches_selector(wants: &Wants, node: &NodeView) -> bool {
+pub fn matches_selector(wants: &Wants, node: &NodeView) -> bool {
     let selector = wants.spec.get("nodeSelector").and_then(Value::as_object);
     let equal = |(key, value): (&String, &Value)| node.labels.get(key).map(String::as_str) == value.as_str();
     if !selector.into_iter().flatten().all(equal) {

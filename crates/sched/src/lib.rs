@@ -1,5 +1,6 @@
 //! Which node a pod runs on: filter, then score. Pure; a binding is an act like any other.
 
+pub mod admit;
 mod filter;
 mod node;
 mod score;

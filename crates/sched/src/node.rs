@@ -2,6 +2,7 @@
 
 use kinds::pod::PODS;
 use kinds::row::text;
+use kinds::workload::Share;
 use meta::{Object, Quantity, Snapshot};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,20 +58,27 @@ pub fn views(snapshot: &Snapshot) -> Vec<NodeView> {
         if facts.is_finished() {
             continue;
         }
-        let share = facts.share();
-        for (name, quantity) in &share.requests {
-            match node.requested.get_mut(name) {
-                Some(sum) => *sum = sum.plus(*quantity),
-                None => drop(node.requested.insert(name.clone(), *quantity)),
-            }
-        }
-        node.pods += 1;
-        node.host_ports.extend(share.host_ports.iter().cloned());
+        node.add(facts.share());
     }
     views.into_values().collect()
 }
 
-fn view(node: &Object) -> NodeView {
+impl NodeView {
+    /// One more pod runs on it.
+    pub fn add(&mut self, share: &Share) {
+        for (name, quantity) in &share.requests {
+            match self.requested.get_mut(name) {
+                Some(sum) => *sum = sum.plus(*quantity),
+                None => drop(self.requested.insert(name.clone(), *quantity)),
+            }
+        }
+        self.pods += 1;
+        self.host_ports.extend(share.host_ports.iter().cloned());
+    }
+}
+
+/// A node on which nothing runs.
+pub fn view(node: &Object) -> NodeView {
     let value = node.value();
     let allocatable = value.pointer("/status/allocatable").and_then(Value::as_object);
     let quantity = |(name, q): (&String, &Value)| Some((name.clone(), Quantity::parse(q.as_str()?)?));

@@ -68,3 +68,58 @@ fn a_volume_on_its_way_is_no_obstacle_worth_a_word() {
         "Scheduled: Successfully assigned shop/web-0 to n"
     );
 }
+
+/// Why a node with a running pod does not take another that was given to it.
+fn refused(spec: Value) -> Option<String> {
+    let sealed = |value: Value| Draft::new(value).expect("an object").seal(1);
+    let node = sealed(json!({"metadata": {"name": "n", "labels": {"disk": "fast"}},
+        "spec": {"taints": [{"key": "down", "effect": "NoExecute"}, {"key": "full", "effect": "NoSchedule"}]},
+        "status": {"allocatable": {"pods": "2", "cpu": "2", "memory": "1Gi"}}}));
+    let busy = sealed(
+        json!({"metadata": {"name": "busy", "namespace": "d"}, "spec": {"nodeName": "n", "containers": [
+        {"name": "c", "ports": [{"containerPort": 80, "hostPort": 80}], "resources": {"requests": {"cpu": "1500m"}}}]}}),
+    );
+    let mut spec = spec;
+    if spec.get("tolerations").is_none() {
+        spec["tolerations"] = json!([{"key": "down", "operator": "Exists"}]);
+    }
+    let (reason, message) = admit::refusal(&json!({"spec": spec}), &node, [&busy].into_iter())?;
+    Some(format!("{reason}: {message}"))
+}
+
+#[test]
+fn a_node_refuses_what_it_cannot_hold() {
+    let port = |port: u16, ip: &str| {
+        refused(
+            json!({"containers": [{"name": "c", "ports": [{"containerPort": 1, "hostPort": port, "hostIP": ip}]}]}),
+        )
+    };
+    let taken =
+        "NodePorts: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+    assert_eq!(port(80, "").as_deref(), Some(taken));
+    assert_eq!(port(80, "127.0.0.1").as_deref(), Some(taken));
+    assert_eq!(port(81, ""), None);
+    let wants = |requests: Value| {
+        refused(json!({"containers": [{"name": "c", "resources": {"requests": requests}}]}))
+    };
+    assert_eq!(
+        wants(json!({"cpu": "1"})).as_deref(),
+        Some("OutOfcpu: Node didn't have enough resource: cpu, requested: 1000, used: 1500, capacity: 2000")
+    );
+    assert_eq!(
+        wants(json!({"cpu": "500m", "memory": "1Gi", "example.com/card": "1"})),
+        None
+    );
+    assert_eq!(
+        refused(json!({"containers": [], "nodeSelector": {"disk": "slow"}})).as_deref(),
+        Some(
+            "NodeAffinity: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+        )
+    );
+    assert_eq!(
+        refused(json!({"containers": [], "tolerations": []})).as_deref(),
+        Some(
+            "TaintToleration: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"
+        )
+    );
+}

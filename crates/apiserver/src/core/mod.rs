@@ -17,6 +17,7 @@ pub mod subresource;
 pub mod update;
 
 use access::{Ask, Authenticator, Authorizer, Signer};
+use kinds::review::Extra;
 use kinds::{Registry, Row};
 use meta::{Call, Draft, Object, Reply, Snapshot, Status, Timestamp, Verb};
 use serde_json::{Value, json};
@@ -28,6 +29,7 @@ pub struct Caller {
     pub name: String,
     pub uid: String,
     pub groups: Vec<String>,
+    pub extra: Extra,
     /// The client's program, up to the first `/` of its user agent: the default field manager.
     pub agent: String,
 }

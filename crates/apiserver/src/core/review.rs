@@ -66,6 +66,7 @@ fn user(caller: &Caller) -> User {
         name: caller.name.clone(),
         uid: caller.uid.clone(),
         groups: caller.groups.clone(),
+        extra: caller.extra.clone(),
     }
 }
 
@@ -74,6 +75,7 @@ fn caller(user: &User) -> Caller {
         name: user.name.clone(),
         uid: user.uid.clone(),
         groups: user.groups.clone(),
+        extra: user.extra.clone(),
         agent: String::new(),
     }
 }

@@ -189,6 +189,9 @@ fn token(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
     });
     if let Some(reference) = spec.get("boundObjectRef").filter(|r| r.is_object()) {
         let (kind, object) = bound_object(cx, &call.namespace, reference)?;
+        if let Some(node) = node_of(cx, &call.namespace, &kind, &object) {
+            bound["node"] = node;
+        }
         bound[kind] = object;
     }
     let claims = json!({
@@ -242,6 +245,18 @@ fn check_lifetime(seconds: i64, name: &str) -> Result<(), Status> {
             &errors,
         ))
     }
+}
+
+/// The node of the pod that a token is bound to.
+fn node_of(cx: &Cx, namespace: &str, kind: &str, bound: &Value) -> Option<Value> {
+    let pod = bound
+        .get("name")
+        .and_then(Value::as_str)
+        .filter(|_| kind == "pod")?;
+    let pod = cx.seen.snapshot.get(kinds::pod::PODS, namespace, pod)?.value();
+    let node = kinds::row::text(&pod, "/spec/nodeName");
+    let node = cx.seen.snapshot.get(kinds::node::NODES, "", node)?;
+    Some(json!({"name": node.name(), "uid": node.uid()}))
 }
 
 /// The object that a token dies with: it must exist, and be the one that is meant.

@@ -172,6 +172,7 @@ fn subresources(row: &Row) -> Vec<Subresource> {
 
 fn subresource(row: &Row, name: &'static str) -> Subresource {
     const RUN: &[&str] = &["create", "get"];
+    const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
     let (kind, group, version, verbs): (_, _, _, &[&str]) = match name {
         "scale" => ("Scale", "autoscaling", "v1", &["get", "patch", "update"]),
         "binding" => ("Binding", "", "", &["create"]),
@@ -182,6 +183,8 @@ fn subresource(row: &Row, name: &'static str) -> Subresource {
         "exec" => ("PodExecOptions", "", "", RUN),
         "attach" => ("PodAttachOptions", "", "", RUN),
         "portforward" => ("PodPortForwardOptions", "", "", RUN),
+        "proxy" if row.kind == "Service" => ("ServiceProxyOptions", "", "", PROXY),
+        "proxy" => ("PodProxyOptions", "", "", PROXY),
         _ => (row.kind, "", "", &["get", "patch", "update"]),
     };
     Subresource {

@@ -1,13 +1,14 @@
-//! Response bodies: one piece, a list that is put together while it is sent, or a stream.
+//! Response bodies: one piece, a list that is put together while it is sent, a stream, or what a pod sends.
 
+use super::proxy::links::Page;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Frame, Incoming, SizeHint};
 use meta::Object;
-use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Pieces of lists and watches are about this large.
 pub const CHUNK_BYTES: usize = 64 * 1024;
@@ -16,6 +17,66 @@ pub enum Body {
     Full(Option<Bytes>),
     List(ListBody),
     Stream(BoxStream<'static, Bytes>),
+    Relay(Box<Relay>),
+}
+
+/// Why a body breaks off. The connection breaks with it, so that nobody takes the part for the whole.
+pub type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a pod sends, frame by frame, until it or the server ends.
+pub struct Relay {
+    incoming: Incoming,
+    /// The incoming body has ended.
+    over: bool,
+    page: Option<Page>,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Relay {
+    pub fn new(incoming: Incoming, page: Option<Page>, closing: CancellationToken) -> Self {
+        Self {
+            incoming,
+            over: false,
+            page,
+            closing: Box::pin(closing.cancelled_owned()),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if self.closing.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err("the server is shutting down".into())));
+        }
+        while !self.over {
+            let frame = match ready!(hyper::body::Body::poll_frame(Pin::new(&mut self.incoming), cx)) {
+                Some(frame) => frame?,
+                None => break,
+            };
+            let Some(page) = &mut self.page else {
+                return Poll::Ready(Some(Ok(frame)));
+            };
+            // Trailers of a page that was changed would be about another.
+            let Ok(piece) = frame.into_data() else { continue };
+            let ours = page.write(piece);
+            if !ours.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(ours))));
+            }
+        }
+        self.over = true;
+        let rest = self.page.take().map(|mut page| page.end());
+        let rest = rest.filter(|rest| !rest.is_empty());
+        Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.page.is_none() && (self.over || hyper::body::Body::is_end_stream(&self.incoming))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.page {
+            Some(_) => SizeHint::default(),
+            None => hyper::body::Body::size_hint(&self.incoming),
+        }
+    }
 }
 
 /// A list from stored bytes: nothing is decoded or encoded, and only one chunk is held at a time.
@@ -77,12 +138,9 @@ impl ListBody {
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Broken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let piece = match self.get_mut() {
             Self::Full(bytes) => bytes.take(),
             Self::List(list) => list.next_chunk(),
@@ -90,6 +148,7 @@ impl hyper::body::Body for Body {
                 Poll::Ready(piece) => piece,
                 Poll::Pending => return Poll::Pending,
             },
+            Self::Relay(relay) => return relay.poll_frame(cx),
         };
         Poll::Ready(piece.map(|bytes| Ok(Frame::data(bytes))))
     }
@@ -99,6 +158,7 @@ impl hyper::body::Body for Body {
             Self::Full(bytes) => bytes.is_none(),
             Self::List(list) => list.tail.is_none(),
             Self::Stream(_) => false,
+            Self::Relay(relay) => relay.is_end_stream(),
         }
     }
 
@@ -107,6 +167,7 @@ impl hyper::body::Body for Body {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Self::List(list) => SizeHint::with_exact(list.left),
             Self::Stream(_) => SizeHint::default(),
+            Self::Relay(relay) => relay.size_hint(),
         }
     }
 }

@@ -23,12 +23,14 @@ use std::sync::Arc;
 /// Smaller responses are not worth compressing, as upstream decides.
 const COMPRESS_FROM_BYTES: u64 = 128 * 1024;
 
-/// Watches and streams: they do not count against the limit of requests.
+/// Watches, streams and what pods answer: they do not count against the limit of requests.
 pub fn is_long_running(request: &Request<RequestBody>) -> bool {
     let query = request.uri().query().unwrap_or_default();
     let path = request.uri().path();
     let last = path.rsplit('/').next().unwrap_or_default();
-    query.contains("watch=") || matches!(last, "exec" | "attach" | "portforward" | "log")
+    // `/api/v1/namespaces/n/pods/name/proxy`, and what follows.
+    let proxied = path.split('/').nth(7) == Some(route::PROXY);
+    query.contains("watch=") || proxied || matches!(last, "exec" | "attach" | "portforward" | "log")
 }
 
 pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<RequestBody>) -> Response<Body> {
@@ -46,7 +48,10 @@ pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<Reque
 /// The answer to HEAD: headers alone, with the length that the body would have had. HTTP/2 would send a body.
 fn without_body(response: Response<Body>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
-    if let Some(length) = hyper::body::Body::size_hint(&body).exact() {
+    // A pod has said itself how long its body would be, if it knows.
+    if let Some(length) = hyper::body::Body::size_hint(&body).exact()
+        && !matches!(body, Body::Relay(_))
+    {
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     Response::from_parts(parts, Body::Full(None))
@@ -78,6 +83,9 @@ async fn answer(
         Route::Path => other_path(server, &caller, &registry, &parts, &path, &query).await,
         Route::Resource(place) if is_stream(place.subresource) => {
             super::pods::serve(server, &caller, &registry, place, &mut parts, &query).await
+        }
+        Route::Resource(place) if place.subresource == route::PROXY => {
+            super::proxy::serve(server, peer, &caller, &registry, place, parts, body).await
         }
         Route::Resource(place) => resource(server, &caller, &registry, place, parts, body, &query).await,
     }

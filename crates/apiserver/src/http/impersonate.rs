@@ -6,7 +6,7 @@ use crate::Api;
 use crate::core::{Caller, Seen, access};
 use http::{HeaderMap, HeaderName};
 use kinds::Registry;
-use kinds::review::{GROUPS, UIDS, USER_EXTRAS, USERS};
+use kinds::review::{Extra, GROUPS, UIDS, USER_EXTRAS, USERS};
 use kinds::serviceaccount::SERVICEACCOUNTS;
 use meta::{Res, Status};
 
@@ -54,6 +54,13 @@ pub fn acting_as(
         groups: groups(&wanted),
         name: wanted.user,
         uid: wanted.uid,
+        extra: wanted
+            .extra
+            .into_iter()
+            .fold(Extra::new(), |mut all, (key, value)| {
+                all.entry(key).or_default().push(value);
+                all
+            }),
         agent: caller.agent,
     })
 }

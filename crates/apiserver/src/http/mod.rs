@@ -8,6 +8,7 @@ mod impersonate;
 mod negotiate;
 mod pods;
 mod probes;
+mod proxy;
 mod request;
 mod respond;
 mod route;
@@ -29,6 +30,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -143,6 +145,8 @@ pub struct Peer {
     /// From a client certificate.
     pub caller: Option<Caller>,
     pub loopback: bool,
+    /// What pods behind the proxy verbs are told.
+    pub address: Option<IpAddr>,
 }
 
 impl Server {
@@ -181,7 +185,7 @@ impl Server {
                     let server = self.clone();
                     let tls = tls.clone();
                     self.tasks.spawn(async move {
-                        server.connection(stream, from.ip().is_loopback(), tls).await;
+                        server.connection(stream, from.ip(), tls).await;
                         drop(permit);
                     });
                 }
@@ -203,7 +207,7 @@ impl Server {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, loopback: bool, tls: TlsAcceptor) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, from: IpAddr, tls: TlsAcceptor) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");
         }
@@ -216,7 +220,8 @@ impl Server {
         let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first());
         let peer = Peer {
             caller: certificate.and_then(request::caller_of_certificate),
-            loopback,
+            loopback: from.is_loopback(),
+            address: Some(from),
         };
         self.serve_stream(stream, peer).await;
     }
@@ -236,7 +241,8 @@ impl Server {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_LIMIT)
-            .pipeline_flush(true);
+            // With it, hyper loses the 101 of an upgrade whose client has already sent more.
+            .pipeline_flush(false);
         builder
             .http2()
             .timer(TokioTimer::new())

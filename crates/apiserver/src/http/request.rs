@@ -8,11 +8,15 @@ use codec::Decoded;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
+use kinds::review::Extra;
 use meta::client::FieldValidation;
 use meta::{Status, Verb};
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 const BODY_LIMIT: Duration = Duration::from_secs(60);
@@ -25,6 +29,37 @@ pub enum RequestBody {
     Bytes(Bytes),
 }
 
+/// As it comes, for whoever passes it on.
+impl hyper::body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Wire(incoming) => Pin::new(incoming).poll_frame(cx),
+            Self::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Wire(incoming) => incoming.is_end_stream(),
+            Self::Bytes(bytes) => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Wire(incoming) => incoming.size_hint(),
+            Self::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}
+
 /// The caller that a client certificate names: CN is the user, each O a group.
 pub fn caller_of_certificate(certificate: &CertificateDer<'_>) -> Option<Caller> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
@@ -34,9 +69,11 @@ pub fn caller_of_certificate(certificate: &CertificateDer<'_>) -> Option<Caller>
         .iter_organization()
         .filter_map(|o| o.as_str().ok().map(str::to_string));
     let groups = groups.chain([AUTHENTICATED.to_string()]).collect();
+    let print = format!("X509SHA256={:x}", Sha256::digest(certificate));
     Some(Caller {
         name,
         groups,
+        extra: Extra::from([("authentication.kubernetes.io/credential-id".into(), vec![print])]),
         ..Caller::default()
     })
 }

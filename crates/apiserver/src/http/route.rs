@@ -20,6 +20,8 @@ pub struct Place {
     pub namespace: String,
     pub name: String,
     pub subresource: &'static str,
+    /// What follows `proxy`, as the client wrote it: empty, or from a slash on.
+    pub tail: String,
     /// The deprecated `/watch/` form.
     pub watch: bool,
 }
@@ -35,7 +37,7 @@ impl std::fmt::Debug for Place {
 }
 
 /// Subresources that any kind may have; what a kind really has is decided with its row.
-const SUBRESOURCES: [&str; 13] = [
+const SUBRESOURCES: [&str; 14] = [
     "status",
     "scale",
     "binding",
@@ -45,18 +47,29 @@ const SUBRESOURCES: [&str; 13] = [
     "exec",
     "attach",
     "portforward",
+    "proxy",
     "ephemeralcontainers",
     "resize",
     "finalize",
     "approval",
 ];
 
+/// The subresource whose path goes on inside a pod.
+pub const PROXY: &str = "proxy";
+/// Segments up to the last that names an object: `apis/g/v/namespaces/n/plural/name`.
+const NAMES_DEPTH: usize = 7;
+
 pub fn route(registry: &Registry, path: &str) -> Result<Route, Status> {
     let mut segments = Vec::new();
-    for segment in path.split('/').skip(1) {
-        let text = percent_decode_str(segment)
-            .decode_utf8()
-            .map_err(|_| Status::bad_request("the path is not valid UTF-8"))?;
+    for (depth, segment) in path.split('/').skip(1).enumerate() {
+        let bytes = percent_decode_str(segment);
+        // Deeper are paths inside a pod, which are not read here.
+        let text = match depth < NAMES_DEPTH {
+            true => bytes
+                .decode_utf8()
+                .map_err(|_| Status::bad_request("the path is not valid UTF-8"))?,
+            false => bytes.decode_utf8_lossy(),
+        };
         segments.push(text.into_owned());
     }
     if segments.last().is_some_and(String::is_empty) {
@@ -72,16 +85,22 @@ pub fn route(registry: &Registry, path: &str) -> Result<Route, Status> {
         ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
         rest => (false, rest),
     };
-    place(registry, group, version, rest, watch).map(Route::Resource)
+    let (mut place, deeper) = place(registry, group, version, rest, watch)?;
+    if place.subresource == PROXY {
+        let own = path.match_indices('/').nth(segments.len() - deeper);
+        place.tail = own.map_or("", |(at, _)| &path[at..]).to_string();
+    }
+    Ok(Route::Resource(place))
 }
 
+/// Where a path leads, and how many of its segments are the business of a pod.
 fn place(
     registry: &Registry,
     group: &str,
     version: &str,
     rest: &[&str],
     watch: bool,
-) -> Result<Place, Status> {
+) -> Result<(Place, usize), Status> {
     let find = |plural: &str| {
         registry
             .by_path(group, version, plural)
@@ -97,13 +116,15 @@ fn place(
         && group.is_empty()
         && !namespace.is_empty()
     {
-        return Ok(Place {
+        let place = Place {
             row: find("pods")?,
             namespace: namespace.into(),
             name: String::new(),
             subresource: "binding",
+            tail: String::new(),
             watch,
-        });
+        };
+        return Ok((place, 0));
     }
     let (plural, name, subresource, tail) = match rest {
         [plural] => (*plural, "", "", [].as_slice()),
@@ -119,20 +140,22 @@ fn place(
         "" => "",
         given => SUBRESOURCES
             .iter()
-            .find(|s| **s == given && tail.is_empty())
+            .find(|s| **s == given && (tail.is_empty() || given == PROXY))
             .copied()
             .ok_or_else(Status::no_such_path)?,
     };
     if !has_subresource(&row, subresource) {
         return Err(Status::no_such_path());
     }
-    Ok(Place {
+    let place = Place {
         row,
         namespace: namespace.into(),
         name: name.into(),
         subresource,
+        tail: String::new(),
         watch,
-    })
+    };
+    Ok((place, tail.len()))
 }
 
 /// Subresources by what the row says; those of single kinds by `Row::subresources`.

@@ -116,6 +116,11 @@ const PARAMETERS: &[Parameter] = &[
     query("stdout", "boolean", "Connects standard output."),
     query("stderr", "boolean", "Connects standard error."),
     query("tty", "boolean", "Gives the process a terminal."),
+    query(
+        "path",
+        "string",
+        "The path inside the pod, as far as the URL does not say it.",
+    ),
     query("ports", "integer", "Ports to forward; required for WebSockets."),
     query("follow", "boolean", "Goes on with new lines as they are written."),
     query(
@@ -189,6 +194,7 @@ pub const LOG: &[&str] = &[
 pub const EXEC: &[&str] = &["command", "container", "stderr", "stdin", "stdout", "tty"];
 pub const ATTACH: &[&str] = &["container", "stderr", "stdin", "stdout", "tty"];
 pub const PORT_FORWARD: &[&str] = &["ports"];
+pub const PROXY: &[&str] = &["path"];
 
 /// A query parameter; `None` for a name that is not in the table.
 pub fn of(edition: Edition, name: &str) -> Option<Value> {
@@ -230,6 +236,7 @@ mod tests {
             EXEC,
             ATTACH,
             PORT_FORWARD,
+            PROXY,
         ];
         for name in all.into_iter().flatten().chain(&["pretty"]) {
             assert!(of(Edition::V3, name).is_some(), "{name}");

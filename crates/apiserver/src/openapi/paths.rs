@@ -50,6 +50,10 @@ struct Operation<'a> {
     watches: bool,
 }
 
+/// Methods that upgrade to a stream, and those that a pod may be sent.
+const RUN: &[&str] = &["get", "post"];
+const ALL: &[&str] = &["delete", "get", "head", "options", "patch", "post", "put"];
+
 const OK: &[(&str, &str)] = &[("200", "OK")];
 const WRITTEN: &[(&str, &str)] = &[("200", "OK"), ("201", "Created")];
 const POSTED: &[(&str, &str)] = &[("200", "OK"), ("201", "Created"), ("202", "Accepted")];
@@ -190,9 +194,24 @@ impl Of<'_> {
         }
         let operations = match sub.name {
             "log" => vec![self.log(&target)],
-            "exec" => self.connect(&target, params::EXEC),
-            "attach" => self.connect(&target, params::ATTACH),
-            "portforward" => self.connect(&target, params::PORT_FORWARD),
+            "exec" => self.connect(&target, params::EXEC, RUN),
+            "attach" => self.connect(&target, params::ATTACH, RUN),
+            "portforward" => self.connect(&target, params::PORT_FORWARD, RUN),
+            "proxy" => {
+                let deeper = Target {
+                    name: format!("{}WithPath", target.name),
+                    ..target
+                };
+                let operations = self.connect(&deeper, params::PROXY, ALL);
+                self.put(
+                    paths,
+                    format!("{one}/{}/{{path}}", sub.name),
+                    &deeper,
+                    true,
+                    operations,
+                );
+                self.connect(&target, params::PROXY, ALL)
+            }
             "finalize" => self
                 .object(&target, false)
                 .into_iter()
@@ -229,6 +248,10 @@ impl Of<'_> {
                 "namespace",
                 "Namespace of the object.",
             ));
+        }
+        if path.ends_with("{path}") {
+            let text = "The path inside the pod.";
+            parameters.push(params::path(self.edition, "path", text));
         }
         parameters.extend(params::of(self.edition, "pretty"));
         let mut item: Map<String, Value> = operations
@@ -383,9 +406,15 @@ impl Of<'_> {
         )
     }
 
-    /// GET and POST that upgrade to a stream.
-    fn connect(&self, target: &Target, parameters: &[&'static str]) -> Vec<(&'static str, Value)> {
-        let one = |method: &'static str, verb: &str| {
+    /// Methods that lead to the pod itself.
+    fn connect(
+        &self,
+        target: &Target,
+        parameters: &[&'static str],
+        methods: &[&'static str],
+    ) -> Vec<(&'static str, Value)> {
+        let one = |method: &'static str| {
+            let verb = capital(method);
             let scope = if target.namespaced { "Namespaced" } else { "" };
             self.operation(
                 target,
@@ -403,7 +432,7 @@ impl Of<'_> {
                 },
             )
         };
-        vec![one("get", "Get"), one("post", "Post")]
+        methods.iter().map(|method| one(method)).collect()
     }
 
     fn operation(&self, target: &Target, operation: Operation) -> (&'static str, Value) {

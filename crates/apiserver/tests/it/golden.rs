@@ -374,6 +374,41 @@ async fn a_token_of_a_secret_is_believed_while_the_secret_lives() {
 }
 
 #[tokio::test]
+async fn a_token_says_where_it_is_used() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let audience = vec!["isopod".to_string()];
+    let tokens = apiserver::Tokens::new(&key.serialize_der(), key.public_key_raw(), "issuer", audience);
+    let world = World::with_tokens(std::sync::Arc::new(tokens)).await;
+    let make = async |path: &str, body: serde_json::Value| {
+        let (code, made) = world.json("POST", path, &body).await;
+        assert_eq!(code, 201, "{made}");
+        made
+    };
+    let node = make("/api/v1/nodes", serde_json::json!({"metadata": {"name": "n"}})).await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    make(accounts, serde_json::json!({"metadata": {"name": "robot"}})).await;
+    let pod = make(
+        "/api/v1/namespaces/default/pods",
+        serde_json::json!({"metadata": {"name": "p"}, "spec": {"serviceAccountName": "robot", "nodeName": "n",
+            "containers": [{"name": "c", "image": "i:1"}]}}),
+    )
+    .await;
+    let bound =
+        serde_json::json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p"}}});
+    let answer = make(&format!("{accounts}/robot/token"), bound).await;
+    let question = serde_json::json!({"spec": {"token": answer["status"]["token"]}});
+    let known = make("/apis/authentication.k8s.io/v1/tokenreviews", question).await;
+    let extra = |key: &str| {
+        let values = &known["status"]["user"]["extra"][format!("authentication.kubernetes.io/{key}")];
+        values[0].as_str().unwrap_or_default().to_string()
+    };
+    assert_eq!([extra("pod-name"), extra("node-name")], ["p", "n"]);
+    assert_eq!(extra("pod-uid"), pod["metadata"]["uid"]);
+    assert_eq!(extra("node-uid"), node["metadata"]["uid"]);
+    assert!(extra("credential-id").starts_with("JTI="), "{known}");
+}
+
+#[tokio::test]
 async fn a_status_write_changes_metadata_too_but_not_all_of_it() {
     let text = conversation(
         r#"
@@ -467,6 +502,7 @@ async fn one_may_act_as_another_who_may() {
             ..apiserver::Caller::default()
         }),
         loopback: true,
+        address: None,
     });
     let request = http::Request::get("/api/v1/pods").header("impersonate-user", "admin");
     let request = request.body(bytes::Bytes::new()).expect("a request");

@@ -5,6 +5,7 @@ mod discovery;
 mod golden;
 mod manners;
 mod properties;
+mod proxy;
 mod sessions;
 mod strict;
 mod watches;

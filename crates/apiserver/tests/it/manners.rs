@@ -71,6 +71,7 @@ async fn impersonation_needs_permission() {
             ..Caller::default()
         }),
         loopback: true,
+        address: None,
     });
     let (code, answer) = asked(&world, "/apis", &[("impersonate-user", "bob")]).await;
     let text = "users \"bob\" is forbidden: User \"alice\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope";

@@ -78,6 +78,7 @@ impl World {
         let peer = Peer {
             caller: Some(admin()),
             loopback: true,
+            address: Some([192, 0, 2, 1].into()),
         };
         Self {
             server: Server::new(api, Config::default()),

@@ -1,4 +1,4 @@
-//! Streams into pods: logs, exec with and without a terminal, attach, cp and port-forward.
+//! Streams into pods: logs, exec with and without a terminal, attach, cp, port-forward and the proxy verbs.
 
 use crate::harness::command::prepare;
 use crate::harness::watch::Watch;
@@ -230,5 +230,46 @@ fn ports_are_forwarded() {
             assert!(answer.contains("web-0 has seen"), "{what}: {answer}");
         }
     }
+    cluster.remove();
+}
+
+#[test]
+fn the_api_leads_to_pods_and_services() {
+    let Some(cluster) = Cluster::with_images("the_api_leads_to_pods_and_services", &[]) else {
+        return;
+    };
+    cluster.apply(&visits_set("web", 1, ""));
+    cluster.rollout("sts/web");
+    let root = "/api/v1/namespaces/default";
+    let paths = [
+        "pods/web-0",
+        "pods/http:web-0:8080",
+        "services/web:http",
+        "services/web:8123",
+    ];
+    for path in paths {
+        let answer = cluster.kubectl(&format!("get --raw {root}/{path}/proxy/"));
+        assert!(answer.contains("web-0 has seen"), "{path}: {answer}");
+    }
+    let refused = cluster.kubectl_fails(&format!("get --raw {root}/pods/web-0:1/proxy/"));
+    let ip = cluster.jsonpath("pod/web-0", "{.status.podIP}");
+    let why = format!("error trying to reach service: dial tcp {ip}:1: connect: connection refused");
+    assert!(refused.contains(&why), "{refused}");
+    // `Starting to serve on 127.0.0.1:40123`
+    let line = "proxy --port=0";
+    let mut proxy = Watch::start(cluster.kubectl_with(line).into_command(), line);
+    let started = proxy.until("the port", |line| line.starts_with("Starting to serve on"));
+    let address = words(&started).last().cloned().unwrap_or_default();
+    for path in paths {
+        let answer = crate::services::get(&address, &format!("{root}/{path}/proxy/"));
+        assert!(answer.contains("web-0 has seen"), "{path}: {answer}");
+    }
+    let led = crate::services::try_get(&address, &format!("{root}/pods/web-0/proxy"));
+    let led = led.expect_err("a redirect");
+    let to = format!("{root}/pods/web-0/proxy/");
+    assert!(
+        led.contains("301 Moved Permanently") && led.contains(&to),
+        "{led}"
+    );
     cluster.remove();
 }

@@ -55,6 +55,11 @@ fn pods_run_on_untouched_when_the_server_is_killed() {
         statefulset::data(&cluster, "web-1");
         assert!(cluster.kubectl("logs web-1").contains("listening"));
     }
+    // One that is about to end is waited for.
+    host::ask_to_end(&cluster.server());
+    cluster.up().ok();
+    cluster.rollout("sts/web");
+    assert_eq!(before, containers(&cluster), "a container was started anew");
     // What ends while no server is there is noticed by the next.
     host::kill(&cluster.server());
     host::kill(&before[0]);

@@ -104,6 +104,15 @@ fn every_kind_of_service_leads_to_all_ready_pods() {
         ips.iter().all(|ip| endpoints.contains(&format!("{ip}:8080"))),
         "{endpoints}"
     );
+    // Endpoints that someone writes by hand, behind a Service that selects nobody.
+    let first = cluster.jsonpath("pod/web-0", "{.status.podIP}");
+    cluster.apply(&format!(
+        "{{apiVersion: v1, kind: Service, metadata: {{name: by-hand}}, spec: {{ports: [{{port: 80}}]}}}}
+---
+{{apiVersion: v1, kind: Endpoints, metadata: {{name: by-hand}}, subsets: [{{addresses: [{{ip: {first}}}], ports: [{{port: 8080}}]}}]}}"
+    ));
+    let until_heard = "for i in $(seq 100); do wget -qO- http://by-hand/ && break; sleep 0.1; done";
+    assert_eq!(who(&from_client(&cluster, until_heard)), "web-0");
     cluster.remove();
 }
 

@@ -61,6 +61,9 @@ pub struct Running {
     pub started_ticks: u64,
     pub api_port: u16,
     pub version: String,
+    /// It has been asked to end, and is about to.
+    #[serde(default)]
+    pub ending: bool,
 }
 
 fn say(progress: &Progress) {
@@ -117,7 +120,7 @@ async fn serve(place: &Place) -> Result<()> {
     bootstrap::run(own.as_ref(), &pki.ca, &place.volumes(), &addresses).await?;
     note_up(place)?;
     tasks.spawn(server.clone().serve(listener, acceptor.clone()));
-    write_running(place, &settings)?;
+    write_running(place, &settings, false)?;
     say(&Progress::Api {
         port: settings.api_port,
     });
@@ -140,6 +143,10 @@ async fn serve(place: &Place) -> Result<()> {
 
     wait_for_end(&agents).await?;
     tracing::info!("stopping");
+    // Not needed to end well: who starts the next server waits for this one, instead of taking it for a running one.
+    if let Err(error) = write_running(place, &settings, true) {
+        tracing::warn!("cannot note that the server is ending: {error:#}");
+    }
     stop.cancel();
     server.close().await;
     if tokio::time::timeout(STOP_LIMIT, agents.stop()).await.is_err() {
@@ -223,9 +230,8 @@ fn caller(name: &str, groups: &[&str]) -> Caller {
         .collect();
     Caller {
         name: name.to_string(),
-        uid: String::new(),
         groups,
-        agent: String::new(),
+        ..Caller::default()
     }
 }
 
@@ -261,7 +267,7 @@ fn tls_parts(pki: &Pki) -> Result<Tls> {
     })
 }
 
-fn write_running(place: &Place, settings: &Settings) -> Result<()> {
+fn write_running(place: &Place, settings: &Settings, ending: bool) -> Result<()> {
     let pid = std::process::id() as i32;
     let started_ticks = crate::process::start_ticks(pid).context("cannot read /proc/self/stat")?;
     let version = env!("CARGO_PKG_VERSION").to_string();
@@ -270,6 +276,7 @@ fn write_running(place: &Place, settings: &Settings) -> Result<()> {
         started_ticks,
         api_port: settings.api_port,
         version,
+        ending,
     };
     write_atomic(&place.pid_file(), &serde_json::to_vec(&running)?, 0o644)
 }

@@ -10,6 +10,7 @@ use node::agent::Agent;
 use node::runtime::stream::{Reader, Resizer, Writer};
 use node::runtime::{AttachStreams, ExecSpec, RuntimeError, TerminalSize};
 use std::io;
+use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 
@@ -105,6 +106,10 @@ impl NodeOps for Sessions {
 
     async fn dial(&self, namespace: &str, pod: &str, port: u16) -> Result<Box<dyn Duplex>, Status> {
         Ok(Box::new(self.agent.dial(namespace, pod, port).await?))
+    }
+
+    async fn connect(&self, namespace: &str, pod: &str, to: SocketAddr) -> io::Result<Box<dyn Duplex>> {
+        Ok(Box::new(self.agent.connect(namespace, pod, to).await?))
     }
 }
 

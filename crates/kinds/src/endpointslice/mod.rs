@@ -1,8 +1,10 @@
 //! EndpointSlice: addresses behind a Service. Source: discovery.k8s.io/v1 API reference.
 
 mod legacy;
+mod mirror;
 mod plan;
 
+pub use mirror::CONTROLLER as MIRROR;
 pub use plan::{CONTROLLER, ServiceFacts};
 
 use crate::check::{dns_label, dns_subdomain, ip_message, messages, one_of, one_of_given, qualified_name};

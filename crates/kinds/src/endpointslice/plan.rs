@@ -21,7 +21,7 @@ pub const CONTROLLER: Controller = Controller {
     failed: crate::plan::untold,
 };
 
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 /// Endpoints in one slice, as upstream.
@@ -135,7 +135,14 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
         return plan;
     }
     let backends = backends(seen, service, &facts.spec);
-    write_slices(seen, service, &backends, &facts.spec, &mut plan);
+    let place = (service.namespace(), service.name());
+    settle(
+        seen,
+        place,
+        MANAGER,
+        wanted(service, &backends, &facts.spec),
+        &mut plan,
+    );
     legacy::write(seen, service, &backends, &mut plan);
     plan
 }
@@ -283,18 +290,18 @@ fn slice(
     })
 }
 
-fn write_slices(
+/// Makes the slices of a Service (namespace and name) that one manager has made be the wanted ones, by name.
+pub(super) fn settle(
     seen: &Seen,
-    service: &Object,
-    backends: &[Backend],
-    spec: &ServiceSpecFacts,
+    (namespace, service): (&str, &str),
+    manager: &str,
+    mut wanted: BTreeMap<String, Value>,
     plan: &mut Plan,
 ) {
-    let mut wanted = wanted(service, backends, spec);
-    let prefix = format!("{}/{}-", service.namespace(), service.name());
+    let prefix = format!("{namespace}/{service}-");
     for (_, stored) in seen.snapshot.after(ENDPOINTSLICES, &prefix, "") {
-        let ours = stored.meta().label(MANAGED_BY) == Some(MANAGER)
-            && stored.meta().label(SERVICE_NAME) == Some(service.name());
+        let ours = stored.meta().label(MANAGED_BY) == Some(manager)
+            && stored.meta().label(SERVICE_NAME) == Some(service);
         if !ours || stored.meta().is_deleting() {
             continue;
         }
@@ -313,7 +320,7 @@ fn write_slices(
     for (_, object) in wanted {
         plan.acts.push(Act::Create {
             res: ENDPOINTSLICES,
-            namespace: service.namespace().into(),
+            namespace: namespace.into(),
             object,
         });
     }
@@ -326,9 +333,10 @@ fn update(stored: &Object, slice: Value, plan: &mut Plan) {
     for field in ["endpoints", "ports"] {
         object[field] = slice[field].clone();
     }
-    if let Some(labels) = slice.pointer("/metadata/labels").and_then(Value::as_object) {
-        for (key, value) in labels {
-            object["metadata"]["labels"][key] = value.clone();
+    for field in ["labels", "annotations"] {
+        let wanted = slice["metadata"][field].as_object();
+        for (key, value) in wanted.into_iter().flatten() {
+            object["metadata"][field][key] = value.clone();
         }
     }
     if object != before {

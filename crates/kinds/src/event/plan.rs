@@ -1,4 +1,5 @@
-//! An event is deleted one hour after it was last seen, as upstream's event TTL.
+//! An event is deleted one hour after it was last seen. Upstream counts from its last write, which nothing keeps: so it is
+//! the later one of its birth and its last sighting, where that is not in the future.
 
 use super::{EVENTS, last_seen};
 use crate::plan::{Act, Plan, Target};
@@ -31,7 +32,8 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
     if event.meta().is_deleting() {
         return plan;
     }
-    let last = last_seen(&event.value()).or(event.meta().created);
+    let sighted = last_seen(&event.value()).filter(|at| *at <= seen.now);
+    let last = sighted.max(event.meta().created);
     let Some(ends) = last.map(|at| at.plus_seconds(TTL_SECONDS)) else {
         return plan.why("has no time; it stays");
     };

@@ -139,7 +139,15 @@ impl Rules for Pod {
     }
 
     fn subresources(&self) -> &'static [&'static str] {
-        &["binding", "eviction", "log", "exec", "attach", "portforward"]
+        &[
+            "binding",
+            "eviction",
+            "log",
+            "exec",
+            "attach",
+            "portforward",
+            "proxy",
+        ]
     }
 
     fn returns_deleted(&self) -> bool {

@@ -65,6 +65,7 @@ impl Rules for Access {
                 name: string(spec, "user").to_string(),
                 uid: string(spec, "uid").to_string(),
                 groups: texts(spec, "groups"),
+                extra: serde_json::from_value(get(spec, "extra").clone()).unwrap_or_default(),
             },
         };
         let path = get(spec, "nonResourceAttributes");

@@ -8,6 +8,7 @@ mod identity;
 use crate::{Column, Row, Rules};
 use meta::Res;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is impersonated. These stand in rules of access alone; there are no such objects.
@@ -33,11 +34,15 @@ pub trait Asks {
     fn rules(&self, user: &User, namespace: &str) -> (Value, Value);
 }
 
+/// What else is known of somebody: pod and node of a service account's token, which credential it was.
+pub type Extra = BTreeMap<String, Vec<String>>;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
     pub name: String,
     pub uid: String,
     pub groups: Vec<String>,
+    pub extra: Extra,
 }
 
 /// What is to be done to what.
@@ -60,6 +65,9 @@ impl User {
         }
         if !self.groups.is_empty() {
             info["groups"] = json!(self.groups);
+        }
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
         }
         info
     }

@@ -99,6 +99,10 @@ impl Rules for Service {
         true
     }
 
+    fn subresources(&self) -> &'static [&'static str] {
+        &["proxy"]
+    }
+
     fn warnings(&self, object: &Value, _old: Option<&Value>) -> Vec<String> {
         warnings(&object["spec"])
     }

@@ -33,12 +33,18 @@ pub fn volumes(set: &Set, ordinal: i64) -> Vec<Value> {
     claims(set, ordinal).map(volume).collect()
 }
 
-/// A claim of this ordinal that is being deleted: a new pod must not use it.
+/// A claim of this ordinal that is being deleted, or will be with the pod that was scaled away: a new pod must not use
+/// it.
 pub fn going_away(seen: &Seen, set: &Set, ordinal: i64) -> Option<String> {
+    let goes_with_pods = policy(set, "whenScaled");
+    let pod = pods::name(set.name(), ordinal);
+    let goes = |claim: &Object| {
+        let mut owners = workload::owners_of(claim).into_iter();
+        claim.meta().is_deleting() || (goes_with_pods && owners.any(|owner| names(&owner, "v1", "Pod", &pod)))
+    };
     claims(set, ordinal).map(|(_, name, _)| name).find(|name| {
-        seen.snapshot
-            .get(CLAIMS, set.namespace(), name)
-            .is_some_and(|claim| claim.meta().is_deleting())
+        let claim = seen.snapshot.get(CLAIMS, set.namespace(), name);
+        claim.is_some_and(goes)
     })
 }
 
@@ -131,10 +137,25 @@ fn keep(seen: &Seen, set: &Set, ordinal: i64, pod: Option<&Pod>, condemned: bool
             continue;
         };
         let before = workload::owners_of(claim);
+        let pod_name = pods::name(set.name(), ordinal);
+        let of_set = |owner: &Value| names(owner, "apps/v1", "StatefulSet", set.name());
+        let of_pod = |owner: &Value| names(owner, "v1", "Pod", &pod_name);
+        let uid = |owner: &Value| text(owner, "/uid").to_string();
+        let stale = |owner: &Value| {
+            (of_set(owner) && uid(owner) != set.object.uid())
+                || (of_pod(owner) && pod.is_none_or(|pod| uid(owner) != pod.object.uid()))
+        };
+        // Of a set or pod of that name which is gone: the claim's end is the garbage collector's.
+        if before.iter().any(stale) {
+            continue;
+        }
         let mut after = before.clone();
-        let ours = |owner: &Value| is_ours(set, pods::name(set.name(), ordinal).as_str(), owner);
-        after.retain(|owner| !ours(owner));
+        after.retain(|owner| !of_set(owner) && !of_pod(owner));
+        let deletes = policy(set, "whenDeleted") || policy(set, "whenScaled");
+        let other_controller = after.iter().any(|owner| owner["controller"] == true);
         match pod.filter(|_| condemned && policy(set, "whenScaled")) {
+            // Two controllers of one claim would be one too many; the policy does not hold for it.
+            _ if deletes && other_controller => tell_conflict(set, &name, before != after, plan),
             Some(pod) => after.push(pod_owner(&pod.object)),
             None => after.extend(retained_by_set(set)),
         }
@@ -148,10 +169,22 @@ fn keep(seen: &Seen, set: &Set, ordinal: i64, pod: Option<&Pod>, condemned: bool
     }
 }
 
-/// Owner references that this policy manages; those of others stay.
-fn is_ours(set: &Set, pod_name: &str, owner: &Value) -> bool {
-    let (kind, name) = (text(owner, "/kind"), text(owner, "/name"));
-    (kind == "StatefulSet" && name == set.name()) || (kind == "Pod" && name == pod_name)
+fn tell_conflict(set: &Set, claim: &str, is_news: bool, plan: &mut Plan) {
+    if is_news {
+        let message = format!(
+            "PersistentVolumeClaim {claim} has a conflicting OwnerReference that acts as a manging controller, the retention policy is ignored for this claim"
+        );
+        plan.acts.push(set.event(true, "ConflictingController", message));
+    }
+}
+
+/// The reference names that object, whatever its uid.
+fn names(owner: &Value, api_version: &str, kind: &str, name: &str) -> bool {
+    [
+        text(owner, "/apiVersion"),
+        text(owner, "/kind"),
+        text(owner, "/name"),
+    ] == [api_version, kind, name]
 }
 
 fn pod_owner(pod: &Object) -> Value {

@@ -10,9 +10,10 @@ use kinds::lease::LEASES;
 use kinds::namespace::NAMESPACES;
 use kinds::node::NODES;
 use kinds::secret::SECRETS;
+use kinds::service::SERVICES;
 use kinds::serviceaccount::SERVICEACCOUNTS;
 use kinds::workload::PODS;
-use kinds::{Act, Key, Registry, Seen, Write, namespace, secret};
+use kinds::{Act, Key, Registry, Seen, Write, endpointslice, namespace, secret};
 use meta::{Errors, Res, Timestamp};
 use serde_json::{Value, json};
 
@@ -240,6 +241,22 @@ fn an_event_goes_an_hour_after_it_was_last_seen() {
         json!({"lastTimestamp": "2026-11-21T08:30:10Z", "series": {"count": 2, "lastObservedTime": "2026-11-21T09:59:00.000000Z"}}),
     );
     assert!(repeated.acts.is_empty());
+    // A client may write any time: it neither ends an event at birth nor keeps it for ever.
+    let mut told_late = event(json!({"lastTimestamp": "2017-09-19T13:49:16Z"}));
+    told_late["metadata"]["creationTimestamp"] = now().rfc3339().into();
+    let rows = Registry::builtin();
+    let snapshot = cluster(&[(EVENTS, told_late)]);
+    let seen = Seen {
+        now: now(),
+        snapshot: &snapshot,
+        rows: &rows,
+    };
+    let plan_late = (event::TTL.plan)(&seen, &Key::new(EVENTS, "shop", "e"));
+    assert!(plan_late.acts.is_empty());
+    assert_eq!(
+        plan(json!({"lastTimestamp": "2126-11-21T09:30:10Z"})).acts.len(),
+        1
+    );
 }
 
 #[test]
@@ -279,4 +296,54 @@ fn a_token_secret_is_filled_and_goes_with_its_account() {
         plan(&wanted(json!({name: "robot"})), &[]),
     ];
     assert_snapshot!("secret_token", steps.join("\n"));
+}
+
+#[test]
+fn endpoints_written_by_hand_are_mirrored() {
+    let service = |selector: Value| json!({"metadata": {"name": "db", "namespace": "shop", "uid": "s"}, "spec": {"selector": selector}});
+    let endpoints = json!({"metadata": {"name": "db", "namespace": "shop", "uid": "e", "labels": {"team": "a"}, "annotations": {"why": "old", "kubectl.kubernetes.io/last-applied-configuration": "{}"}},
+        "subsets": [{"addresses": [{"ip": "192.0.2.7", "hostname": "one"}, {"ip": "2001:db8::7"}], "notReadyAddresses": [{"ip": "192.0.2.8"}],
+            "ports": [{"name": "sql", "port": 5432}]}]});
+    let plan = |objects: &[(Res, Value)]| {
+        let (snapshot, rows) = (cluster(objects), Registry::builtin());
+        let seen = Seen {
+            now: now(),
+            snapshot: &snapshot,
+            rows: &rows,
+        };
+        (endpointslice::MIRROR.plan)(&seen, &Key::new(ENDPOINTS, "shop", "db")).acts
+    };
+    let made: Vec<Value> = plan(&[(SERVICES, service(Value::Null)), (ENDPOINTS, endpoints.clone())])
+        .into_iter()
+        .map(|act| match act {
+            Act::Create { object, .. } => object,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_snapshot!(
+        "endpoints_mirrored",
+        serde_json::to_string_pretty(&made).expect("JSON")
+    );
+    // What is there is left alone; it goes when the Service begins to select pods, and when the Endpoints go.
+    let kept: Vec<(Res, Value)> = made.iter().map(|slice| (ENDPOINTSLICES, slice.clone())).collect();
+    let with = |more: &[(Res, Value)]| plan(&[kept.clone(), more.to_vec()].concat());
+    let still = [(SERVICES, service(Value::Null)), (ENDPOINTS, endpoints.clone())];
+    assert_eq!(with(&still), []);
+    let selecting = [
+        (SERVICES, service(json!({"app": "db"}))),
+        (ENDPOINTS, endpoints.clone()),
+    ];
+    for gone in [&selecting[..], &[(SERVICES, service(Value::Null))]] {
+        let acts = with(gone);
+        assert!(
+            acts.len() == 2 && acts.iter().all(|act| matches!(act, Act::Delete { .. })),
+            "{acts:?}"
+        );
+    }
+    let mut skipped = endpoints;
+    skipped["metadata"]["labels"]["endpointslice.kubernetes.io/skip-mirror"] = "true".into();
+    assert_eq!(
+        plan(&[(SERVICES, service(Value::Null)), (ENDPOINTS, skipped)]),
+        []
+    );
 }

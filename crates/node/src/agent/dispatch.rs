@@ -3,17 +3,20 @@
 use super::mailbox::Mailbox;
 use super::shell::{PodHandle, Shell};
 use super::{AgentError, worker};
+use crate::machine::Refusal;
 use crate::runtime::RuntimeEvent;
 use crate::volumes::needed;
 use futures::StreamExt;
 use futures::stream::{BoxStream, Fuse};
 use k8s_openapi::api::core::v1::Pod;
 use kinds::configmap::CONFIGMAPS;
+use kinds::node::NODES;
 use kinds::persistentvolume::PERSISTENTVOLUMES;
 use kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
 use kinds::pod::PODS;
 use kinds::row::text;
 use kinds::secret::SECRETS;
+use kinds::workload;
 use meta::{Change, ChangeKind, Object, Snapshot, Status};
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -161,6 +164,24 @@ impl Dispatch {
         }
     }
 
+    /// Whether a new pod that no scheduler has placed fits beside those that are here.
+    fn refusal(&self, object: &Object) -> Option<Refusal> {
+        let pod = object.value();
+        if kinds::pod::condition(&pod, "PodScheduled").is_some() {
+            return None;
+        }
+        let snapshot = self.shell.client.snapshot();
+        let name = text(&pod, "/spec/nodeName");
+        let node = snapshot.get(NODES, "", name)?;
+        let here = self.shell.pods();
+        let others = snapshot.list(PODS, "").filter(|other| {
+            let handle = here.get(other.uid());
+            handle.is_some_and(|handle| handle.refused.is_none())
+                && workload::Pod::of(other).facts.spec.node_name.as_deref() == Some(name)
+        });
+        sched::admit::refusal(&pod, node, others)
+    }
+
     fn adopt(&self, object: &Object) {
         let needed = match serde_json::from_slice::<Pod>(object.json()) {
             Ok(pod) => needed(&pod),
@@ -174,6 +195,7 @@ impl Dispatch {
             mailbox: Arc::new(Mailbox::default()),
             needed: Arc::new(needed),
             tokens: Arc::default(),
+            refused: self.refusal(object),
             over: CancellationToken::new(),
         };
         let mut pods = self.shell.pods();

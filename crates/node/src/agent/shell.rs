@@ -5,7 +5,7 @@ use super::events::Recorder;
 use super::mailbox::Mailbox;
 use super::network::PodNetwork;
 use crate::images::Images;
-use crate::machine::PodView;
+use crate::machine::{PodView, Refusal};
 use crate::runtime::Runtime;
 use crate::volumes::{Facts, Needed, TokenRequest, Volumes};
 use meta::{Client, Env, Timestamp};
@@ -50,6 +50,8 @@ pub struct PodHandle {
     pub mailbox: Arc<Mailbox>,
     pub needed: Arc<Needed>,
     pub tokens: Arc<Tokens>,
+    /// Why there is no room for it here: reason and message.
+    pub refused: Option<Refusal>,
     /// Cancelled when nothing of the pod is left here.
     pub over: CancellationToken,
 }

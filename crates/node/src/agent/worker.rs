@@ -79,6 +79,7 @@ async fn adopt(shell: &Arc<Shell>, object: &Object) -> Result<Worker, String> {
 
 impl Worker {
     async fn run(mut self, handle: &PodHandle) {
+        self.seen.refused = handle.refused.clone();
         self.read(handle.mailbox.take()).await;
         if let Some((reason, message)) = rejection(&self.pod, &self.seen) {
             self.tell(vec![PodEvent {
@@ -89,6 +90,8 @@ impl Worker {
             }]);
         }
         loop {
+            // Calls of the API may be answered without a wait: other tasks of this thread are to have their turn too.
+            tokio::task::coop::consume_budget().await;
             let now = self.shell.env.now();
             self.notice(now);
             let decision = sync(now, &self.pod, &self.seen);
@@ -105,7 +108,6 @@ impl Worker {
                 None => futures::future::pending().boxed(),
             };
             tokio::select! {
-                biased;
                 Some(done) = self.work.next() => self.done(done),
                 () = handle.mailbox.wait() => self.read(handle.mailbox.take()).await,
                 () = timer => {}

@@ -1,11 +1,13 @@
 //! Pods that this node refuses as a whole, before anything of them is made. Source: kubelet's admission of pods
 //! (`sysctl.NewAllowlist`, `rejectPod`).
 
-use super::observed::{Observed, Task};
+use super::observed::{Observed, Refusal, Task};
 use super::spec::PodView;
 use serde_json::{Value, json};
 
-pub const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
+const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
+const POD_OS_NOT_SUPPORTED: &str = "PodOSNotSupported";
+const OPERATING_SYSTEM: &str = "linux";
 /// In front of the reason's text, in the status.
 const REJECTED: &str = "Pod was rejected: ";
 
@@ -26,7 +28,7 @@ const SAFE_SYSCTLS: [(&str, &str); 12] = [
 ];
 
 /// Reason and message of the refusal of a pod of which nothing has run here.
-pub fn rejection(pod: &PodView, seen: &Observed) -> Option<(&'static str, String)> {
+pub fn rejection(pod: &PodView, seen: &Observed) -> Option<Refusal> {
     let untouched = seen.sandbox == Task::Todo
         && seen
             .containers
@@ -35,6 +37,19 @@ pub fn rejection(pod: &PodView, seen: &Observed) -> Option<(&'static str, String
     if pod.is_finished() || !untouched {
         return None;
     }
+    wrong_system(pod)
+        .or_else(|| forbidden_sysctl(pod))
+        .or_else(|| seen.refused.clone())
+}
+
+/// Pods of another operating system that were put here past the scheduler.
+fn wrong_system(pod: &PodView) -> Option<Refusal> {
+    let name = &pod.pod.spec.as_ref()?.os.as_ref()?.name;
+    let told = "Failed to admit pod as the OS field doesn't match node OS";
+    (name != OPERATING_SYSTEM).then(|| (POD_OS_NOT_SUPPORTED, told.to_owned()))
+}
+
+fn forbidden_sysctl(pod: &PodView) -> Option<Refusal> {
     let spec = pod.pod.spec.as_ref()?;
     let sysctls = spec
         .security_context
@@ -75,7 +90,7 @@ fn normalized(name: &str) -> String {
 /// The status of a refused pod: there are no containers to tell of.
 pub(super) fn rejected_status(pod: &PodView, seen: &Observed) -> Option<Value> {
     let stored = |key: &str| pod.stored.get(key).and_then(Value::as_str).unwrap_or_default();
-    if pod.is_finished() && stored("reason") == SYSCTL_FORBIDDEN && stored("message").starts_with(REJECTED) {
+    if pod.is_finished() && stored("message").starts_with(REJECTED) {
         return Some(pod.stored.clone());
     }
     let (reason, message) = rejection(pod, seen)?;

@@ -16,10 +16,12 @@ mod status;
 mod step;
 mod sync;
 
-pub use admit::{SYSCTL_FORBIDDEN, rejection};
+pub use admit::rejection;
 pub use backoff::Backoff;
 pub use conditions::DEADLINE_EXCEEDED;
-pub use observed::{Container, Ended, Ending, EndingCause, Hook, Image, Life, LifeState, Observed, Task};
+pub use observed::{
+    Container, Ended, Ending, EndingCause, Hook, Image, Life, LifeState, Observed, Refusal, Task,
+};
 pub use phase::Phase;
 pub use probe::{Probe, ProbeKind, ProbeSpec};
 pub use report::{Due, Report};

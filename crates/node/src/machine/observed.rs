@@ -18,6 +18,9 @@ const SET_UP: (u64, u64) = (1, 120);
 const CREATE: (u64, u64) = (1, 15);
 const PULL: (u64, u64) = (10, 300);
 
+/// Reason and message of a pod that is not admitted.
+pub type Refusal = (&'static str, String);
+
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// Steps under way.
@@ -33,6 +36,8 @@ pub struct Observed {
     pub ending: Option<Ending>,
     /// The node is being switched off: containers end, all else stays as it is.
     pub switching_off: bool,
+    /// Why the node does not take it beside those that it has: reason and message.
+    pub refused: Option<Refusal>,
     pub released: Task,
     pub torn_down: Task,
     pub deleted: Task,

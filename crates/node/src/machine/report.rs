@@ -65,7 +65,8 @@ impl Report {
                 let same = pod.revision == object.revision() && pod.stored == wanted;
                 self.settled = (!same).then(|| (wanted, object.revision()));
             }
-            Err(status) if status.code == 404 || pod.gone => {}
+            // It is gone, which its last change, on its way here, will say as well.
+            Err(status) if status.code == 404 => self.settled = Some((wanted, pod.revision)),
             Err(status) => {
                 let pause = if status.code == 409 {
                     CONFLICT_PAUSE

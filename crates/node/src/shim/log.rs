@@ -78,14 +78,14 @@ impl LogWriter {
         self.append(&out)
     }
 
-    /// Writes what is unfinished as it is: the stream ended without a newline.
+    /// Writes what is unfinished as the part of a line that it is: the stream ended without a newline.
     pub fn finish(&mut self, now: SystemTime) -> io::Result<()> {
         let time = self.time(now);
         let mut out = Vec::new();
         for stream in [Stream::Stdout, Stream::Stderr] {
             let line = std::mem::take(&mut self.unfinished[stream as usize]);
             if !line.is_empty() {
-                entry(&mut out, &time, stream, b'F', &line);
+                entry(&mut out, &time, stream, b'P', &line);
             }
         }
         self.append(&out)
@@ -205,7 +205,7 @@ mod tests {
         ]);
         assert_eq!(
             mixed,
-            "1970-01-01T00:00:00.000000007Z stderr F e\n1970-01-01T00:00:00.000000000Z stdout F out\n"
+            "1970-01-01T00:00:00.000000007Z stderr F e\n1970-01-01T00:00:00.000000000Z stdout P out\n"
         );
     }
 

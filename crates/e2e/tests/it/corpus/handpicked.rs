@@ -198,6 +198,7 @@ pub fn routes() -> Vec<Bad> {
         ("portforward", "?ports=80"),
         ("log", ""),
         ("exec", "?command=ls&container=none"),
+        ("proxy", "/a/../%ff?x"),
     ] {
         let path = format!("{}/none/{sub}{query}", pods());
         corpus.push(Bad::get(format!("{sub} of a pod that is not"), path.clone()).codes(&[400, 404]));

@@ -62,20 +62,28 @@ pub fn kill(process: &Process) {
     end(process, Signal::KILL);
 }
 
+/// Asks one process to end, and does not wait for it.
+pub fn ask_to_end(process: &Process) {
+    signal(process, Signal::TERM);
+}
+
 /// Asks one process to end; returns when it has.
 pub fn terminate(process: &Process) {
     end(process, Signal::TERM);
 }
 
-fn end(process: &Process, signal: Signal) {
+fn signal(process: &Process, signal: Signal) {
     let pid = Pid::from_raw(process.pid).expect("a process id");
     let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
         return;
     };
-    if self::process(process.pid).is_none_or(|now| now.started_ticks != process.started_ticks) {
-        return;
+    if self::process(process.pid).is_some_and(|now| now.started_ticks == process.started_ticks) {
+        pidfd_send_signal(&handle, signal).expect("signalled");
     }
-    pidfd_send_signal(&handle, signal).expect("signalled");
+}
+
+fn end(process: &Process, signal: Signal) {
+    self::signal(process, signal);
     assert!(
         wait_for_end(process.pid, Duration::from_secs(10)),
         "{process:?} does not end"

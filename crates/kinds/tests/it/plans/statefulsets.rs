@@ -202,5 +202,13 @@ fn ownership_and_claims() {
             "owners that others set stay",
             "set replicas=1 claims whenDeleted=Delete current=a\n revision a 1\n pod web-0 ready\n claim data-web-0 owner=other"
         ),
+        (
+            "a claim that another controller manages holds up nobody",
+            "set replicas=0 claims whenScaled=Delete current=a\n revision a 1\n pod web-0 ready\n claim data-web-0 owner=controller"
+        ),
+        (
+            "the claim of a pod that was scaled away is not used again",
+            "set replicas=1 claims whenScaled=Delete current=a\n revision a 1\n claim data-web-0 owner=gone"
+        ),
     ]));
 }

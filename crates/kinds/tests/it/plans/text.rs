@@ -240,7 +240,7 @@ impl Case {
     }
 }
 
-/// `claim data-web-0 deleting owner=set|pod|other`
+/// `claim data-web-0 deleting owner=set|pod|gone|other|controller`; `gone` is an earlier pod of the name.
 fn claim(words: &Words) -> Value {
     let name = words.at(1);
     let mut metadata = json!({"name": name, "uid": format!("uid-{name}")});
@@ -252,7 +252,12 @@ fn claim(words: &Words) -> Value {
     match words.get("owner") {
         Some("set") => metadata["ownerReferences"] = json!([set_owner()]),
         Some("pod") => metadata["ownerReferences"] = json!([owner("v1", "Pod", pod, &format!("uid-{pod}"))]),
-        Some(_) => metadata["ownerReferences"] = json!([owner("v1", "ConfigMap", "keeper", "keeper")]),
+        Some("gone") => metadata["ownerReferences"] = json!([owner("v1", "Pod", pod, "uid-of-old")]),
+        Some(kind) => {
+            let mut keeper = owner("v1", "ConfigMap", "keeper", "keeper");
+            keeper["controller"] = (kind == "controller").into();
+            metadata["ownerReferences"] = json!([keeper]);
+        }
         None => {}
     }
     json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {}})

@@ -208,3 +208,40 @@ fn a_pod_with_a_sysctl_that_is_not_safe_is_refused_as_a_whole() {
     let mut life = Life::new(pod("net/ipv4/tcp_fin_timeout", json!({})));
     assert!(life.run(30).told().contains("start c#0"));
 }
+
+#[test]
+fn what_does_not_fit_this_node_is_refused_as_a_whole() {
+    let mut spec = never(json!({"os": {"name": "windows"}}));
+    let mut life = Life::new(spec.clone());
+    assert_eq!(life.run(30).told(), "", "nothing is made of it");
+    assert_eq!(life.status()["reason"], "PodOSNotSupported");
+    spec["os"]["name"] = "linux".into();
+    let mut life = Life::new(spec);
+    life.seen.refused = Some(("OutOfcpu", "Node didn't have enough resource".into()));
+    assert_eq!(life.run(30).told(), "", "nothing is made of it");
+    let status = life.status();
+    assert_eq!([&status["phase"], &status["reason"]], ["Failed", "OutOfcpu"]);
+    assert_eq!(
+        status["message"],
+        "Pod was rejected: Node didn't have enough resource"
+    );
+}
+
+/// The pod's deletion and a write of its status cross: nothing is gained by writing on until word of the deletion comes.
+#[test]
+fn a_status_that_finds_no_pod_is_not_written_again() {
+    let life = Life::new(json!({"restartPolicy": "Always", "containers": [container("c")]}));
+    let mut report = Report::default();
+    let due = |report: &Report, pod: &PodView| report.due(life.now, pod, &life.seen, &[]);
+    let Due::Now(wanted) = due(&report, &life.pod) else {
+        panic!("a first status is due");
+    };
+    report.begin();
+    let missing = Err(meta::Status::not_found(kinds::pod::PODS, "web-0"));
+    report.finish(life.now, &life.pod, wanted, &missing);
+    assert_eq!(due(&report, &life.pod), Due::Nothing);
+    // Another change of the pod shows that it is there after all.
+    let mut newer = life.pod.clone();
+    newer.revision += 1;
+    assert!(matches!(due(&report, &newer), Due::Now(_)));
+}
