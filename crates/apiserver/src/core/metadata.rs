@@ -158,9 +158,8 @@ fn validate_owners(owners: Option<&Value>, at: &Path, errors: &mut Errors) {
                 errors.invalid(&at.child(field), "", "must not be empty");
             }
         }
-        if version == "v1" && get("kind") == "Event" {
-            let detail = "/v1, Kind=Event is disallowed from being an owner";
-            errors.invalid(at, owner_shown(owner), detail);
+        if let Some(why) = kinds::lifecycle::never_owns(version, get("kind")) {
+            errors.invalid(at, owner_shown(owner), why);
         }
         if owner.get("controller") != Some(&Value::Bool(true)) {
             continue;

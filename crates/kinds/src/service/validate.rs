@@ -68,24 +68,22 @@ fn by_type(spec: &Value, root: &Path, errors: &mut Errors) {
         let detail = format!("may not be set to 'None' for {kind} services");
         errors.invalid(&root.child("clusterIPs").index(0), super::NONE, &detail);
     }
-    match kind {
-        "ExternalName" => {
-            for field in ["clusterIPs", "ipFamilies"] {
-                if !list(spec, field).is_empty() {
-                    errors.forbidden(&root.child(field), "may not be set for ExternalName services");
-                }
-            }
-            if has(spec, "ipFamilyPolicy") {
-                let path = root.child("ipFamilyPolicy");
-                errors.forbidden(&path, "may not be set for ExternalName services");
-            }
-            let (name, path) = (string(spec, "externalName"), root.child("externalName"));
-            match name.strip_suffix('.').unwrap_or(name) {
-                "" => errors.required(&path, ""),
-                name => dns_subdomain(&path, name, errors),
-            }
+    if kind != "ExternalName" {
+        return;
+    }
+    for field in ["clusterIPs", "ipFamilies"] {
+        if !list(spec, field).is_empty() {
+            errors.forbidden(&root.child(field), "may not be set for ExternalName services");
         }
-        _ => {}
+    }
+    if has(spec, "ipFamilyPolicy") {
+        let path = root.child("ipFamilyPolicy");
+        errors.forbidden(&path, "may not be set for ExternalName services");
+    }
+    let (name, path) = (string(spec, "externalName"), root.child("externalName"));
+    match name.strip_suffix('.').unwrap_or(name) {
+        "" => errors.required(&path, ""),
+        name => dns_subdomain(&path, name, errors),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::volumes::{downward_file, key_paths, plain_file};
 use crate::check;
 use crate::json::{get, has, int, list, number, some, string};
+use meta::field::Shown;
 use meta::{Errors, Path, name};
 use serde_json::Value;
 
@@ -109,7 +110,15 @@ fn trust_bundle(bundle: &Value, path: &Path, errors: &mut Errors) {
     match (has(bundle, "name"), has(bundle, "signerName")) {
         (true, true) => {
             let detail = "only one of name and signerName may be used";
-            errors.invalid(path, bundle.clone(), detail);
+            let part = |field: &str| Some(get(bundle, field).clone());
+            let shown = Shown::members([
+                ("Name", part("name")),
+                ("SignerName", part("signerName")),
+                ("LabelSelector", part("labelSelector")),
+                ("Optional", part("optional")),
+                ("Path", Some(string(bundle, "path").into())),
+            ]);
+            errors.invalid(path, shown, detail);
         }
         (true, false) => {
             let (text, at) = (string(bundle, "name"), path.child("name"));
