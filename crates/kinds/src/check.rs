@@ -1,10 +1,12 @@
 //! Checks that several kinds share, in upstream's words. Each adds what is wrong and gives nothing back.
 
 use crate::json::{at, get, list, quantity_text, string, texts};
+use meta::field::Shown;
 use meta::selector::LabelSelector;
 use meta::{Errors, Path, Quantity, name};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 pub(crate) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 pub(crate) const IMMUTABLE: &str = "field is immutable";
@@ -60,6 +62,74 @@ pub(crate) fn one_of(
         value if allowed.contains(&value) => {}
         value => errors.not_supported(&path.child(field), value, allowed),
     }
+}
+
+/// An optional text, which must be one of these once it is given, even as the empty text.
+pub(crate) fn one_of_given(object: &Value, field: &str, allowed: &[&str], path: &Path, errors: &mut Errors) {
+    if let Some(value) = get(object, field).as_str()
+        && !allowed.contains(&value)
+    {
+        errors.not_supported(&path.child(field), value, allowed);
+    }
+}
+
+/// What is said of `010.1.1.1`, which some read as octal.
+pub(crate) const LEADING_ZEROS: &str = "must not have leading 0s";
+
+/// An address of either family, as strict as upstream is since v1.36: no leading zeros, no IPv4 inside IPv6.
+pub(crate) fn ip(text: &str, path: &Path, errors: &mut Errors) {
+    if let Some(message) = ip_message(text) {
+        errors.invalid(path, text, message);
+    }
+}
+
+/// What is wrong with an address.
+pub(crate) fn ip_message(text: &str) -> Option<&'static str> {
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => {
+            Some("must not be an IPv4-mapped IPv6 address")
+        }
+        Ok(_) => None,
+        Err(_) if without_leading_zeros(text).parse::<Ipv4Addr>().is_ok() => Some(LEADING_ZEROS),
+        Err(_) => Some("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+    }
+}
+
+fn without_leading_zeros(text: &str) -> String {
+    let part = |part: &str| match part.trim_start_matches('0') {
+        "" if !part.is_empty() => "0".to_string(),
+        rest => rest.to_string(),
+    };
+    text.split('.').map(part).collect::<Vec<_>>().join(".")
+}
+
+/// What is wrong with `address/bits`, whose address must be that of the range.
+pub(crate) fn cidr_message(text: &str) -> Option<&'static str> {
+    const BAD: Option<&str> = Some("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+    let Some((address, bits)) = text.split_once('/') else {
+        return BAD;
+    };
+    let plain = without_leading_zeros(address).parse::<Ipv4Addr>().map(IpAddr::V4);
+    let Ok(ip) = address.parse::<IpAddr>().or(plain) else {
+        return BAD;
+    };
+    let (all, address_bits) = match ip {
+        IpAddr::V4(ip) => (32, u128::from(u32::from(ip)) << 96),
+        IpAddr::V6(ip) => (128, u128::from(ip)),
+    };
+    let digits = !bits.is_empty() && bits.bytes().all(|b| b.is_ascii_digit());
+    let length = match bits.parse::<u32>() {
+        Ok(length) if digits && length <= all => length,
+        _ => return BAD,
+    };
+    if address.parse::<IpAddr>().is_err() || length.to_string() != bits {
+        return Some("must not have leading 0s in IP or prefix length");
+    }
+    if matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some()) {
+        return Some("must not have an IPv4-mapped IPv6 address");
+    }
+    let of_host = address_bits.checked_shl(length).unwrap_or(0);
+    (of_host != 0).then_some("must not have bits set beyond the prefix length")
 }
 
 pub(crate) fn in_range(value: i64, low: i64, high: i64, path: &Path, errors: &mut Errors) {
@@ -154,33 +224,64 @@ pub(crate) fn label_selector(selector: &Value, path: &Path, errors: &mut Errors)
     }
 }
 
-/// A workload's selector: there, valid, not empty, and matching the template's labels.
-pub(crate) fn workload_selector(spec: &Value, word: &str, errors: &mut Errors) {
-    let (root, selector) = (Path::new("spec"), get(spec, "selector"));
-    let path = root.child("selector");
+/// A workload's selector: there, valid, not empty. `broken` is what is said of one that cannot be used; the template
+/// is not looked at then. Gives the selector that the template must fit.
+pub(crate) fn workload_selector(
+    spec: &Value,
+    word: &str,
+    broken: &str,
+    errors: &mut Errors,
+) -> Option<LabelSelector> {
+    let (path, selector) = (Path::new("spec").child("selector"), get(spec, "selector"));
     if selector.is_null() {
         errors.required(&path, "");
-        return;
+        return Some(LabelSelector::nothing());
     }
-    label_selector(selector, &path, errors);
-    let empty =
-        texts(selector, "matchLabels").next().is_none() && list(selector, "matchExpressions").is_empty();
-    if empty {
+    let mut own = Errors::new();
+    label_selector(selector, &path, &mut own);
+    let wrong = !own.is_empty();
+    errors.append(own);
+    if is_empty(selector) {
         let detail = format!("empty selector is invalid for {word}");
-        errors.invalid(&path, selector.clone(), &detail);
-        return;
+        errors.invalid(&path, selector_shown(selector), &detail);
     }
     let parsed = serde_json::from_value(selector.clone()).ok();
-    let Ok(parsed) = LabelSelector::of_spec(parsed.as_ref()) else {
-        errors.invalid(&path, selector.clone(), "invalid label selector");
-        return;
+    match LabelSelector::of_spec(parsed.as_ref()) {
+        Ok(parsed) if !wrong => Some(parsed),
+        _ => {
+            errors.invalid(&path, selector_shown(selector), broken);
+            None
+        }
+    }
+}
+
+fn is_empty(selector: &Value) -> bool {
+    texts(selector, "matchLabels").next().is_none() && list(selector, "matchExpressions").is_empty()
+}
+
+pub(crate) fn selector_shown(selector: &Value) -> Shown {
+    let given = |field: &str| match get(selector, field) {
+        Value::Object(map) if map.is_empty() => None,
+        Value::Array(items) if items.is_empty() => None,
+        Value::Null => None,
+        given => Some(given.clone()),
     };
-    let labels: BTreeMap<String, String> = texts(at(spec, "/template/metadata"), "labels")
+    Shown::members(["matchLabels", "matchExpressions"].map(|field| (field, given(field))))
+}
+
+/// The template's labels are what the selector asks for.
+pub(crate) fn template_fits(selector: &LabelSelector, spec: &Value, errors: &mut Errors) {
+    let metadata = at(spec, "/template/metadata");
+    let labels: BTreeMap<String, String> = texts(metadata, "labels")
         .map(|(k, v)| (k.to_string(), v.to_string()))
         .collect();
-    if !parsed.matches_map(&labels) {
-        let shown = serde_json::to_value(&labels).unwrap_or_default();
-        let path = root.child("template").child("metadata").child("labels");
+    let all = !get(spec, "selector").is_null() && is_empty(get(spec, "selector"));
+    if !all && !selector.matches_map(&labels) {
+        let shown = get(metadata, "labels").clone();
+        let path = Path::new("spec")
+            .child("template")
+            .child("metadata")
+            .child("labels");
         errors.invalid(&path, shown, "`selector` does not match template `labels`");
     }
 }
@@ -233,6 +334,26 @@ pub(crate) fn immutable(new: &Value, old: &Value, path: &Path, errors: &mut Erro
     }
 }
 
+/// A text must be as it was; none is the empty one.
+pub(crate) fn immutable_text(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    if text(new) != text(old) {
+        errors.invalid(path, text(new), IMMUTABLE);
+    }
+}
+
+/// A workload's selector is its identity.
+pub(crate) fn immutable_selector(object: &Value, old: &Value, errors: &mut Errors) {
+    let (new, old) = (at(object, "/spec/selector"), at(old, "/spec/selector"));
+    if selector_shown(new).0 != selector_shown(old).0 {
+        let path = Path::new("spec").child("selector");
+        match new.is_null() {
+            true => errors.invalid(&path, Value::Null, IMMUTABLE),
+            false => errors.invalid(&path, selector_shown(new), IMMUTABLE),
+        }
+    }
+}
+
 /// Counters of a status: none negative, none of `parts` above the whole.
 pub(crate) fn status_counts(
     status: &Value,
@@ -278,5 +399,39 @@ pub(crate) fn collisions(status: &Value, old: &Value, errors: &mut Errors) {
     if now < was {
         let path = Path::new("status").child(field);
         errors.invalid(&path, now, "cannot be decremented");
+    }
+}
+
+/// What is counted, and so whole.
+const COUNTS: [&str; 9] = [
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+
+/// A resource of Kubernetes' own.
+pub(crate) fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+/// A resource that someone else than Kubernetes defines.
+pub(crate) fn is_extended(name: &str) -> bool {
+    let in_quota = format!("requests.{name}");
+    !is_native(name) && !name.starts_with("requests.") && name::check_qualified_name(&in_quota).is_empty()
+}
+
+/// An amount of a resource: a quantity that is not negative, and whole when it is a count.
+pub(crate) fn amount(name: &str, value: &Value, path: &Path, errors: &mut Errors) {
+    let Some(amount) = quantity(value, path, errors) else {
+        return;
+    };
+    if (is_extended(name) || COUNTS.contains(&name)) && amount.millis() % 1000 != 0 {
+        errors.invalid(path, quantity_text(value), "must be an integer");
     }
 }

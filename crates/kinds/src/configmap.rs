@@ -1,6 +1,8 @@
 //! ConfigMap: text and bytes for pods to read. Source: core/v1 API reference.
 
+use crate::json::{get, has, texts};
 use crate::row::{age, text};
+use crate::secret::decoded_len;
 use crate::{Column, Row, Rules, Write};
 use meta::{Errors, Path, Res, Timestamp, name};
 use serde_json::Value;
@@ -8,7 +10,7 @@ use std::sync::Arc;
 
 pub const CONFIGMAPS: Res = Res::new("", "configmaps");
 
-/// All keys and values together, in bytes.
+/// All values together, in bytes.
 const MAX_SIZE: usize = 1 << 20;
 
 pub fn row() -> Row {
@@ -40,21 +42,19 @@ struct ConfigMap;
 
 impl Rules for ConfigMap {
     fn validate(&self, object: &Value, errors: &mut Errors) {
-        let maps = [
-            ("data", object.get("data")),
-            ("binaryData", object.get("binaryData")),
-        ];
+        let bytes = get(object, "binaryData");
         let mut size = 0;
-        for (field, map) in maps {
-            for (key, value) in map.and_then(Value::as_object).into_iter().flatten() {
-                let path = Path::new(field).key(key);
-                check_key(key, &path, errors);
-                size += key.len() + value.as_str().map_or(0, str::len);
-                if field == "binaryData" && object.pointer("/data").and_then(|d| d.get(key)).is_some() {
-                    let detail = "duplicate of key present in data";
-                    errors.invalid(&path, key.as_str(), detail);
-                }
+        for (key, value) in texts(object, "data") {
+            let path = Path::new("data").key(key);
+            check_key(key, &path, errors);
+            if has(bytes, key) {
+                errors.invalid(&path, key, "duplicate of key present in binaryData");
             }
+            size += value.len();
+        }
+        for (key, value) in texts(object, "binaryData") {
+            check_key(key, &Path::new("binaryData").key(key), errors);
+            size += decoded_len(value);
         }
         if size > MAX_SIZE {
             // How upstream writes the whole object here.

@@ -1,9 +1,9 @@
 //! Endpoints: the older form of EndpointSlices. Source: core/v1 API reference.
 
-use crate::check::{dns_label, dns_subdomain, one_of, port_number, qualified_name};
+use crate::check::{dns_label, dns_subdomain, ip, one_of, port_number, qualified_name};
 use crate::json::{get, has, items_mut, list, number, put_default, string};
 use crate::row::{age, text};
-use crate::service::{ip_message, special_messages};
+use crate::service::endpoint_ip;
 use crate::{Column, Row, Rules};
 use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
@@ -84,10 +84,8 @@ impl Rules for Endpoints {
 }
 
 fn check_address(address: &Value, path: &Path, errors: &mut Errors) {
-    let (ip, field) = (string(address, "ip"), path.child("ip"));
-    if let Some(message) = ip_message(ip) {
-        errors.invalid(&field, ip, message);
-    }
+    let (text, field) = (string(address, "ip"), path.child("ip"));
+    ip(text, &field, errors);
     let hostname = string(address, "hostname");
     if !hostname.is_empty() {
         dns_label(&path.child("hostname"), hostname, errors);
@@ -95,9 +93,7 @@ fn check_address(address: &Value, path: &Path, errors: &mut Errors) {
     if has(address, "nodeName") {
         dns_subdomain(&path.child("nodeName"), string(address, "nodeName"), errors);
     }
-    for message in special_messages(ip) {
-        errors.invalid(&field, ip, message);
-    }
+    endpoint_ip(text, &field, errors);
 }
 
 fn check_port(port: &Value, named: bool, path: &Path, errors: &mut Errors) {

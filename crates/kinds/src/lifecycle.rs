@@ -25,3 +25,10 @@ pub fn admit_create(row: &Row, namespace: &str, name: &str, seen: &Snapshot) -> 
     }]);
     Err(status)
 }
+
+/// Why a kind may not be the owner of anything.
+pub fn never_owns(api_version: &str, kind: &str) -> Option<&'static str> {
+    let row = crate::event::row();
+    let is_event = row.kind == kind && row.api_version() == api_version;
+    is_event.then_some("/v1, Kind=Event is disallowed from being an owner")
+}

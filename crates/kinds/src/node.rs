@@ -1,9 +1,10 @@
 //! Node: a machine that runs pods. Source: core/v1 API reference.
 
-use crate::check::{messages, qualified_name};
+use crate::check::{cidr_message, qualified_name};
 use crate::json::{ensure_object, get, list, members, put, string, texts};
 use crate::row::{age, text};
 use crate::{Column, Row, Rules, Write};
+use meta::field::Shown;
 use meta::{Errors, Path, Res, Timestamp, name};
 use serde_json::Value;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub fn row() -> Row {
 
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 const ROLE_LABEL: &str = "kubernetes.io/role";
-const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "PreferNoSchedule"];
+const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 struct Node;
 
@@ -68,16 +69,16 @@ impl Rules for Node {
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
-        let spec = get(object, "spec");
+        let (spec, status) = (get(object, "spec"), Path::new("status"));
         taints(list(spec, "taints"), errors);
-        pod_ranges(spec, errors);
-        let status = Path::new("status");
+        // Upstream writes these names as fields, not as keys.
         for field in ["capacity", "allocatable"] {
             for (name, size) in members(get(object, "status"), field) {
-                let path = status.child(field).key(name);
-                crate::check::quantity(size, &path, errors);
+                crate::check::amount(name, size, &status.child(field).child(name), errors);
             }
         }
+        features(list(get(object, "status"), "declaredFeatures"), errors);
+        pod_ranges(spec, errors);
     }
 
     fn creates_with_status(&self) -> bool {
@@ -96,6 +97,9 @@ impl Rules for Node {
         if !known.is_empty() && id != known {
             let detail = "node updates may not change providerID except from \"\" to valid";
             errors.forbidden(&path.child("providerID"), detail);
+        }
+        if string(spec, "externalID") != string(before, "externalID") {
+            errors.forbidden(&path.child("externalID"), "may not be updated");
         }
     }
 
@@ -178,20 +182,51 @@ fn taints(taints: &[Value], errors: &mut Errors) {
         let effect = string(taint, "effect");
         qualified_name(&path.child("key"), string(taint, "key"), errors);
         let value = string(taint, "value");
-        messages(
-            &path.child("value"),
-            value,
-            name::check_label_value(value),
-            errors,
-        );
+        let wrong = name::check_label_value(value);
+        if !wrong.is_empty() {
+            errors.invalid(&path.child("value"), value, &wrong.join(";"));
+        }
         if effect.is_empty() {
             errors.required(&path.child("effect"), "");
         } else if !EFFECTS.contains(&effect) {
             errors.not_supported(&path.child("effect"), effect, &EFFECTS);
         }
-        let same = |t: &Value| get(t, "key") == get(taint, "key") && get(t, "effect") == get(taint, "effect");
+        let same = |t: &Value| string(t, "key") == string(taint, "key") && string(t, "effect") == effect;
         if taints[..i].iter().any(same) {
-            errors.duplicate(&path, taint.clone());
+            let part = |field: &str| Some(string(taint, field).into());
+            let shown = Shown::members([
+                ("Key", part("key")),
+                ("Value", part("value")),
+                ("Effect", part("effect")),
+                ("TimeAdded", Some(get(taint, "timeAdded").clone())),
+            ]);
+            errors.duplicate_because(&path, shown, "taints must be unique by key and effect pair");
+        }
+    }
+}
+
+/// Names of features, in order and each once.
+fn features(features: &[Value], errors: &mut Errors) {
+    let root = Path::new("status").child("declaredFeatures");
+    let camel = |part: &str| part.chars().all(|c| c.is_ascii_alphanumeric()) && !part.is_empty();
+    let texts: Vec<&str> = features.iter().map(|f| f.as_str().unwrap_or_default()).collect();
+    for (i, feature) in texts.iter().enumerate() {
+        let upper = feature.starts_with(|c: char| c.is_ascii_uppercase());
+        if feature.len() > name::SUBDOMAIN_MAX {
+            let detail = format!("invalid feature name {feature:?}: must be no more than 253 characters");
+            errors.invalid(&root.index(i), *feature, &detail);
+        } else if !upper || !feature.split('/').all(camel) {
+            let detail = format!(
+                "invalid feature name {feature:?}: must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+            );
+            errors.invalid(&root.index(i), *feature, &detail);
+        }
+        match texts.get(i + 1) {
+            Some(next) if next == feature => errors.duplicate(&root.index(i + 1), *next),
+            Some(next) if next < feature => {
+                errors.invalid(&root.index(i + 1), *next, "list must be sorted alphabetically");
+            }
+            _ => {}
         }
     }
 }
@@ -199,14 +234,14 @@ fn taints(taints: &[Value], errors: &mut Errors) {
 fn pod_ranges(spec: &Value, errors: &mut Errors) {
     let path = Path::new("spec").child("podCIDRs");
     let all = list(spec, "podCIDRs");
-    for (i, range) in all.iter().enumerate() {
-        let range = range.as_str().unwrap_or_default();
-        if !crate::service::is_cidr(range) {
-            let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-            errors.invalid(&path.index(i), range, detail);
+    let texts: Vec<&str> = all.iter().map(|r| r.as_str().unwrap_or_default()).collect();
+    for (i, range) in texts.iter().enumerate() {
+        if let Some(message) = cidr_message(range) {
+            errors.invalid(&path.index(i), *range, message);
         }
     }
-    if all.len() > 2 {
+    let of_6 = texts.iter().filter(|range| range.contains(':')).count();
+    if all.len() > 2 || (all.len() == 2 && of_6 != 1) {
         let detail = "may specify no more than one CIDR for each IP family";
         errors.invalid(&path, get(spec, "podCIDRs").clone(), detail);
     }
@@ -217,7 +252,9 @@ fn addresses(node: &Value, errors: &mut Errors) {
     for (i, address) in all.iter().enumerate() {
         if all[..i].contains(address) {
             let path = Path::new("status").child("addresses").index(i);
-            errors.duplicate(&path, address.clone());
+            let part = |field: &str| Some(string(address, field).into());
+            let shown = Shown::members([("Type", part("type")), ("Address", part("address"))]);
+            errors.duplicate(&path, shown);
         }
     }
 }

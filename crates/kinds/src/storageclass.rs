@@ -1,11 +1,12 @@
 //! StorageClass: how claims get their volumes. Source: storage.k8s.io/v1 API reference.
 
-use crate::check::{one_of, qualified_name};
+use crate::check::{one_of, one_of_given, qualified_name};
 use crate::json::{flag, get, list, members, put_default, string, texts};
 use crate::row::{age, text};
 use crate::{Column, Row, Rules, Write};
 use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub const STORAGECLASSES: Res = Res::new("storage.k8s.io", "storageclasses");
@@ -52,30 +53,19 @@ impl Rules for StorageClass {
         let root = Path::root();
         provisioner(object, errors);
         parameters(object, errors);
-        one_of(object, "reclaimPolicy", &POLICIES, true, &root, errors);
-        one_of(object, "volumeBindingMode", &MODES, true, &root, errors);
+        one_of(object, "reclaimPolicy", &POLICIES, false, &root, errors);
+        one_of_given(object, "volumeBindingMode", &MODES, &root, errors);
         topologies(object, errors);
     }
 
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {
-        let same = |field: &str| get(object, field) == get(old, field);
-        if !same("parameters") {
-            errors.forbidden(&Path::new("parameters"), "updates to parameters are forbidden.");
+        for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
+            let check = match field {
+                "provisioner" => crate::check::immutable_text,
+                _ => crate::check::immutable,
+            };
+            check(get(object, field), get(old, field), &Path::new(field), errors);
         }
-        if !same("provisioner") {
-            errors.forbidden(&Path::new("provisioner"), "updates to provisioner are forbidden.");
-        }
-        if !same("reclaimPolicy") {
-            let detail = "updates to reclaimPolicy are forbidden.";
-            errors.forbidden(&Path::new("reclaimPolicy"), detail);
-        }
-        let path = Path::new("volumeBindingMode");
-        crate::check::immutable(
-            get(object, "volumeBindingMode"),
-            get(old, "volumeBindingMode"),
-            &path,
-            errors,
-        );
     }
 
     fn returns_deleted(&self) -> bool {
@@ -136,24 +126,43 @@ fn parameters(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// Each term names every key once and at least one value for it.
+/// Each term names every key once and at least one value for it, and no term is there twice.
 fn topologies(object: &Value, errors: &mut Errors) {
-    let path = Path::new("allowedTopologies");
-    for (i, term) in list(object, "allowedTopologies").iter().enumerate() {
+    let (all, path) = (list(object, "allowedTopologies"), Path::new("allowedTopologies"));
+    let mut terms: Vec<BTreeMap<&str, BTreeSet<&str>>> = Vec::new();
+    for (i, term) in all.iter().enumerate() {
         let path = path.index(i).child("matchLabelExpressions");
-        let mut seen: Vec<&str> = Vec::new();
+        let mut own = BTreeMap::new();
         for (i, e) in list(term, "matchLabelExpressions").iter().enumerate() {
             let (key, path) = (string(e, "key"), path.index(i));
-            if list(e, "values").is_empty() {
-                errors.required(&path.child("values"), "");
-            }
+            let values = topology_values(e, &path, errors);
             qualified_name(&path.child("key"), key, errors);
-            if seen.contains(&key) {
+            if own.insert(key, values).is_some() {
                 errors.duplicate(&path.child("key"), key);
             }
-            seen.push(key);
+        }
+        // An empty term counts as a repetition of as many as there are: upstream compares it with those to come.
+        let empty = if own.is_empty() { all.len() } else { 0 };
+        for _ in 0..terms.iter().filter(|t| **t == own).count() + empty {
+            errors.duplicate(&path, "");
+        }
+        terms.push(own);
+    }
+}
+
+fn topology_values<'a>(e: &'a Value, path: &Path, errors: &mut Errors) -> BTreeSet<&'a str> {
+    let path = path.child("values");
+    let mut seen = BTreeSet::new();
+    if list(e, "values").is_empty() {
+        errors.required(&path, "");
+    }
+    for (i, value) in list(e, "values").iter().enumerate() {
+        let value = value.as_str().unwrap_or_default();
+        if !seen.insert(value) {
+            errors.duplicate(&path.index(i), value);
         }
     }
+    seen
 }
 
 /// Our own provisioner: one folder of the node a claim.

@@ -107,23 +107,23 @@ impl Errors {
         self.push(Cause::Required, field, with_detail("Required value", detail));
     }
 
-    pub fn invalid(&mut self, field: &Path, value: impl Into<Value>, detail: &str) {
+    pub fn invalid(&mut self, field: &Path, value: impl Shows, detail: &str) {
         self.push(
             Cause::Invalid,
             field,
-            with_detail(&format!("Invalid value: {}", shown(&value.into())), detail),
+            with_detail(&format!("Invalid value: {}", value.shows()), detail),
         );
     }
 
-    pub fn type_invalid(&mut self, field: &Path, value: impl Into<Value>, detail: &str) {
+    pub fn type_invalid(&mut self, field: &Path, value: impl Shows, detail: &str) {
         self.push(
             Cause::TypeInvalid,
             field,
-            with_detail(&format!("Invalid value: {}", shown(&value.into())), detail),
+            with_detail(&format!("Invalid value: {}", value.shows()), detail),
         );
     }
 
-    pub fn not_supported(&mut self, field: &Path, value: impl Into<Value>, supported: &[&str]) {
+    pub fn not_supported(&mut self, field: &Path, value: impl Shows, supported: &[&str]) {
         let list = supported
             .iter()
             .map(|s| format!("{s:?}"))
@@ -137,7 +137,7 @@ impl Errors {
         self.push(
             Cause::NotSupported,
             field,
-            with_detail(&format!("Unsupported value: {}", shown(&value.into())), &detail),
+            with_detail(&format!("Unsupported value: {}", value.shows()), &detail),
         );
     }
 
@@ -145,20 +145,27 @@ impl Errors {
         self.push(Cause::Forbidden, field, with_detail("Forbidden", detail));
     }
 
-    pub fn duplicate(&mut self, field: &Path, value: impl Into<Value>) {
+    pub fn duplicate(&mut self, field: &Path, value: impl Shows) {
         self.push(
             Cause::Duplicate,
             field,
-            format!("Duplicate value: {}", shown(&value.into())),
+            format!("Duplicate value: {}", value.shows()),
         );
     }
 
-    pub fn not_found(&mut self, field: &Path, value: impl Into<Value>) {
-        self.push(
-            Cause::NotFound,
-            field,
-            format!("Not found: {}", shown(&value.into())),
-        );
+    /// With a sentence after the value.
+    pub fn duplicate_because(&mut self, field: &Path, value: impl Shows, detail: &str) {
+        let text = format!("Duplicate value: {}", value.shows());
+        self.push(Cause::Duplicate, field, with_detail(&text, detail));
+    }
+
+    pub fn not_found(&mut self, field: &Path, value: impl Shows) {
+        self.push(Cause::NotFound, field, format!("Not found: {}", value.shows()));
+    }
+
+    pub fn not_found_because(&mut self, field: &Path, value: impl Shows, detail: &str) {
+        let text = format!("Not found: {}", value.shows());
+        self.push(Cause::NotFound, field, with_detail(&text, detail));
     }
 
     /// `limit` in bytes.
@@ -220,6 +227,39 @@ fn with_detail(text: &str, detail: &str) -> String {
 }
 
 /// A value as upstream prints it in field errors: strings quoted, numbers and booleans bare, `null`, the rest as JSON.
-fn shown(value: &Value) -> String {
-    value.to_string()
+pub trait Shows {
+    fn shows(self) -> String;
+}
+
+impl<T: Into<Value>> Shows for T {
+    fn shows(self) -> String {
+        self.into().to_string()
+    }
+}
+
+/// A structure whose members are printed in the order of its type, which need not be that of their names.
+pub struct Shown(pub String);
+
+impl Shown {
+    /// Members with their values; an absent value is left out.
+    pub fn members<'a>(members: impl IntoIterator<Item = (&'a str, Option<Value>)>) -> Self {
+        let given = members
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        let texts: Vec<String> = given
+            .map(|(name, value)| format!("{}:{value}", Value::from(name)))
+            .collect();
+        Self(format!("{{{}}}", texts.join(",")))
+    }
+
+    pub fn list(items: impl IntoIterator<Item = Self>) -> Self {
+        let texts: Vec<String> = items.into_iter().map(|item| item.0).collect();
+        Self(format!("[{}]", texts.join(",")))
+    }
+}
+
+impl Shows for Shown {
+    fn shows(self) -> String {
+        self.0
+    }
 }

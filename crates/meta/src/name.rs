@@ -4,6 +4,8 @@
 const LABEL_FMT: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 const LABEL_MSG: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
 const SUBDOMAIN_MSG: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
+const UNDERSCORE_FMT: &str = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+const UNDERSCORE_MSG: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character";
 const DNS1035_FMT: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
 const DNS1035_MSG: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character";
 const QUALIFIED_FMT: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
@@ -27,7 +29,12 @@ pub fn regex_error(msg: &str, fmt: &str, examples: &[&str]) -> String {
     format!("{msg} (e.g. {list}, regex used for validation is '{fmt}')")
 }
 
+/// What is said of names; label keys and values count in bytes (`max_bytes_error`).
 pub fn max_len_error(limit: usize) -> String {
+    format!("must be no more than {limit} characters")
+}
+
+fn max_bytes_error(limit: usize) -> String {
     format!("must be no more than {limit} bytes")
 }
 
@@ -74,10 +81,7 @@ fn is_subdomain(text: &str) -> bool {
 
 /// Names of most objects.
 pub fn check_dns1123_subdomain(text: &str) -> Vec<String> {
-    let mut errors = Vec::new();
-    if text.len() > SUBDOMAIN_MAX {
-        errors.push(max_len_error(SUBDOMAIN_MAX));
-    }
+    let mut errors = too_long_for_subdomain(text);
     if !is_subdomain(text) {
         let fmt = format!("{LABEL_FMT}(\\.{LABEL_FMT})*");
         errors.push(regex_error(SUBDOMAIN_MSG, &fmt, &["example.com"]));
@@ -85,7 +89,28 @@ pub fn check_dns1123_subdomain(text: &str) -> Vec<String> {
     errors
 }
 
-/// Names of Services.
+fn too_long_for_subdomain(text: &str) -> Vec<String> {
+    let long = text.len() > SUBDOMAIN_MAX;
+    long.then(|| max_len_error(SUBDOMAIN_MAX)).into_iter().collect()
+}
+
+/// Search domains, where underscores stand before services' names.
+pub fn check_dns1123_subdomain_with_underscores(text: &str) -> Vec<String> {
+    let mut errors = too_long_for_subdomain(text);
+    let inner = |c: &u8| lower_alnum(*c) || matches!(c, b'-' | b'_');
+    let edge = |c: Option<&u8>| c.is_some_and(|c| lower_alnum(*c));
+    let part = |part: &str| {
+        let b = part.strip_prefix('_').unwrap_or(part).as_bytes();
+        edge(b.first()) && edge(b.last()) && b.iter().all(inner)
+    };
+    if !text.split('.').all(part) {
+        let fmt = format!("{UNDERSCORE_FMT}(\\.{UNDERSCORE_FMT})*");
+        errors.push(regex_error(UNDERSCORE_MSG, &fmt, &["example.com"]));
+    }
+    errors
+}
+
+/// Names of Services once, and still of what is made for them.
 pub fn check_dns1035_label(text: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if text.len() > LABEL_MAX {
@@ -105,7 +130,7 @@ pub fn check_qualified_name(text: &str) -> Vec<String> {
         None => text,
         Some((_, rest)) if rest.contains('/') => {
             let shape =
-                "a qualified name ".to_string() + &regex_error(QUALIFIED_MSG, QUALIFIED_FMT, &examples);
+                "a valid label key ".to_string() + &regex_error(QUALIFIED_MSG, QUALIFIED_FMT, &examples);
             errors.push(shape + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')");
             return errors;
         }
@@ -125,7 +150,7 @@ pub fn check_qualified_name(text: &str) -> Vec<String> {
     if name.is_empty() {
         errors.push("name part must be non-empty".to_string());
     } else if name.len() > LABEL_MAX {
-        errors.push(format!("name part {}", max_len_error(LABEL_MAX)));
+        errors.push(format!("name part {}", max_bytes_error(LABEL_MAX)));
     }
     if !is_qualified_part(name) {
         errors.push(format!(
@@ -139,7 +164,7 @@ pub fn check_qualified_name(text: &str) -> Vec<String> {
 pub fn check_label_value(text: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if text.len() > LABEL_MAX {
-        errors.push(max_len_error(LABEL_MAX));
+        errors.push(max_bytes_error(LABEL_MAX));
     }
     if !text.is_empty() && !is_qualified_part(text) {
         errors.push(regex_error(
@@ -149,6 +174,17 @@ pub fn check_label_value(text: &str) -> Vec<String> {
         ));
     }
     errors
+}
+
+/// A base of generated names may end in a dash: the suffix comes after it. Upstream takes the character before it, too.
+pub fn mask_trailing_dash(text: &str) -> String {
+    match text.strip_suffix('-') {
+        Some(base) if !base.is_empty() => match base.get(..base.len() - 1) {
+            Some(start) => format!("{start}a"),
+            None => text.to_string(),
+        },
+        _ => text.to_string(),
+    }
 }
 
 /// Names that are one segment of a path: RBAC objects and the like.

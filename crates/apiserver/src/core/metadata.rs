@@ -1,6 +1,7 @@
 //! `metadata`: what upstream's ValidateObjectMeta and ValidateObjectMetaUpdate say of it, in their words.
 
 use kinds::Row;
+use meta::field::Shown;
 use meta::{Errors, Path, name};
 use serde_json::{Map, Value};
 
@@ -77,10 +78,7 @@ fn validate_names(row: &Row, meta: &Value, at: &Path, errors: &mut Errors) {
     let get = |field: &str| meta.get(field).and_then(Value::as_str).unwrap_or_default();
     let base = get("generateName");
     if !base.is_empty() {
-        // A base may end in a dash; the suffix comes after it.
-        let shown = base
-            .strip_suffix('-')
-            .map_or(base.to_string(), |b| format!("{b}a"));
+        let shown = name::mask_trailing_dash(base);
         for message in row.rules.check_name(&shown) {
             errors.invalid(&at.child("generateName"), base, &message);
         }
@@ -99,8 +97,10 @@ fn validate_names(row: &Row, meta: &Value, at: &Path, errors: &mut Errors) {
         if namespace.is_empty() {
             errors.required(&field, "");
         }
-        for message in name::check_dns1123_label(namespace) {
-            errors.invalid(&field, namespace, &message);
+        if !namespace.is_empty() {
+            for message in name::check_dns1123_label(namespace) {
+                errors.invalid(&field, namespace, &message);
+            }
         }
     } else if !namespace.is_empty() {
         errors.forbidden(&field, "not allowed on this type");
@@ -139,57 +139,75 @@ fn validate_annotations(annotations: Option<&Value>, at: &Path, errors: &mut Err
     }
 }
 
+/// Upstream names the list in what it says of one reference.
 fn validate_owners(owners: Option<&Value>, at: &Path, errors: &mut Errors) {
     let mut controller = None;
-    for (i, owner) in owners.and_then(Value::as_array).into_iter().flatten().enumerate() {
-        let at = at.index(i);
+    for owner in owners.and_then(Value::as_array).into_iter().flatten() {
         let get = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
         let version = get("apiVersion");
-        let (group, version) = version.split_once('/').unwrap_or(("", version));
-        if version.is_empty() {
-            errors.invalid(&at.child("apiVersion"), group, "version must not be empty");
+        let number = match version.split_once('/') {
+            Some((_, number)) if !number.contains('/') => number,
+            Some(_) => "",
+            None => version,
+        };
+        if number.is_empty() {
+            errors.invalid(&at.child("apiVersion"), version, "version must not be empty");
         }
         for field in ["kind", "name", "uid"] {
             if get(field).is_empty() {
                 errors.invalid(&at.child(field), "", "must not be empty");
             }
         }
-        if owner.get("controller") == Some(&Value::Bool(true)) {
-            if let Some(first) = controller {
+        if let Some(why) = kinds::lifecycle::never_owns(version, get("kind")) {
+            errors.invalid(at, owner_shown(owner), why);
+        }
+        if owner.get("controller") != Some(&Value::Bool(true)) {
+            continue;
+        }
+        let name = format!("{}/{}", get("kind"), get("name"));
+        match &controller {
+            Some(first) => {
+                let all = owners.and_then(Value::as_array).into_iter().flatten();
                 let detail = format!(
-                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {}",
-                    get("name")
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {name}"
                 );
-                errors.invalid(&at, Value::Null, &detail);
+                errors.invalid(at, Shown::list(all.map(owner_shown)), &detail);
             }
-            controller = Some(get("name").to_string());
+            None => controller = Some(name),
         }
     }
 }
 
+fn owner_shown(owner: &Value) -> Shown {
+    let known = |field: &str| owner.get(field).filter(|v| !v.is_null()).cloned();
+    let must =
+        ["apiVersion", "kind", "name", "uid"].map(|f| (f, Some(known(f).unwrap_or_else(|| "".into()))));
+    let may = ["controller", "blockOwnerDeletion"].map(|f| (f, known(f)));
+    Shown::members(must.into_iter().chain(may))
+}
+
 fn validate_finalizers(finalizers: Option<&Value>, at: &Path, errors: &mut Errors) {
-    let (mut orphan, mut foreground) = (false, false);
-    for (i, finalizer) in finalizers
+    let all: Vec<&str> = finalizers
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .enumerate()
-    {
-        let text = finalizer.as_str().unwrap_or_default();
+        .map(|f| f.as_str().unwrap_or_default())
+        .collect();
+    for text in &all {
         for message in name::check_qualified_name(text) {
-            errors.invalid(&at.index(i), text, &message);
-        }
-        orphan |= text == "orphan";
-        foreground |= text == "foregroundDeletion";
-        let standard = matches!(text, "orphan" | "foregroundDeletion" | "kubernetes");
-        if !standard && !text.contains('/') && name::check_qualified_name(text).is_empty() {
-            let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.invalid(&at.index(i), text, detail);
+            errors.invalid(at, *text, &message);
         }
     }
-    if orphan && foreground {
+    if all.contains(&"orphan") && all.contains(&"foregroundDeletion") {
         let detail = "finalizer orphan and foregroundDeletion cannot be both set";
         errors.invalid(at, finalizers.cloned().unwrap_or_default(), detail);
+    }
+    for (i, text) in all.iter().enumerate() {
+        let standard = matches!(*text, "orphan" | "foregroundDeletion" | "kubernetes");
+        if !standard && !text.contains('/') {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.invalid(&at.index(i), *text, detail);
+        }
     }
 }
 

@@ -242,7 +242,9 @@ impl Cx<'_> {
     }
 
     pub fn invalid(&self, name: &str, errors: &meta::Errors) -> Status {
-        Status::invalid(self.row.res.group, self.row.kind, name, errors)
+        // What is stored as another group's kind is named so.
+        let stored = self.row.rules.version_of().unwrap_or(self.row.res);
+        Status::invalid(stored.group, self.row.kind, name, errors)
     }
 
     pub fn warnings(&mut self) -> Vec<String> {

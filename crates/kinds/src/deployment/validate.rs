@@ -2,16 +2,19 @@
 
 use crate::json::{at, get, int, number, string};
 use crate::{Write, check, pod};
+use meta::field::Shown;
 use meta::{Errors, Path};
 use serde_json::Value;
 
 pub(super) fn object(object: &Value, errors: &mut Errors) {
     let (spec, path) = (get(object, "spec"), Path::new("spec"));
     check::not_negative(spec, "replicas", &path, errors);
-    check::workload_selector(spec, "deployment", errors);
-    let (template, template_path) = (get(spec, "template"), path.child("template"));
-    pod::validate::template(template, &[], &template_path, errors);
-    pod::validate::runs_forever(template, "ReplicaSet", &template_path, errors);
+    if let Some(selector) = check::workload_selector(spec, "deployment", "invalid label selector", errors) {
+        check::template_fits(&selector, spec, errors);
+        let (template, path) = (get(spec, "template"), path.child("template"));
+        pod::validate::template(template, &path, errors);
+        pod::validate::runs_forever(template, "ReplicaSet", &path, errors);
+    }
     strategy(get(spec, "strategy"), &path.child("strategy"), errors);
     check::not_negative(spec, "minReadySeconds", &path, errors);
     check::not_negative(spec, "revisionHistoryLimit", &path, errors);
@@ -37,7 +40,21 @@ fn strategy(strategy: &Value, path: &Path, errors: &mut Errors) {
             errors.required(&rolling_path, "this should be defaulted and never be nil");
         }
         "RollingUpdate" => rolling_update(rolling, &rolling_path, errors),
-        _ => errors.not_supported(path, strategy.clone(), &["Recreate", "RollingUpdate"]),
+        _ => {
+            // Upstream shows its own form of the structure.
+            let part = |field: &str| Some(get(rolling, field).clone());
+            let parts = [
+                ("MaxUnavailable", part("maxUnavailable")),
+                ("MaxSurge", part("maxSurge")),
+            ];
+            let rolling = match rolling.is_null() {
+                true => Shown("null".into()),
+                false => Shown::members(parts),
+            };
+            let kind = Value::from(string(strategy, "type"));
+            let shown = Shown(format!("{{\"Type\":{kind},\"RollingUpdate\":{}}}", rolling.0));
+            errors.not_supported(path, shown, &["Recreate", "RollingUpdate"]);
+        }
     }
 }
 
@@ -57,13 +74,17 @@ pub(super) fn update(write: Write, object: &Value, old: &Value, errors: &mut Err
         status(get(object, "status"), at(old, "/status"), errors);
         return;
     }
-    let (new, old) = (at(object, "/spec/selector"), at(old, "/spec/selector"));
-    check::immutable(new, old, &Path::new("spec").child("selector"), errors);
+    check::immutable_selector(object, old, errors);
 }
 
 fn status(status: &Value, old: &Value, errors: &mut Errors) {
     let parts = ["updatedReplicas", "readyReplicas", "availableReplicas"];
-    let others = ["observedGeneration", "unavailableReplicas", "collisionCount"];
+    let others = [
+        "observedGeneration",
+        "unavailableReplicas",
+        "terminatingReplicas",
+        "collisionCount",
+    ];
     check::status_counts(status, "replicas", &parts, &others, errors);
     if number(status, "availableReplicas") > number(status, "readyReplicas") {
         let n = number(status, "availableReplicas");

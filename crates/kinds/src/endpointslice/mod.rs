@@ -7,11 +7,11 @@ mod plan;
 pub use mirror::CONTROLLER as MIRROR;
 pub use plan::{CONTROLLER, ServiceFacts};
 
-use crate::check::{dns_label, dns_subdomain, one_of, port_number, qualified_name};
+use crate::check::{dns_label, dns_subdomain, ip_message, messages, one_of, one_of_given, qualified_name};
 use crate::endpoints::first_three;
-use crate::json::{get, has, int, items_mut, list, put_default, string};
+use crate::json::{get, has, int, items_mut, list, put_default, string, take};
 use crate::row::{age, text};
-use crate::service::special_messages;
+use crate::service::endpoint_ip;
 use crate::{Column, Row, Rules, Write};
 use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
@@ -51,7 +51,7 @@ const TYPES: [&str; 3] = ["FQDN", "IPv4", "IPv6"];
 const MAX_ENDPOINTS: usize = 1000;
 const MAX_ADDRESSES: usize = 100;
 const MAX_PORTS: usize = 20_000;
-const MAX_ZONE_HINTS: usize = 8;
+const MAX_HINTS: usize = 8;
 
 struct EndpointSlice;
 
@@ -72,9 +72,20 @@ impl Rules for EndpointSlice {
         }
     }
 
+    /// Clients of this version cannot write the topology of the version before it.
+    fn prepare(&self, _write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
+        if old.is_some_and(|old| get(old, "endpoints") == get(object, "endpoints")) {
+            return;
+        }
+        for endpoint in items_mut(object, "endpoints") {
+            take(endpoint, "deprecatedTopology");
+        }
+    }
+
     fn validate(&self, object: &Value, errors: &mut Errors) {
         let kind = string(object, "addressType");
         one_of(object, "addressType", &TYPES, true, &Path::root(), errors);
+        check_ports(list(object, "ports"), errors);
         let (endpoints, path) = (list(object, "endpoints"), Path::new("endpoints"));
         if endpoints.len() > MAX_ENDPOINTS {
             errors.too_many(&path, endpoints.len(), MAX_ENDPOINTS);
@@ -83,12 +94,11 @@ impl Rules for EndpointSlice {
                 check_endpoint(endpoint, kind, &path.index(i), errors);
             }
         }
-        check_ports(list(object, "ports"), errors);
     }
 
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         let field = "addressType";
-        crate::check::immutable(get(object, field), get(old, field), &Path::new(field), errors);
+        crate::check::immutable_text(get(object, field), get(old, field), &Path::new(field), errors);
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
@@ -128,13 +138,9 @@ fn check_endpoint(endpoint: &Value, kind: &str, path: &Path, errors: &mut Errors
     } else if addresses.len() > MAX_ADDRESSES {
         errors.too_many(&field, addresses.len(), MAX_ADDRESSES);
     }
-    for (i, address) in addresses.iter().take(MAX_ADDRESSES).enumerate() {
-        check_address(
-            address.as_str().unwrap_or_default(),
-            kind,
-            &field.index(i),
-            errors,
-        );
+    for (i, address) in addresses.iter().enumerate() {
+        let address = address.as_str().unwrap_or_default();
+        check_address(address, kind, &field, i, errors);
     }
     if has(endpoint, "nodeName") {
         let name = string(endpoint, "nodeName");
@@ -143,41 +149,72 @@ fn check_endpoint(endpoint: &Value, kind: &str, path: &Path, errors: &mut Errors
     if has(endpoint, "hostname") {
         dns_label(&path.child("hostname"), string(endpoint, "hostname"), errors);
     }
-    let (zones, field) = (
-        list(get(endpoint, "hints"), "forZones"),
-        path.child("hints").child("forZones"),
-    );
-    if zones.len() > MAX_ZONE_HINTS {
-        errors.too_many(&field, zones.len(), MAX_ZONE_HINTS);
-    }
-    for (i, zone) in zones.iter().enumerate() {
-        if zones[..i].contains(zone) {
-            errors.duplicate(&field.index(i).child("name"), string(zone, "name"));
+    check_hints(get(endpoint, "hints"), &path.child("hints"), errors);
+}
+
+/// Zones and nodes that an endpoint is meant for, each once.
+fn check_hints(hints: &Value, path: &Path, errors: &mut Errors) {
+    for field in ["forZones", "forNodes"] {
+        let (all, path) = (list(hints, field), path.child(field));
+        if all.len() > MAX_HINTS {
+            errors.too_many(&path, all.len(), MAX_HINTS);
+            return;
+        }
+        for (i, hint) in all.iter().enumerate() {
+            let (name, path) = (string(hint, "name"), path.index(i).child("name"));
+            if all[..i].iter().any(|h| string(h, "name") == name) {
+                errors.duplicate(&path, name);
+            }
+            match field {
+                "forZones" => messages(&path, name, meta::name::check_label_value(name), errors),
+                _ => dns_subdomain(&path, name, errors),
+            }
         }
     }
 }
 
-fn check_address(text: &str, kind: &str, path: &Path, errors: &mut Errors) {
-    let ip = text.parse::<IpAddr>();
-    let wrong = match (kind, &ip) {
-        ("IPv4", Ok(IpAddr::V4(_))) | ("IPv6", Ok(IpAddr::V6(_))) => None,
-        ("IPv4" | "IPv6", Err(_)) => crate::service::ip_message(text),
-        ("IPv4", _) => Some("must be an IPv4 address"),
-        ("IPv6", _) => Some("must be an IPv6 address"),
-        _ => None,
-    };
-    if let Some(message) = wrong {
-        errors.invalid(path, text, message);
+fn check_address(text: &str, kind: &str, all: &Path, i: usize, errors: &mut Errors) {
+    let path = all.index(i);
+    if kind == "FQDN" {
+        domain_name(text, &path, errors);
     }
-    if matches!(kind, "IPv4" | "IPv6") {
-        for message in special_messages(text) {
-            errors.invalid(path, text, message);
-        }
-    } else if kind == "FQDN" {
-        dns_subdomain(path, text.strip_suffix('.').unwrap_or(text), errors);
-        if !text.trim_end_matches('.').contains('.') {
-            let detail = "should be a domain with at least two segments separated by dots";
-            errors.invalid(path, text, detail);
+    if !matches!(kind, "IPv4" | "IPv6") {
+        return;
+    }
+    if let Some(message) = ip_message(text) {
+        errors.invalid(&path, text, message);
+        return;
+    }
+    let Ok(ip) = text.parse::<IpAddr>() else { return };
+    if kind == "IPv6" && ip.to_string() != text {
+        let detail = format!("must be in canonical form ({:?})", ip.to_string());
+        errors.invalid(&path, text, &detail);
+        return;
+    }
+    if ip.is_ipv4() != (kind == "IPv4") {
+        let detail = format!("must be an {kind} address");
+        errors.invalid(all, text, &detail);
+    }
+    endpoint_ip(text, &path, errors);
+}
+
+/// A domain name of two labels or more.
+fn domain_name(text: &str, path: &Path, errors: &mut Errors) {
+    if text.is_empty() {
+        errors.required(path, "");
+        return;
+    }
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let wrong = meta::name::check_dns1123_subdomain(name);
+    let parts: Vec<&str> = name.split('.').collect();
+    if !wrong.is_empty() {
+        messages(path, name, wrong, errors);
+    } else if parts.len() < 2 {
+        let detail = "should be a domain with at least two segments separated by dots";
+        errors.invalid(path, name, detail);
+    } else {
+        for part in parts {
+            messages(path, part, meta::name::check_dns1123_label(part), errors);
         }
     }
 }
@@ -196,10 +233,10 @@ fn check_ports(ports: &[Value], errors: &mut Errors) {
         if ports[..i].iter().any(|p| string(p, "name") == name) {
             errors.duplicate(&path.child("name"), name);
         }
-        if let Some(number) = int(port, "port") {
-            port_number(number, &path.child("port"), errors);
+        if !has(port, "protocol") {
+            errors.required(&path.child("protocol"), "");
         }
-        one_of(port, "protocol", &["SCTP", "TCP", "UDP"], true, &path, errors);
+        one_of_given(port, "protocol", &["SCTP", "TCP", "UDP"], &path, errors);
         if has(port, "appProtocol") {
             qualified_name(&path.child("appProtocol"), string(port, "appProtocol"), errors);
         }

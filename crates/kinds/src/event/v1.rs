@@ -77,7 +77,7 @@ impl Rules for NewEvent {
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
-        Event.validate(&self.old(object), errors);
+        super::check(&self.old(object), "reportingController", errors);
     }
 
     /// A new event speaks the new words only; one that exists may have been made in the old ones.
@@ -94,8 +94,9 @@ impl Rules for NewEvent {
         }
         match errors.is_empty() {
             true => Ok(()),
+            // Upstream names the kind as it stores it.
             false => Err(Status::invalid(
-                GROUP,
+                EVENTS.group,
                 "Event",
                 text(object, "/metadata/name"),
                 &errors,
@@ -123,7 +124,13 @@ impl Rules for NewEvent {
             ("reportingInstance", "reportingInstance"),
         ];
         for (field, path) in fixed {
-            crate::check::immutable(get(object, field), get(old, field), &Path::new(path), errors);
+            let check = match field {
+                "reason" | "note" | "type" | "action" | "reportingController" | "reportingInstance" => {
+                    crate::check::immutable_text
+                }
+                _ => crate::check::immutable,
+            };
+            check(get(object, field), get(old, field), &Path::new(path), errors);
         }
     }
 
@@ -137,6 +144,7 @@ impl Rules for NewEvent {
 }
 
 fn check_new(object: &Value, errors: &mut Errors) {
+    check_series(object, errors);
     if !has(object, "eventTime") {
         errors.required(&Path::new("eventTime"), "");
     }
@@ -158,7 +166,6 @@ fn check_new(object: &Value, errors: &mut Errors) {
     for (field, _) in given.iter().filter(|(_, is_set)| *is_set) {
         errors.invalid(&Path::new(field), "", unset);
     }
-    check_series(object, errors);
 }
 
 fn check_series(object: &Value, errors: &mut Errors) {

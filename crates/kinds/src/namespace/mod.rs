@@ -46,6 +46,9 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// These may not be deleted.
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 
+/// Finalizers without a domain.
+const STANDARD_FINALIZERS: [&str; 3] = [FINALIZER, "orphan", "foregroundDeletion"];
+
 struct Namespace;
 
 impl Rules for Namespace {
@@ -88,13 +91,10 @@ impl Rules for Namespace {
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
         let path = Path::new("spec").child("finalizers");
-        for (i, finalizer) in list(crate::json::get(object, "spec"), "finalizers")
-            .iter()
-            .enumerate()
-        {
-            let (finalizer, path) = (finalizer.as_str().unwrap_or_default(), path.index(i));
+        for finalizer in list(crate::json::get(object, "spec"), "finalizers") {
+            let finalizer = finalizer.as_str().unwrap_or_default();
             qualified_name(&path, finalizer, errors);
-            if !finalizer.contains('/') && finalizer != FINALIZER {
+            if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer) {
                 let detail = "name is neither a standard finalizer name nor is it fully qualified";
                 messages(&path, finalizer, vec![detail.into()], errors);
             }

@@ -1,9 +1,14 @@
 //! What is wrong with a volume, and what may change in one.
 
-use crate::check::{immutable, one_of};
-use crate::json::{get, has, list, members, some, string};
+use crate::check::{IMMUTABLE, dns_subdomain, immutable, one_of};
+use crate::json::{get, has, items_mut, list, members, put, some, string};
 use crate::persistentvolumeclaim::changed;
-use crate::volumes::{check_class_and_mode, check_modes, check_size};
+use crate::pod::validate::{node_selector, node_selector_shown};
+use crate::row::text;
+use crate::volumes::{
+    Holder, check_class_and_mode, check_modes, check_size, check_source, no_backsteps, source_path,
+};
+use meta::field::Shown;
 use meta::{Errors, Path};
 use serde_json::{Map, Value};
 
@@ -33,27 +38,16 @@ const SOURCES: [&str; 22] = [
     "csi",
 ];
 const POLICIES: [&str; 3] = ["Delete", "Recycle", "Retain"];
-/// What `hostPath.type` may be.
-const PATH_TYPES: [&str; 8] = [
-    "",
-    "BlockDevice",
-    "CharDevice",
-    "Directory",
-    "DirectoryOrCreate",
-    "File",
-    "FileOrCreate",
-    "Socket",
-];
-
 pub(super) fn volume(object: &Value, errors: &mut Errors) {
     let (spec, root) = (get(object, "spec"), Path::new("spec"));
-    check_modes(spec, "", errors);
+    check_modes(spec, &root, "", errors);
     capacity(spec, errors);
     let policy = "persistentVolumeReclaimPolicy";
     one_of(spec, policy, &POLICIES, false, &root, errors);
     affinity(spec, errors);
-    source(spec, errors);
-    check_class_and_mode(spec, errors);
+    source(object, errors);
+    check_class_and_mode(spec, &root, errors);
+    attributes_class(spec, &root, errors);
 }
 
 fn capacity(spec: &Value, errors: &mut Errors) {
@@ -71,73 +65,112 @@ fn capacity(spec: &Value, errors: &mut Errors) {
     }
 }
 
-fn source(spec: &Value, errors: &mut Errors) {
-    let root = Path::new("spec");
+fn source(object: &Value, errors: &mut Errors) {
+    let (spec, root) = (get(object, "spec"), Path::new("spec"));
     let given: Vec<&str> = SOURCES.iter().copied().filter(|s| has(spec, s)).collect();
-    if given.is_empty() {
-        errors.required(&root, "must specify a volume type");
+    if let Some(kind) = given.first() {
+        let (body, path) = (get(spec, kind), source_path(kind, &root));
+        let holder = Holder::Volume(text(object, "/metadata/name"));
+        check_source(kind, body, holder, &path, errors);
+        if *kind == "local" {
+            local(spec, body, &path, errors);
+        }
     }
     for more in given.iter().skip(1) {
         errors.forbidden(&root.child(more), "may not specify more than 1 volume type");
     }
-    let Some(first) = given.first() else { return };
-    let (body, path) = (get(spec, first), root.child(first));
-    match *first {
-        "hostPath" => host_path(spec, body, &path, errors),
-        "local" => local(spec, body, &path, errors),
-        "nfs" => nfs(body, &path, errors),
-        "csi" => {
-            for field in ["driver", "volumeHandle"] {
-                crate::check::required(body, field, &path, errors);
-            }
-        }
-        _ => {}
+    if given.is_empty() {
+        errors.required(&root, "must specify a volume type");
     }
-}
-
-fn host_path(spec: &Value, body: &Value, path: &Path, errors: &mut Errors) {
-    let (folder, kind) = (string(body, "path"), string(body, "type"));
-    if folder.is_empty() {
-        errors.required(&path.child("path"), "");
-    } else {
-        no_back_steps(folder, &path.child("path"), errors);
-    }
-    if !PATH_TYPES.contains(&kind) {
-        errors.not_supported(&path.child("type"), kind, &PATH_TYPES);
-    }
-    let is_root = !folder.is_empty() && folder.split('/').all(|part| part.is_empty() || part == ".");
+    let folder = string(get(spec, "hostPath"), "path");
+    let is_root = folder.starts_with('/') && folder.split('/').all(|part| matches!(part, "" | "." | ".."));
     if is_root && string(spec, "persistentVolumeReclaimPolicy") == "Recycle" {
-        let path = Path::new("spec").child("persistentVolumeReclaimPolicy");
+        let path = root.child("persistentVolumeReclaimPolicy");
         errors.forbidden(&path, "may not be 'recycle' for a hostPath mount of '/'");
     }
 }
 
 fn local(spec: &Value, body: &Value, path: &Path, errors: &mut Errors) {
-    let folder = string(body, "path");
-    if folder.is_empty() {
-        errors.required(&path.child("path"), "");
-    } else {
-        no_back_steps(folder, &path.child("path"), errors);
+    match string(body, "path") {
+        "" => errors.required(&path.child("path"), ""),
+        folder => no_backsteps(folder, &path.child("path"), errors),
     }
     if !has(spec, "nodeAffinity") {
-        let path = Path::new("metadata").child("annotations");
+        let path = Path::new("spec").child("nodeAffinity");
         errors.required(&path, "Local volume requires node affinity");
     }
 }
 
-fn nfs(body: &Value, path: &Path, errors: &mut Errors) {
-    for field in ["server", "path"] {
-        crate::check::required(body, field, path, errors);
+/// Labels that had another name before they were stable.
+const STABLE_LABELS: [(&str, &str); 5] = [
+    (
+        "failure-domain.beta.kubernetes.io/zone",
+        "topology.kubernetes.io/zone",
+    ),
+    (
+        "failure-domain.beta.kubernetes.io/region",
+        "topology.kubernetes.io/region",
+    ),
+    ("beta.kubernetes.io/os", "kubernetes.io/os"),
+    ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+    (
+        "beta.kubernetes.io/instance-type",
+        "node.kubernetes.io/instance-type",
+    ),
+];
+
+/// Where a volume can be used stays, but old labels may become the stable ones.
+fn affinity_update(new: &Value, before: &Value, errors: &mut Errors) {
+    let field = "nodeAffinity";
+    let (now, mut was) = (get(new, field), get(before, field).clone());
+    if was.is_null() {
+        return;
     }
-    let folder = string(body, "path");
-    if !folder.is_empty() && !folder.starts_with('/') {
-        errors.invalid(&path.child("path"), folder, "must be an absolute path");
+    for (i, term) in items(&mut was).enumerate() {
+        let terms = crate::json::at(now, "/required/nodeSelectorTerms");
+        for (j, e) in items_mut(term, "matchExpressions").enumerate() {
+            let key = terms.get(i).map_or("", |t| {
+                list(t, "matchExpressions")
+                    .get(j)
+                    .map_or("", |e| string(e, "key"))
+            });
+            if STABLE_LABELS.contains(&(string(e, "key"), key)) {
+                let key = key.to_string();
+                put(e, "key", key);
+            }
+        }
+    }
+    if *now != was {
+        let detail = format!("{IMMUTABLE}, except for updating from beta label to GA");
+        let required = match get(now, "required") {
+            Value::Null => Shown("null".into()),
+            selector => node_selector_shown(selector),
+        };
+        let shown = match now.is_null() {
+            true => Shown("null".into()),
+            false => Shown(format!("{{\"Required\":{}}}", required.0)),
+        };
+        errors.invalid(&Path::new(field), shown, &detail);
     }
 }
 
-fn no_back_steps(folder: &str, path: &Path, errors: &mut Errors) {
-    if folder.split('/').any(|part| part == "..") {
-        errors.invalid(path, folder, "must not contain '..'");
+fn items(affinity: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let terms = affinity.pointer_mut("/required/nodeSelectorTerms");
+    terms.and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+fn attributes_class(spec: &Value, root: &Path, errors: &mut Errors) {
+    let field = "volumeAttributesClassName";
+    if !has(spec, field) {
+        return;
+    }
+    match string(spec, field) {
+        "" => errors.required(&root.child(field), "an empty string is disallowed"),
+        class => dns_subdomain(&root.child(field), class, errors),
+    }
+    if !has(spec, "csi") {
+        let detail = "has to be specified when using volumeAttributesClassName";
+        errors.required(&root.child("csi"), detail);
     }
 }
 
@@ -148,11 +181,7 @@ fn affinity(spec: &Value, errors: &mut Errors) {
     let path = Path::new("spec").child("nodeAffinity").child("required");
     match some(affinity, "required") {
         None => errors.required(&path, "must specify required node constraints"),
-        Some(required) if list(required, "nodeSelectorTerms").is_empty() => {
-            let detail = "must have at least one node selector term";
-            errors.required(&path.child("nodeSelectorTerms"), detail);
-        }
-        Some(_) => {}
+        Some(required) => node_selector(required, &path, errors),
     }
 }
 
@@ -165,18 +194,29 @@ pub(super) fn update(object: &Value, old: &Value, errors: &mut Errors) {
             .filter_map(|s| Some((s.to_string(), some(spec, s)?.clone())));
         Value::Object(given.collect::<Map<_, _>>())
     };
-    if sources(new) != sources(before) {
+    let (mut now, was) = (sources(new), sources(before));
+    // The Secret for growing may be named later.
+    let secret = "controllerExpandSecretRef";
+    if has(&was, "csi")
+        && !has(get(&was, "csi"), secret)
+        && let Some(csi) = crate::json::child_mut(&mut now, "csi")
+    {
+        crate::json::take(csi, secret);
+    }
+    if now != was {
         let detail = format!(
             "spec.persistentvolumesource is immutable after creation\n{}",
-            changed(&sources(before), &sources(new))
+            changed(&was, &now)
         );
         errors.forbidden(&root.child("persistentvolumesource"), &detail);
     }
+    // Upstream leaves `spec` out of these two paths.
     let mode = "volumeMode";
-    immutable(get(new, mode), get(before, mode), &root.child(mode), errors);
-    let affinity = "nodeAffinity";
-    if has(before, affinity) {
-        let path = root.child(affinity);
-        immutable(get(new, affinity), get(before, affinity), &path, errors);
+    immutable(get(new, mode), get(before, mode), &Path::new(mode), errors);
+    affinity_update(new, before, errors);
+    let class = "volumeAttributesClassName";
+    if has(before, class) && !has(new, class) {
+        let detail = "update from non-nil value to nil is forbidden";
+        errors.forbidden(&root.child(class), detail);
     }
 }

@@ -2,65 +2,34 @@
 
 use super::asked;
 use crate::Write;
-use crate::check::{immutable, label_selector};
-use crate::json::{at, get, has, put, some, string, take};
+use crate::check::{IMMUTABLE, immutable, is_native, messages};
+use crate::json::{at, get, has, members, put, quantity_text, some, string, take};
 use crate::row::text;
-use crate::volumes::{check_class_and_mode, check_modes, check_size};
+use crate::volumes::{CLASS_ANNOTATION, check_claim};
 use meta::{Errors, Path, Quantity};
 use serde_json::Value;
 
 pub(super) fn claim(object: &Value, errors: &mut Errors) {
-    let (spec, root) = (get(object, "spec"), Path::new("spec"));
-    check_modes(spec, "at least 1 access mode is required", errors);
-    if let Some(selector) = some(spec, "selector") {
-        label_selector(selector, &root.child("selector"), errors);
-    }
-    let path = root.child("resources").key("storage");
-    match at(spec, "/resources/requests/storage") {
-        Value::Null => errors.required(&path, ""),
-        size => check_size(size, &path, errors),
-    }
-    check_class_and_mode(spec, errors);
-    source(spec, "dataSource", errors);
-    source(spec, "dataSourceRef", errors);
-    let both = (some(spec, "dataSource"), some(spec, "dataSourceRef"));
-    if let (Some(old), Some(new)) = both
-        && old != new
-        && !has(new, "namespace")
-    {
-        let detail = "must match dataSourceRef";
-        errors.invalid(&root.child("dataSource"), old.clone(), detail);
-    }
-}
-
-fn source(spec: &Value, field: &str, errors: &mut Errors) {
-    let Some(source) = some(spec, field) else {
-        return;
-    };
-    let path = Path::new("spec").child(field);
-    for part in ["name", "kind"] {
-        if string(source, part).is_empty() {
-            errors.required(&path.child(part), "");
-        }
-    }
-    let (group, kind) = (string(source, "apiGroup"), string(source, "kind"));
-    if group.is_empty() && !kind.is_empty() && kind != "PersistentVolumeClaim" {
-        let detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
-        errors.invalid(&path, kind, detail);
-    }
+    check_claim(get(object, "spec"), &Path::new("spec"), errors);
 }
 
 /// Set once a claim is bound; until then its request is fixed as well.
 pub(super) fn update(write: Write, object: &Value, old: &Value, errors: &mut Errors) {
     if write == Write::Status {
+        status(object, errors);
         return;
     }
     let root = Path::new("spec");
+    let annotation = |claim: &Value| get(at(claim, "/metadata/annotations"), CLASS_ANNOTATION).clone();
+    if annotation(object) != annotation(old) && !field_for_annotation(object, old) {
+        let path = Path::new("metadata").child("annotations").key(CLASS_ANNOTATION);
+        errors.invalid(&path, annotation(object).as_str().unwrap_or_default(), IMMUTABLE);
+    }
     let (mut new, mut before) = (get(object, "spec").clone(), get(old, "spec").clone());
     // The binder names the volume once, and a claim without a class may still get the default one.
     for (field, open) in [
         ("volumeName", string(&before, "volumeName").is_empty()),
-        ("storageClassName", !has(&before, "storageClassName")),
+        ("storageClassName", gets_class(object, old)),
     ] {
         if open {
             take(&mut new, field);
@@ -89,8 +58,85 @@ pub(super) fn update(write: Write, object: &Value, old: &Value, errors: &mut Err
         let path = root.child("resources").child("requests").child("storage");
         errors.forbidden(&path, "field can not be less than status.capacity");
     }
+    // Upstream leaves `spec` out of this path.
     let mode = |claim: &Value| at(claim, "/spec/volumeMode").clone();
-    immutable(&mode(object), &mode(old), &root.child("volumeMode"), errors);
+    immutable(&mode(object), &mode(old), &Path::new("volumeMode"), errors);
+    let class = "volumeAttributesClassName";
+    let (now, was) = (at(object, "/spec"), at(old, "/spec"));
+    let current = !text(old, "/status/currentVolumeAttributesClassName").is_empty();
+    if get(now, class) != get(was, class) && current {
+        let sentence = |what: &str| {
+            format!("update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil")
+        };
+        if !has(now, class) {
+            errors.forbidden(&root.child(class), &sentence("nil"));
+        } else if string(now, class).is_empty() {
+            errors.forbidden(&root.child(class), &sentence("empty string"));
+        }
+    }
+}
+
+/// A claim without a class may still get one: the default one, or that of its annotation.
+fn gets_class(object: &Value, old: &Value) -> bool {
+    let named = get(at(old, "/metadata/annotations"), CLASS_ANNOTATION);
+    let class = at(object, "/spec/storageClassName");
+    !has(at(old, "/spec"), "storageClassName") && (named.is_null() || class.is_null() || class == named)
+}
+
+/// The field takes the place of the older annotation.
+fn field_for_annotation(object: &Value, old: &Value) -> bool {
+    let named = get(at(old, "/metadata/annotations"), CLASS_ANNOTATION);
+    let still = get(at(object, "/metadata/annotations"), CLASS_ANNOTATION);
+    !named.is_null()
+        && !has(at(old, "/spec"), "storageClassName")
+        && at(object, "/spec/storageClassName") == named
+        && (still.is_null() || still == named)
+}
+
+/// What a status may say of sizes and of growing.
+fn status(object: &Value, errors: &mut Errors) {
+    const PHASES: [&str; 5] = [
+        "ControllerResizeInProgress",
+        "ControllerResizeInfeasible",
+        "NodeResizePending",
+        "NodeResizeInProgress",
+        "NodeResizeInfeasible",
+    ];
+    let (status, root) = (get(object, "status"), Path::new("status"));
+    for (name, size) in members(status, "capacity") {
+        let (path, size) = (root.child("capacity").key(name), quantity_text(size));
+        let whole = Quantity::parse(&size).map_or(0, Quantity::value);
+        if whole < 0 {
+            errors.invalid(&path, whole, "must be a valid resource quantity");
+        }
+    }
+    let path = root.child("allocatedResourceStatuses");
+    for (name, phase) in members(status, "allocatedResourceStatuses") {
+        resource_key(name, &path, errors);
+        if !PHASES.iter().any(|p| phase == p) {
+            let mut sorted = PHASES;
+            sorted.sort_unstable();
+            errors.not_supported(&path, name.as_str(), &sorted);
+        }
+    }
+    let path = root.child("allocatedResources");
+    for (name, size) in members(status, "allocatedResources") {
+        if resource_key(name, &path, errors) {
+            crate::check::amount("storage", size, &path.key(name), errors);
+        }
+    }
+}
+
+/// True when nothing is wrong with it.
+fn resource_key(name: &str, path: &Path, errors: &mut Errors) -> bool {
+    let wrong = meta::name::check_qualified_name(name);
+    let good = wrong.is_empty();
+    messages(path, name, wrong, errors);
+    if good && is_native(name) && name != "storage" {
+        errors.not_supported(path, name, &["storage"]);
+        return false;
+    }
+    good
 }
 
 /// The fields that differ, a line each: `- ` what was, `+ ` what was sent.

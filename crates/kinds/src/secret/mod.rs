@@ -122,7 +122,7 @@ fn write_text(object: &mut Value) {
 }
 
 /// Bytes that a base64 text stands for.
-fn decoded_len(text: &str) -> usize {
+pub(crate) fn decoded_len(text: &str) -> usize {
     let padding = text.bytes().rev().take_while(|b| *b == b'=').count();
     (text.len() / 4 * 3).saturating_sub(padding)
 }
@@ -169,7 +169,7 @@ fn docker(data: &Value, key: &str, errors: &mut Errors) {
     let json = STANDARD
         .decode(string(data, key))
         .map_err(|e| e.to_string())
-        .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).map_err(|e| e.to_string()));
+        .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).map_err(|e| json_message(&bytes, &e)));
     match json {
         Ok(Value::Object(_) | Value::Null) => {}
         Ok(other) => {
@@ -184,5 +184,20 @@ fn docker(data: &Value, key: &str, errors: &mut Errors) {
             errors.invalid(&path, "<secret contents redacted>", &why);
         }
         Err(why) => errors.invalid(&path, "<secret contents redacted>", &why),
+    }
+}
+
+/// What upstream's parser says of a text that is not JSON, as far as it is told alike.
+fn json_message(bytes: &[u8], error: &serde_json::Error) -> String {
+    let first = bytes.iter().find(|b| !b.is_ascii_whitespace());
+    match first {
+        _ if error.is_eof() => "unexpected end of JSON input".to_string(),
+        Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') | None => error.to_string(),
+        Some(b'\'') => "invalid character '\\'' looking for beginning of value".to_string(),
+        // Bytes are shown as characters of Latin-1.
+        Some(byte) => format!(
+            "invalid character '{}' looking for beginning of value",
+            char::from(*byte)
+        ),
     }
 }

@@ -2,28 +2,21 @@
 //! A cluster has IPv4 addresses only; the rules are those of a single-stack cluster.
 
 use super::{NONE, is_headless, kind};
-use crate::json::{get, list, put, some, string};
+use crate::check::{ip_message, one_of_given};
+use crate::json::{get, list, put, string};
 use meta::{Errors, Path};
 use serde_json::{Value, json};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 const POLICIES: [&str; 3] = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-
-/// What is wrong with an address, in upstream's words.
-pub(crate) fn ip_message(text: &str) -> Option<&'static str> {
-    let bad = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-    text.parse::<IpAddr>().is_err().then_some(bad)
-}
 
 pub(super) fn validate(spec: &Value, errors: &mut Errors) {
     if kind(spec) == "ExternalName" {
         return;
     }
     let path = Path::new("spec");
-    if addresses(spec, errors) {
-        match_families(spec, errors);
-    }
+    first_address(spec, errors);
     let families = list(spec, "ipFamilies");
     for (i, family) in families.iter().enumerate() {
         let (text, path) = (
@@ -32,43 +25,46 @@ pub(super) fn validate(spec: &Value, errors: &mut Errors) {
         );
         if !FAMILIES.contains(&text) {
             errors.not_supported(&path, text, &FAMILIES);
-        } else if families[..i].contains(family) {
+        }
+        if families[..i].contains(family) {
             errors.duplicate(&path, text);
         }
     }
-    if let Some(policy) = some(spec, "ipFamilyPolicy").and_then(Value::as_str)
-        && !POLICIES.contains(&policy)
-    {
-        errors.not_supported(&path.child("ipFamilyPolicy"), policy, &POLICIES);
+    one_of_given(spec, "ipFamilyPolicy", &POLICIES, &path, errors);
+    if addresses(spec, errors) {
+        match_families(spec, errors);
+    }
+}
+
+/// The list of addresses begins with the one address.
+fn first_address(spec: &Value, errors: &mut Errors) {
+    let path = Path::new("spec").child("clusterIPs");
+    let (ip, ips) = (string(spec, "clusterIP"), list(spec, "clusterIPs"));
+    match ips.first() {
+        Some(_) if ip.is_empty() => {
+            let detail = "must be empty when `clusterIP` is not specified";
+            errors.invalid(&path, ips.to_vec(), detail);
+        }
+        None if !ip.is_empty() => errors.required(&path, ""),
+        Some(first) if first != ip => {
+            errors.invalid(&path, ips.to_vec(), "first value must match `clusterIP`");
+        }
+        _ => {}
     }
 }
 
 /// The lists of addresses alone. True when every one is an address.
 fn addresses(spec: &Value, errors: &mut Errors) -> bool {
     let path = Path::new("spec").child("clusterIPs");
-    let (ip, ips) = (string(spec, "clusterIP"), list(spec, "clusterIPs"));
-    let all = get(spec, "clusterIPs").clone();
-    match ips.first() {
-        Some(_) if ip.is_empty() => {
-            errors.invalid(
-                &path,
-                all.clone(),
-                "must be empty when `clusterIP` is not specified",
-            );
-        }
-        None if !ip.is_empty() => errors.required(&path, ""),
-        Some(first) if first != ip => {
-            errors.invalid(&path, all.clone(), "first value must match `clusterIP`");
-        }
-        _ => {}
-    }
+    let ips = list(spec, "clusterIPs");
+    let all = || ips.to_vec();
     let mut valid = true;
     for (i, ip) in ips.iter().enumerate() {
         let text = ip.as_str().unwrap_or_default();
         if i == 0 && text == NONE {
             if ips.len() > 1 {
                 valid = false;
-                errors.invalid(&path, all.clone(), "'None' must be the first and only value");
+                errors.invalid(&path, all(), "'None' must be the first and only value");
             }
         } else if let Some(message) = ip_message(text) {
             valid = false;
@@ -76,14 +72,14 @@ fn addresses(spec: &Value, errors: &mut Errors) -> bool {
         }
     }
     if ips.len() > 2 {
-        errors.invalid(&path, all.clone(), "may only hold up to 2 values");
+        errors.invalid(&path, all(), "may only hold up to 2 values");
     }
-    let families: Vec<&str> = ips
-        .iter()
-        .map(|ip| family(ip.as_str().unwrap_or_default()))
-        .collect();
-    if valid && families.len() > 1 && (0..families.len()).any(|i| families[..i].contains(&families[i])) {
-        errors.invalid(&path, all, "may specify no more than one IP for each IP family");
+    let of = |family_name: &str| {
+        ips.iter()
+            .any(|ip| family(ip.as_str().unwrap_or_default()) == family_name)
+    };
+    if valid && ips.len() > 1 && !(of("IPv4") && of("IPv6")) {
+        errors.invalid(&path, all(), "may specify no more than one IP for each IP family");
     }
     valid
 }
@@ -110,42 +106,49 @@ fn match_families(spec: &Value, errors: &mut Errors) {
     }
 }
 
-/// Neither addresses nor families change, but from and to `ExternalName`.
+/// Neither addresses nor families change, but from and to `ExternalName`; a second one may come and go.
 pub(super) fn update(spec: &Value, before: &Value, errors: &mut Errors) {
     if kind(spec) == "ExternalName" || kind(before) == "ExternalName" {
         return;
     }
-    for field in ["clusterIPs", "ipFamilies"] {
-        let (now, was) = (list(spec, field), list(before, field));
-        let path = Path::new("spec").child(field);
-        let word = if field == "clusterIPs" {
-            "clusterIP"
-        } else {
-            "ipFamily"
-        };
-        match (now.first(), was.first()) {
-            (None, Some(_)) => {
-                let detail = format!("primary {word} can not be unset");
-                errors.invalid(&path.index(0), get(spec, field).clone(), &detail);
-            }
-            (Some(now_first), Some(was_first)) if now_first != was_first => {
-                errors.invalid(
-                    &path.index(0),
-                    get(spec, field).clone(),
-                    "may not change once set",
-                );
-            }
-            _ => {}
+    let (now, was) = (is_headless(spec), is_headless(before));
+    if now && was {
+        return;
+    }
+    kept(spec, before, ("clusterIPs", "clusterIP"), errors);
+    if !now && !was {
+        kept(spec, before, ("ipFamilies", "ipFamily"), errors);
+    }
+}
+
+fn kept(spec: &Value, before: &Value, (field, word): (&str, &str), errors: &mut Errors) {
+    const CHANGED: &str = "may not change once set";
+    let (now, was) = (list(spec, field), list(before, field));
+    let (root, shown) = (Path::new("spec"), get(spec, field).clone());
+    let path = root.child(field);
+    if now.len() == was.len() {
+        for (i, _) in was.iter().enumerate().filter(|(i, old)| **old != now[*i]) {
+            // Of families, upstream always names the first one.
+            let i = if field == "ipFamilies" { 0 } else { i };
+            errors.invalid(&path.index(i), shown.clone(), CHANGED);
         }
-        if let (Some(now), Some(was)) = (now.get(1), was.get(1))
-            && now != was
-        {
-            errors.invalid(
-                &path.index(1),
-                get(spec, field).clone(),
-                "may not change once set",
-            );
-        }
+        return;
+    }
+    let fewer = now.len() < was.len();
+    if fewer && list(spec, "clusterIPs").is_empty() {
+        let detail = format!("primary {word} can not be unset");
+        errors.invalid(&path.index(0), shown.clone(), &detail);
+    }
+    if let (Some(now), Some(was)) = (now.first(), was.first())
+        && now != was
+    {
+        // Upstream shows the addresses in both cases.
+        errors.invalid(&path.index(0), get(spec, "clusterIPs").clone(), CHANGED);
+    }
+    let policy = get(spec, "ipFamilyPolicy");
+    if fewer && now.len() == 1 && policy != "SingleStack" {
+        let detail = format!("must be set to 'SingleStack' when releasing the secondary {word}");
+        errors.invalid(&root.child("ipFamilyPolicy"), policy.clone(), &detail);
     }
 }
 

@@ -7,8 +7,7 @@ mod families;
 mod validate;
 
 pub use allocate::{CLUSTER_IPS, NODE_PORTS};
-pub(crate) use families::ip_message;
-pub(crate) use validate::{is_cidr, special_messages};
+pub(crate) use validate::endpoint_ip;
 
 use crate::json::{list, put};
 use crate::{Column, Row, Rules, Write};
@@ -109,7 +108,7 @@ impl Rules for Service {
     }
 
     fn check_name(&self, text: &str) -> Vec<String> {
-        name::check_dns1035_label(text)
+        name::check_dns1123_label(text)
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {

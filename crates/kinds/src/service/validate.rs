@@ -1,21 +1,25 @@
 //! What is wrong with a Service, and what may change in one. Source: core/v1 API reference.
 
-use super::families::{self, ip_message};
+use super::families;
 use super::{is_headless, is_reached_from_outside, kind, needs_cluster_ip, needs_health_check};
-use crate::check::{dns_label, dns_subdomain, labels, one_of, port_number, port_or_name, qualified_name};
+use crate::check::{
+    LEADING_ZEROS, cidr_message, dns_label, dns_subdomain, ip_message, labels, one_of, one_of_given,
+    port_number, port_or_name, qualified_name,
+};
 use crate::json::{at, get, has, int, list, number, some, string};
+use meta::field::Shown;
 use meta::{Errors, Path};
-use serde_json::{Value, json};
+use serde_json::Value;
+use std::net::IpAddr;
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const AFFINITY_MAX_SECONDS: i64 = 86_400;
-/// The node agent's own port; balancers that open it to the world have done harm.
-const KUBELET_PORT: i64 = 10_250;
 const BALANCER_ONLY: &str = "may only be used when `type` is 'LoadBalancer'";
 
 pub(super) fn service(object: &Value, errors: &mut Errors) {
     let (spec, root) = (get(object, "spec"), Path::new("spec"));
+    topology_annotations(object, errors);
     if list(spec, "ports").is_empty() && !is_headless(spec) && kind(spec) != "ExternalName" {
         errors.required(&root.child("ports"), "");
     }
@@ -23,6 +27,7 @@ pub(super) fn service(object: &Value, errors: &mut Errors) {
     ports(spec, errors);
     labels(spec, "selector", &root.child("selector"), errors);
     affinity(spec, &root, errors);
+    families::validate(spec, errors);
     for (i, ip) in list(spec, "externalIPs").iter().enumerate() {
         external_ip(
             ip.as_str().unwrap_or_default(),
@@ -31,10 +36,30 @@ pub(super) fn service(object: &Value, errors: &mut Errors) {
         );
     }
     one_of(spec, "type", &TYPES, true, &root, errors);
+    if kind(spec) == "ClusterIP" {
+        for (i, port) in list(spec, "ports").iter().enumerate() {
+            if number(port, "nodePort") != 0 {
+                let path = root.child("ports").index(i).child("nodePort");
+                errors.forbidden(&path, "may not be used when `type` is 'ClusterIP'");
+            }
+        }
+    }
     repeated_ports(spec, errors);
-    balancer(spec, &root, errors);
-    families::validate(spec, errors);
+    balancer(object, spec, &root, errors);
     traffic(spec, &root, errors);
+}
+
+/// An annotation and its older name say the same.
+fn topology_annotations(object: &Value, errors: &mut Errors) {
+    const MODE: &str = "service.kubernetes.io/topology-mode";
+    const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
+    let annotations = at(object, "/metadata/annotations");
+    if has(annotations, MODE) && has(annotations, HINTS) && get(annotations, MODE) != get(annotations, HINTS)
+    {
+        let path = Path::new("metadata").child("annotations").key(MODE);
+        let detail = format!("must match annotations[{HINTS}] when both are specified");
+        errors.invalid(&path, string(annotations, MODE), &detail);
+    }
 }
 
 fn by_type(spec: &Value, root: &Path, errors: &mut Errors) {
@@ -43,41 +68,22 @@ fn by_type(spec: &Value, root: &Path, errors: &mut Errors) {
         let detail = format!("may not be set to 'None' for {kind} services");
         errors.invalid(&root.child("clusterIPs").index(0), super::NONE, &detail);
     }
-    match kind {
-        "LoadBalancer" => {
-            for (i, port) in list(spec, "ports").iter().enumerate() {
-                if number(port, "port") == KUBELET_PORT {
-                    let detail =
-                        format!("may not expose port {KUBELET_PORT} externally since it is used by kubelet");
-                    errors.invalid(&root.child("ports").index(i), KUBELET_PORT, &detail);
-                }
-            }
+    if kind != "ExternalName" {
+        return;
+    }
+    for field in ["clusterIPs", "ipFamilies"] {
+        if !list(spec, field).is_empty() {
+            errors.forbidden(&root.child(field), "may not be set for ExternalName services");
         }
-        "ClusterIP" => {
-            for (i, port) in list(spec, "ports").iter().enumerate() {
-                if number(port, "nodePort") != 0 {
-                    let path = root.child("ports").index(i).child("nodePort");
-                    errors.forbidden(&path, "may not be used when `type` is 'ClusterIP'");
-                }
-            }
-        }
-        "ExternalName" => {
-            for field in ["clusterIPs", "ipFamilies"] {
-                if !list(spec, field).is_empty() {
-                    errors.forbidden(&root.child(field), "may not be set for ExternalName services");
-                }
-            }
-            if has(spec, "ipFamilyPolicy") {
-                let path = root.child("ipFamilyPolicy");
-                errors.forbidden(&path, "may not be set for ExternalName services");
-            }
-            let (name, path) = (string(spec, "externalName"), root.child("externalName"));
-            match name.strip_suffix('.').unwrap_or(name) {
-                "" => errors.required(&path, ""),
-                name => dns_subdomain(&path, name, errors),
-            }
-        }
-        _ => {}
+    }
+    if has(spec, "ipFamilyPolicy") {
+        let path = root.child("ipFamilyPolicy");
+        errors.forbidden(&path, "may not be set for ExternalName services");
+    }
+    let (name, path) = (string(spec, "externalName"), root.child("externalName"));
+    match name.strip_suffix('.').unwrap_or(name) {
+        "" => errors.required(&path, ""),
+        name => dns_subdomain(&path, name, errors),
     }
 }
 
@@ -121,7 +127,12 @@ fn repeated_ports(spec: &Value, errors: &mut Errors) {
         }
     }
     for (i, port) in all.iter().enumerate().filter(|(i, _)| twice(*i, "port")) {
-        let shown = json!({"port": number(port, "port"), "protocol": string(port, "protocol")});
+        // Upstream shows its own form of a port, of which it compares these two.
+        let shown = Shown(format!(
+            "{{\"Name\":\"\",\"Protocol\":{},\"AppProtocol\":null,\"Port\":{},\"TargetPort\":0,\"NodePort\":0}}",
+            Value::from(string(port, "protocol")),
+            number(port, "port")
+        ));
         errors.duplicate(&Path::new("spec").child("ports").index(i), shown);
     }
 }
@@ -136,12 +147,15 @@ fn affinity(spec: &Value, root: &Path, errors: &mut Errors) {
         }
         "ClientIP" => {
             let detail = "when session affinity type is ClientIP";
-            let path = path.child("clientIP");
-            match int(get(config, "clientIP"), "timeoutSeconds") {
-                None => errors.required(&path.child("timeoutSeconds"), detail),
+            let (client, client_path) = (get(config, "clientIP"), path.child("clientIP"));
+            let seconds_path = client_path.child("timeoutSeconds");
+            match int(client, "timeoutSeconds") {
+                _ if config.is_null() => errors.required(&path, detail),
+                _ if client.is_null() => errors.required(&client_path, detail),
+                None => errors.required(&seconds_path, detail),
                 Some(seconds) if seconds <= 0 || seconds > AFFINITY_MAX_SECONDS => {
                     let detail = format!("must be greater than 0 and less than {AFFINITY_MAX_SECONDS}");
-                    errors.invalid(&path.child("timeoutSeconds"), seconds, &detail);
+                    errors.invalid(&seconds_path, seconds, &detail);
                 }
                 Some(_) => {}
             }
@@ -152,29 +166,31 @@ fn affinity(spec: &Value, root: &Path, errors: &mut Errors) {
 
 /// An address that can stand for something outside.
 fn external_ip(text: &str, path: &Path, errors: &mut Errors) {
-    if let Some(message) = ip_message(text) {
-        errors.invalid(path, text, message);
-        return;
-    }
-    for message in special_messages(text) {
-        errors.invalid(path, text, message);
+    match ip_message(text) {
+        Some(message) => errors.invalid(path, text, message),
+        None => endpoint_ip(text, path, errors),
     }
 }
 
-/// Why an address cannot be that of an endpoint.
-pub(crate) fn special_messages(text: &str) -> Vec<&'static str> {
-    let Ok(ip) = text.parse::<std::net::IpAddr>() else {
-        return Vec::new();
+/// An address at which something can be reached from elsewhere.
+pub(crate) fn endpoint_ip(text: &str, path: &Path, errors: &mut Errors) {
+    let Ok(ip) = text.parse::<IpAddr>() else {
+        if ip_message(text) != Some(LEADING_ZEROS) {
+            errors.invalid(path, text, "must be a valid IP address");
+        }
+        return;
     };
     let (link_local, link_multicast) = match ip {
-        std::net::IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
-        std::net::IpAddr::V6(v6) => (
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(v6) => (
             v6.segments()[0] & 0xffc0 == 0xfe80,
             v6.segments()[0] & 0xff0f == 0xff02,
         ),
     };
-    let rules = [
-        (ip.is_unspecified(), "may not be unspecified (0.0.0.0 or ::)"),
+    if ip.is_unspecified() {
+        errors.invalid(path, text, &format!("may not be unspecified ({text})"));
+    }
+    for (holds, detail) in [
         (
             ip.is_loopback(),
             "may not be in the loopback range (127.0.0.0/8, ::1/128)",
@@ -187,31 +203,51 @@ pub(crate) fn special_messages(text: &str) -> Vec<&'static str> {
             link_multicast,
             "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
         ),
-    ];
-    rules
-        .iter()
-        .filter(|(holds, _)| *holds)
-        .map(|(_, text)| *text)
-        .collect()
-}
-
-fn balancer(spec: &Value, root: &Path, errors: &mut Errors) {
-    let is_balancer = kind(spec) == "LoadBalancer";
-    let ranges = list(spec, "loadBalancerSourceRanges");
-    if !ranges.is_empty() && !is_balancer {
-        errors.forbidden(&root.child("LoadBalancerSourceRanges"), BALANCER_ONLY);
-    }
-    for (i, range) in ranges.iter().enumerate() {
-        let range = range.as_str().unwrap_or_default();
-        if !is_cidr(range.trim()) {
-            let path = root.child("LoadBalancerSourceRanges").index(i);
-            let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-            errors.invalid(&path, range, detail);
+    ] {
+        if holds {
+            errors.invalid(path, text, detail);
         }
     }
+}
+
+/// Who may reach the balancer: the field, or the annotation that was there before it.
+fn source_ranges(object: &Value, spec: &Value, root: &Path, errors: &mut Errors) {
+    const ANNOTATION: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+    let is_balancer = kind(spec) == "LoadBalancer";
+    let ranges = list(spec, "loadBalancerSourceRanges");
+    let annotation = at(object, "/metadata/annotations")
+        .get(ANNOTATION)
+        .and_then(Value::as_str);
+    let path = match annotation {
+        // Upstream writes this path with a capital.
+        _ if !ranges.is_empty() => root.child("LoadBalancerSourceRanges"),
+        Some(_) => Path::new("metadata").child("annotations").key(ANNOTATION),
+        None => return,
+    };
+    if !is_balancer {
+        errors.forbidden(&path, BALANCER_ONLY);
+    }
+    let mut check = |range: &str, path: &Path| {
+        if let Some(message) = cidr_message(range.trim()) {
+            errors.invalid(path, range.trim(), message);
+        }
+    };
+    for (i, range) in ranges.iter().enumerate() {
+        check(range.as_str().unwrap_or_default(), &path.index(i));
+    }
+    let given = annotation.unwrap_or_default().trim();
+    if ranges.is_empty() && !given.is_empty() {
+        given.split(',').for_each(|range| check(range, &path));
+    }
+}
+
+fn balancer(object: &Value, spec: &Value, root: &Path, errors: &mut Errors) {
+    let is_balancer = kind(spec) == "LoadBalancer";
+    source_ranges(object, spec, root, errors);
     let allocate = "allocateLoadBalancerNodePorts";
     match (is_balancer, has(spec, allocate)) {
-        (true, false) => errors.required(&root.child(allocate), ""),
+        // Upstream leaves `spec` out here.
+        (true, false) => errors.required(&Path::new(allocate), ""),
         (false, true) => errors.forbidden(&root.child(allocate), BALANCER_ONLY),
         _ => {}
     }
@@ -224,17 +260,6 @@ fn balancer(spec: &Value, root: &Path, errors: &mut Errors) {
             errors.forbidden(&path, BALANCER_ONLY);
         }
     }
-}
-
-/// `address/bits`.
-pub(crate) fn is_cidr(text: &str) -> bool {
-    let Some((ip, bits)) = text.split_once('/') else {
-        return false;
-    };
-    let (Ok(ip), Ok(bits)) = (ip.parse::<std::net::IpAddr>(), bits.parse::<u8>()) else {
-        return false;
-    };
-    bits <= if ip.is_ipv4() { 32 } else { 128 }
 }
 
 fn traffic(spec: &Value, root: &Path, errors: &mut Errors) {
@@ -262,12 +287,12 @@ fn traffic(spec: &Value, root: &Path, errors: &mut Errors) {
         let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
         errors.invalid(&path, port, detail);
     }
-    let must = needs_cluster_ip(spec);
-    one_of(spec, "internalTrafficPolicy", &policies, must, root, errors);
-    if has(spec, "trafficDistribution") {
-        let allowed = ["PreferClose", "PreferSameNode", "PreferSameZone"];
-        one_of(spec, "trafficDistribution", &allowed, true, root, errors);
+    if needs_cluster_ip(spec) && !has(spec, "internalTrafficPolicy") {
+        errors.required(&root.child("internalTrafficPolicy"), "");
     }
+    one_of_given(spec, "internalTrafficPolicy", &policies, root, errors);
+    let allowed = ["PreferClose", "PreferSameZone", "PreferSameNode"];
+    one_of_given(spec, "trafficDistribution", &allowed, root, errors);
 }
 
 pub(super) fn update(object: &Value, old: &Value, errors: &mut Errors) {
@@ -279,6 +304,11 @@ pub(super) fn update(object: &Value, old: &Value, errors: &mut Errors) {
         let path = Path::new("spec").child(class);
         errors.invalid(&path, get(spec, class).clone(), "may not change once set");
     }
+    let port = "healthCheckNodePort";
+    let checked = needs_health_check(spec) && needs_health_check(before);
+    if checked && number(spec, port) != number(before, port) {
+        errors.forbidden(&Path::new("spec").child(port), "field is immutable");
+    }
 }
 
 /// What a balancer reports.
@@ -287,7 +317,7 @@ pub(super) fn status(object: &Value, errors: &mut Errors) {
     let path = Path::new("status").child("loadBalancer").child("ingress");
     let all = list(balancer, "ingress");
     if kind(spec) != "LoadBalancer" && !all.is_empty() {
-        let detail = "may only be used when `spec.type` is \"LoadBalancer\"";
+        let detail = "may only be used when `spec.type` is 'LoadBalancer'";
         errors.forbidden(&path, detail);
         return;
     }
@@ -297,11 +327,11 @@ pub(super) fn status(object: &Value, errors: &mut Errors) {
         if let Some(message) = ip_message(ip).filter(|_| !ip.is_empty()) {
             errors.invalid(&path.child("ip"), ip, message);
         }
-        if has(ingress, "ipMode") && ip.is_empty() {
-            errors.forbidden(&path.child("ipMode"), "may not be specified when `ip` is not set");
-        }
-        if !ip.is_empty() {
-            one_of(ingress, "ipMode", &["Proxy", "VIP"], true, &path, errors);
+        let mode = path.child("ipMode");
+        match (has(ingress, "ipMode"), ip.is_empty()) {
+            (false, false) => errors.required(&mode, "must be specified when `ip` is set"),
+            (true, true) => errors.forbidden(&mode, "may not be specified when `ip` is not set"),
+            _ => one_of_given(ingress, "ipMode", &["Proxy", "VIP"], &path, errors),
         }
         if !host.is_empty() {
             dns_subdomain(&path.child("hostname"), host, errors);

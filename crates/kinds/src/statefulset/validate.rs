@@ -1,9 +1,11 @@
 //! What a StatefulSet must be, and what of it may change.
 
-use crate::json::{at, get, has, list, number, string};
-use crate::{Write, check, pod};
+use crate::json::{at, get, has, list, number, put, string, take};
+use crate::{Write, check, pod, volumes};
+use meta::field::Shown;
 use meta::{Errors, Path};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Fields of the spec that an update may change.
 const MUTABLE: [&str; 7] = [
@@ -20,19 +22,19 @@ const FORBIDDEN: &str = "updates to statefulset spec for fields other than 'repl
 pub(super) fn object(object: &Value, errors: &mut Errors) {
     let (spec, path) = (get(object, "spec"), Path::new("spec"));
     let policy = string(spec, "podManagementPolicy");
-    if !matches!(policy, "OrderedReady" | "Parallel") {
+    if policy.is_empty() {
+        errors.required(&path.child("podManagementPolicy"), "");
+    } else if !matches!(policy, "OrderedReady" | "Parallel") {
         let detail = "must be 'OrderedReady' or 'Parallel'";
         errors.invalid(&path.child("podManagementPolicy"), policy, detail);
     }
     strategy(get(spec, "updateStrategy"), &path.child("updateStrategy"), errors);
-    let (claims, policy_path) = (
-        get(spec, "persistentVolumeClaimRetentionPolicy"),
-        path.child("persistentVolumeClaimRetentionPolicy"),
-    );
-    for field in ["whenDeleted", "whenScaled"] {
-        check::one_of(claims, field, &["Retain", "Delete"], true, &policy_path, errors);
+    retention(spec, &path, errors);
+    for (i, claim) in list(spec, "volumeClaimTemplates").iter().enumerate() {
+        let path = path.child("volumeClaimTemplates").index(i).child("spec");
+        volumes::check_claim(get(claim, "spec"), &path, errors);
     }
-    for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
+    for field in ["replicas", "minReadySeconds"] {
         check::not_negative(spec, field, &path, errors);
     }
     check::not_negative(get(spec, "ordinals"), "start", &path.child("ordinals"), errors);
@@ -40,12 +42,56 @@ pub(super) fn object(object: &Value, errors: &mut Errors) {
     if !service.is_empty() {
         check::dns_label(&path.child("serviceName"), service, errors);
     }
-    check::workload_selector(spec, "statefulset", errors);
-    let claims = list(spec, "volumeClaimTemplates");
-    claim_templates(claims, &path.child("volumeClaimTemplates"), errors);
     let (template, path) = (get(spec, "template"), path.child("template"));
-    pod::validate::template(template, claims, &path, errors);
+    if let Some(selector) = check::workload_selector(spec, "statefulset", "", errors) {
+        check::template_fits(&selector, spec, errors);
+        let pod = with_claims(spec, template);
+        pod::validate::template(&pod, &path, errors);
+        // Upstream looks at the metadata twice.
+        pod::validate::template_metadata(template, &path, errors);
+    }
     pod::validate::runs_forever(template, "StatefulSet", &path, errors);
+}
+
+/// The template as its pods will be: claims are volumes, and names are each pod's own.
+fn with_claims(spec: &Value, template: &Value) -> Value {
+    let mut pod = template.clone();
+    let Some(pod_spec) = pod.get_mut("spec") else {
+        return pod;
+    };
+    for field in ["hostname", "subdomain"] {
+        take(pod_spec, field);
+    }
+    let mut volumes: BTreeMap<&str, Value> = BTreeMap::new();
+    for claim in list(spec, "volumeClaimTemplates") {
+        let name = string(get(claim, "metadata"), "name");
+        let source = json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
+        volumes.insert(name, source);
+    }
+    if volumes.is_empty() {
+        return pod;
+    }
+    let own = list(get(template, "spec"), "volumes").iter();
+    let own: Vec<Value> = own
+        .filter(|v| !volumes.contains_key(string(v, "name")))
+        .cloned()
+        .collect();
+    let all: Vec<Value> = volumes.into_values().chain(own).collect();
+    put(pod_spec, "volumes", all);
+    pod
+}
+
+fn retention(spec: &Value, path: &Path, errors: &mut Errors) {
+    let field = "persistentVolumeClaimRetentionPolicy";
+    let (policy, path) = (get(spec, field), path.child(field));
+    if !policy.is_null() {
+        for field in ["whenDeleted", "whenScaled"] {
+            let value = string(policy, field);
+            if !matches!(value, "Retain" | "Delete") {
+                errors.not_supported(&path.child(field), value, &["Retain", "Delete"]);
+            }
+        }
+    }
 }
 
 fn strategy(strategy: &Value, path: &Path, errors: &mut Errors) {
@@ -72,32 +118,25 @@ fn strategy(strategy: &Value, path: &Path, errors: &mut Errors) {
                 check::at_most_100_percent(most, &path, errors);
             }
         }
-        _ => {
-            let detail = "must be 'RollingUpdate' or 'OnDelete'";
-            errors.invalid(path, strategy.clone(), detail);
+        "" => errors.required(path, ""),
+        kind => {
+            let part = |field: &str| Some(get(rolling, field).clone());
+            let parts = [
+                ("Partition", part("partition")),
+                ("MaxUnavailable", part("maxUnavailable")),
+            ];
+            let rolling = match rolling.is_null() {
+                true => Shown("null".into()),
+                false => Shown::members(parts),
+            };
+            // Upstream shows its own form of the structure.
+            let shown = format!(
+                "{{\"Type\":{},\"RollingUpdate\":{}}}",
+                Value::from(kind),
+                rolling.0
+            );
+            errors.invalid(path, Shown(shown), "must be 'RollingUpdate' or 'OnDelete'");
         }
-    }
-}
-
-/// Each makes a claim per replica, and a volume of that name in its pod.
-fn claim_templates(claims: &[Value], path: &Path, errors: &mut Errors) {
-    let mut names = Vec::new();
-    for (i, claim) in claims.iter().enumerate() {
-        let path = path.index(i);
-        let (name, name_path) = (
-            string(get(claim, "metadata"), "name"),
-            path.child("metadata").child("name"),
-        );
-        if name.is_empty() {
-            errors.required(&name_path, "");
-        } else {
-            check::dns_label(&name_path, name, errors);
-        }
-        if names.contains(&name) {
-            errors.duplicate(&name_path, name);
-        }
-        names.push(name);
-        pod::validate::claim_spec(get(claim, "spec"), &path.child("spec"), errors);
     }
 }
 

@@ -8,6 +8,7 @@ mod plans;
 mod printed;
 mod robust;
 mod services;
+mod sources;
 mod storage;
 mod updates;
 

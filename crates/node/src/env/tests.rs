@@ -144,3 +144,19 @@ fn services_appear_in_both_forms() {
     assert!(!all.contains("HEADLESS") && !all.contains("X_"), "{all}");
     assert!(text(false).iter().all(|line| line.starts_with("KUBERNETES_")));
 }
+
+/// Conformance: "Secrets should be consumable via the environment": any printable name but for `=`.
+#[test]
+fn keys_of_whole_sources_need_not_be_identifiers() {
+    let pod: Pod = get(
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c",
+        "envFrom": [{"secretRef": {"name": "s"}}, {"prefix": "p-", "secretRef": {"name": "s"}}]}]}}),
+    );
+    let mut sources = Sources::default();
+    let secret = json!({"metadata": {"name": "s"}, "data": {"data-1": "dmFsdWUtMQ=="}});
+    sources.secrets.insert("s".into(), get(secret));
+    let container = &pod.spec.as_ref().expect("spec").containers[0];
+    let list = resolve(&pod, container, &sources, &Facts::default(), &[]).expect("an environment");
+    let pair = |name: &str| (name.to_owned(), "value-1".to_owned());
+    assert_eq!(list, [pair("data-1"), pair("p-data-1")]);
+}

@@ -7,6 +7,20 @@ use crate::pod::is_sidecar;
 use meta::{Errors, Path};
 use serde_json::Value;
 
+/// Fields that a container for debugging does not have, in upstream's order.
+const FORBIDDEN: [&str; 9] = [
+    "ports",
+    "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "restartPolicyRules",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+];
+const NOT_EPHEMERAL: &str = "cannot be set for an Ephemeral Container";
+
 /// All containers of a pod spec.
 pub(super) fn containers(scope: &Scope, path: &Path, errors: &mut Errors) {
     let spec = scope.spec;
@@ -21,22 +35,27 @@ pub(super) fn containers(scope: &Scope, path: &Path, errors: &mut Errors) {
         common(scope, c, &path, errors);
         unique_name(c, &mut names, &path, errors);
         handlers::all(spec, c, &path, errors);
-        let policies = ["Always", "OnFailure", "Never"];
-        check::one_of(c, "restartPolicy", &policies, false, &path, errors);
         restart_rules(c, &path, errors);
     }
-    host_port_conflicts(app, &app_path, 0, errors);
+    host_port_conflicts(app, &app_path, errors);
     for (i, c) in list(spec, "initContainers").iter().enumerate() {
         let path = init_path.index(i);
         common(scope, c, &path, errors);
+        restart_rules(c, &path, errors);
         unique_name(c, &mut names, &path, errors);
+        // Upstream always names the first one here.
+        host_port_conflicts(std::slice::from_ref(c), &init_path, errors);
         init_only(scope, c, &path, errors);
-        host_port_conflicts(std::slice::from_ref(c), &init_path, i, errors);
     }
     ephemeral(scope, &mut names, &path.child("ephemeralContainers"), errors);
-    if is_true(spec, "hostNetwork") {
-        host_network(app, &app_path, errors);
-        host_network(list(spec, "initContainers"), &init_path, errors);
+}
+
+/// What a pod's own container must be, but not that of a template.
+pub(super) fn image_of_pod(c: &Value, path: &Path, errors: &mut Errors) {
+    let image = string(c, "image");
+    if image.trim() != image {
+        let detail = "must not have leading or trailing whitespace";
+        errors.invalid(&path.child("image"), image, detail);
     }
 }
 
@@ -50,9 +69,6 @@ fn unique_name<'a>(c: &'a Value, names: &mut Vec<&'a str>, path: &Path, errors: 
 }
 
 fn init_only(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors) {
-    let policies = ["Always", "OnFailure", "Never"];
-    check::one_of(c, "restartPolicy", &policies, false, path, errors);
-    restart_rules(c, path, errors);
     if is_sidecar(c) {
         handlers::all(scope.spec, c, path, errors);
         return;
@@ -63,15 +79,21 @@ fn init_only(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors) {
             errors.forbidden(&path.child(field), detail);
         }
     }
-    if !list(c, "resizePolicy").is_empty() {
-        let (field, value) = ("resizePolicy", get(c, "resizePolicy").clone());
-        errors.invalid(&path.child(field), value, "must not be set for init containers");
+    for (i, policy) in list(c, "resizePolicy").iter().enumerate() {
+        let path = path.child("resizePolicy").index(i).child("restartPolicy");
+        let restart = string(policy, "restartPolicy");
+        if restart == "RestartContainer" {
+            let detail = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+            errors.invalid(&path, restart, detail);
+        }
     }
 }
 
 fn restart_rules(c: &Value, path: &Path, errors: &mut Errors) {
     let rules = list(c, "restartPolicyRules");
-    if !rules.is_empty() && string(c, "restartPolicy").is_empty() {
+    let policies = ["Always", "Never", "OnFailure"];
+    check::one_of_given(c, "restartPolicy", &policies, path, errors);
+    if !has(c, "restartPolicy") && !rules.is_empty() {
         let detail = "must specify restartPolicy when restart rules are used";
         errors.required(&path.child("restartPolicy"), detail);
     }
@@ -81,14 +103,14 @@ fn restart_rules(c: &Value, path: &Path, errors: &mut Errors) {
     for (i, rule) in rules.iter().enumerate() {
         let path = path.child("restartPolicyRules").index(i);
         let actions = ["Restart", "RestartAllContainers"];
-        check::one_of(rule, "action", &actions, true, &path, errors);
+        known(rule, "action", &actions, &path, errors);
         let codes = get(rule, "exitCodes");
         let codes_path = path.child("exitCodes");
         if codes.is_null() {
             errors.required(&codes_path, "must be specified");
             continue;
         }
-        check::one_of(codes, "operator", &["In", "NotIn"], true, &codes_path, errors);
+        known(codes, "operator", &["In", "NotIn"], &codes_path, errors);
         let values = list(codes, "values").len();
         if values > 255 {
             errors.too_many(&codes_path.child("values"), values, 255);
@@ -96,10 +118,19 @@ fn restart_rules(c: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
+/// A text that is one of these; what is missing is the empty text here.
+fn known(object: &Value, field: &str, allowed: &[&str], path: &Path, errors: &mut Errors) {
+    let value = string(object, field);
+    if !allowed.contains(&value) {
+        errors.not_supported(&path.child(field), value, allowed);
+    }
+}
+
 fn ephemeral<'a>(scope: &Scope<'a>, names: &mut Vec<&'a str>, path: &Path, errors: &mut Errors) {
     for (i, c) in list(scope.spec, "ephemeralContainers").iter().enumerate() {
         let path = path.index(i);
         common(scope, c, &path, errors);
+        image_of_pod(c, &path, errors);
         unique_name(c, names, &path, errors);
         let target = string(c, "targetContainerName");
         let known = list(scope.spec, "containers")
@@ -109,29 +140,24 @@ fn ephemeral<'a>(scope: &Scope<'a>, names: &mut Vec<&'a str>, path: &Path, error
         if !target.is_empty() && !known {
             errors.not_found(&path.child("targetContainerName"), target);
         }
-        let forbidden = [
-            "lifecycle",
-            "livenessProbe",
-            "readinessProbe",
-            "startupProbe",
-            "ports",
-            "resizePolicy",
-            "restartPolicy",
-        ];
-        for field in forbidden {
+        for field in FORBIDDEN {
             let given = match get(c, field) {
                 Value::Null => false,
                 Value::Array(items) => !items.is_empty(),
+                Value::Object(fields) if field == "resources" => !fields.is_empty(),
                 _ => true,
             };
             if given {
-                errors.forbidden(&path.child(field), "cannot be set for an Ephemeral Container");
+                errors.forbidden(&path.child(field), NOT_EPHEMERAL);
             }
         }
-        let resources = get(c, "resources").as_object();
-        if resources.is_some_and(|r| !r.is_empty()) {
-            let path = path.child("resources");
-            errors.forbidden(&path, "cannot be set for an Ephemeral Container");
+        for (i, mount) in list(c, "volumeMounts").iter().enumerate() {
+            let path = path.child("volumeMounts").index(i);
+            for field in ["subPath", "subPathExpr"] {
+                if !string(mount, field).is_empty() {
+                    errors.forbidden(&path.child(field), NOT_EPHEMERAL);
+                }
+            }
         }
     }
 }
@@ -143,7 +169,7 @@ fn common(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors) {
         name => check::dns_label(&path.child("name"), name, errors),
     }
     check::required(c, "image", path, errors);
-    let policies = ["FallbackToLogsOnError", "File"];
+    let policies = ["File", "FallbackToLogsOnError"];
     check::one_of(c, "terminationMessagePolicy", &policies, true, path, errors);
     ports(list(c, "ports"), &path.child("ports"), errors);
     env::env(list(c, "env"), &path.child("env"), errors);
@@ -152,28 +178,37 @@ fn common(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors) {
     volumes::devices(scope, c, path, errors);
     let pull = ["Always", "IfNotPresent", "Never"];
     check::one_of(c, "imagePullPolicy", &pull, true, path, errors);
-    resources::requirements(get(c, "resources"), &path.child("resources"), errors);
+    resources::of_container(scope.spec, get(c, "resources"), &path.child("resources"), errors);
     resize_policy(scope, c, path, errors);
-    security::container(get(c, "securityContext"), &path.child("securityContext"), errors);
+    let of_own_users = crate::json::flag(scope.spec, "hostUsers") == Some(false);
+    let security = path.child("securityContext");
+    security::container(get(c, "securityContext"), of_own_users, &security, errors);
 }
 
+/// Upstream names the list in what it says of one policy.
 fn resize_policy(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors) {
+    let (all, never) = (
+        path.child("resizePolicy"),
+        string(scope.spec, "restartPolicy") == "Never",
+    );
     let mut seen = Vec::new();
     for (i, policy) in list(c, "resizePolicy").iter().enumerate() {
-        let path = path.child("resizePolicy").index(i);
-        let resource = string(policy, "resourceName");
+        let (resource, restart) = (string(policy, "resourceName"), string(policy, "restartPolicy"));
         if seen.contains(&resource) {
-            errors.duplicate(&path, resource);
+            errors.duplicate(&all.index(i), resource);
         }
         seen.push(resource);
-        let resources = ["cpu", "memory"];
-        check::one_of(policy, "resourceName", &resources, true, &path, errors);
-        let restart = ["NotRequired", "RestartContainer"];
-        check::one_of(policy, "restartPolicy", &restart, true, &path, errors);
-        let never = string(scope.spec, "restartPolicy") == "Never";
-        if never && string(policy, "restartPolicy") == "RestartContainer" {
-            let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
-            errors.invalid(&path.child("restartPolicy"), "RestartContainer", detail);
+        let restarts = ["NotRequired", "RestartContainer"];
+        for (value, allowed) in [(resource, ["cpu", "memory"]), (restart, restarts)] {
+            match value {
+                "" => errors.required(&all, ""),
+                value if !allowed.contains(&value) => errors.not_supported(&all, value, &allowed),
+                _ => {}
+            }
+        }
+        if never && restart != "NotRequired" {
+            let detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
+            errors.invalid(&all, restart, detail);
         }
     }
 }
@@ -201,15 +236,11 @@ fn ports(ports: &[Value], path: &Path, errors: &mut Errors) {
         }
         let protocols = ["SCTP", "TCP", "UDP"];
         check::one_of(port, "protocol", &protocols, true, &path, errors);
-        let ip = string(port, "hostIP");
-        if !ip.is_empty() && !super::is_ip(ip) {
-            errors.invalid(&path.child("hostIP"), ip, super::IP_MESSAGE);
-        }
     }
 }
 
-/// No two containers that run together take the same port of the host. `first` is the index of the first one.
-fn host_port_conflicts(containers: &[Value], path: &Path, first: usize, errors: &mut Errors) {
+/// No two containers that run together take the same port of the host.
+fn host_port_conflicts(containers: &[Value], path: &Path, errors: &mut Errors) {
     let mut taken = Vec::new();
     for (i, c) in containers.iter().enumerate() {
         for (j, port) in list(c, "ports").iter().enumerate() {
@@ -220,7 +251,7 @@ fn host_port_conflicts(containers: &[Value], path: &Path, first: usize, errors: 
             let (protocol, ip) = (string(port, "protocol"), string(port, "hostIP"));
             let claim = format!("{protocol}/{ip}/{host_port}");
             if taken.contains(&claim) {
-                let path = path.index(first + i).child("ports").index(j);
+                let path = path.index(i).child("ports").index(j);
                 errors.duplicate(&path.child("hostPort"), claim);
             } else {
                 taken.push(claim);
@@ -229,14 +260,18 @@ fn host_port_conflicts(containers: &[Value], path: &Path, first: usize, errors: 
     }
 }
 
-fn host_network(containers: &[Value], path: &Path, errors: &mut Errors) {
-    for (i, c) in containers.iter().enumerate() {
+/// On the host's network a container's port is the host's. A template may leave that to its defaults.
+pub(super) fn host_network(spec: &Value, of_pod: bool, path: &Path, errors: &mut Errors) {
+    if !is_true(spec, "hostNetwork") {
+        return;
+    }
+    for (i, c) in list(spec, "containers").iter().enumerate() {
         for (j, port) in list(c, "ports").iter().enumerate() {
-            let container_port = number(port, "containerPort");
-            if number(port, "hostPort") != container_port {
-                let path = path.index(i).child("ports").index(j).child("containerPort");
-                let detail = "must match `hostPort` when `hostNetwork` is true";
-                errors.invalid(&path, container_port, detail);
+            let (own, host) = (number(port, "containerPort"), number(port, "hostPort"));
+            if (of_pod || host != 0) && host != own {
+                let path = path.child("containers").index(i).child("ports").index(j);
+                let detail = "must match `containerPort` when `hostNetwork` is true";
+                errors.invalid(&path.child("hostPort"), host, detail);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Environment variables and where their values come from.
 
 use crate::check;
-use crate::json::{get, has, quantity_text, string};
+use crate::json::{get, has, list, quantity_text, some, string};
+use crate::volumes::no_backsteps;
 use meta::{Errors, Path, Quantity};
 use serde_json::Value;
 
@@ -72,14 +73,12 @@ fn value_from(var: &Value, path: &Path, errors: &mut Errors) {
     }
     for field in ["configMapKeyRef", "secretKeyRef"] {
         if let Some((selector, path)) = each(field) {
-            check::required(selector, "name", &path, errors);
+            check::dns_subdomain(&path.child("name"), string(selector, "name"), errors);
             key(selector, &path, errors);
         }
     }
     if let Some((file, path)) = each("fileKeyRef") {
-        for field in ["key", "volumeName", "path"] {
-            check::required(file, field, &path, errors);
-        }
+        file_key(file, &path, errors);
     }
     if sources == 0 {
         let detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
@@ -89,6 +88,40 @@ fn value_from(var: &Value, path: &Path, errors: &mut Errors) {
     } else if sources > 1 {
         let detail = "may not have more than one field specified at a time";
         errors.invalid(path, "", detail);
+    }
+}
+
+/// A variable in a file that an init container wrote.
+fn file_key(file: &Value, path: &Path, errors: &mut Errors) {
+    for field in ["key", "volumeName", "path"] {
+        let (text, path) = (string(file, field), path.child(field));
+        match field {
+            _ if text.is_empty() => errors.required(&path, ""),
+            "key" => variable_name(text, &path, errors),
+            "volumeName" => check::dns_label(&path, text, errors),
+            _ => no_backsteps(text, &path, errors),
+        }
+    }
+}
+
+/// Such files are in volumes that live as long as the pod.
+pub(super) fn files_of_volumes(spec: &Value, path: &Path, errors: &mut Errors) {
+    for (container, path) in super::containers_with_paths(spec, path) {
+        for (i, var) in list(container, "env").iter().enumerate() {
+            let Some(file) = some(get(var, "valueFrom"), "fileKeyRef") else {
+                continue;
+            };
+            let name = string(file, "volumeName");
+            let from = path.child("env").index(i).child("valueFrom");
+            let path = from.child("fileKeyRef").child("volumeName");
+            match list(spec, "volumes").iter().rfind(|v| string(v, "name") == name) {
+                None => errors.not_found(&path, name),
+                Some(volume) if !has(volume, "emptyDir") => {
+                    errors.invalid(&path, name, "referenced volume must be of type emptyDir");
+                }
+                Some(_) => {}
+            }
+        }
     }
 }
 
@@ -162,32 +195,26 @@ pub(super) fn resource_ref(field: &Value, of_file: bool, path: &Path, errors: &m
 }
 
 fn divisor(resource: &str, divisor: &str, path: &Path, errors: &mut Errors) {
-    let zero = Quantity::parse(divisor).is_some_and(Quantity::is_zero);
-    let Some((_, name)) = resource.split_once('.') else {
-        return;
+    let bytes = "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei";
+    let huge = |name: &str| name.starts_with("hugepages-");
+    let (word, list, separator) = match resource.split_once('.') {
+        Some(("limits" | "requests", "cpu")) => ("cpu", "1m and 1", " and "),
+        Some(("limits" | "requests", "memory")) => ("memory", bytes, ", "),
+        Some(("limits" | "requests", "ephemeral-storage")) => ("local ephemeral storage", bytes, ", "),
+        Some(("limits" | "requests", name)) if huge(name) => ("hugepages", bytes, ", "),
+        _ => return,
     };
-    let name = if name.starts_with("hugepages-") {
-        "hugepages"
-    } else {
-        name
-    };
-    let bytes = [
-        "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei",
-    ];
-    let allowed: &[&str] = if name == "cpu" { &["1m", "1"] } else { &bytes };
-    let word = match name {
-        "ephemeral-storage" => "local ephemeral storage",
-        other => other,
-    };
-    if !zero && divisor != "null" && !allowed.contains(&divisor) {
-        let list = if name == "cpu" {
-            "1m and 1".to_string()
-        } else {
-            allowed.join(", ")
-        };
+    let unset = divisor == "null" || Quantity::parse(divisor).is_some_and(Quantity::is_zero);
+    if !unset && !list.split(separator).any(|allowed| allowed == divisor) {
         let detail = format!("only divisor's values {list} are supported with the {word} resource");
         errors.invalid(&path.child("divisor"), resource, &detail);
     }
+}
+
+/// The name of a whole source may end in a dash, as the base of a generated name may.
+fn env_source(name: &str, path: &Path, errors: &mut Errors) {
+    let shown = meta::name::mask_trailing_dash(name);
+    check::messages(path, name, meta::name::check_dns1123_subdomain(&shown), errors);
 }
 
 pub(super) fn env_from(sources: &[Value], path: &Path, errors: &mut Errors) {
@@ -201,7 +228,11 @@ pub(super) fn env_from(sources: &[Value], path: &Path, errors: &mut Errors) {
         for field in ["configMapRef", "secretRef"] {
             if has(source, field) {
                 given += 1;
-                check::required(get(source, field), "name", &at.child(field), errors);
+                let path = at.child(field).child("name");
+                match string(get(source, field), "name") {
+                    "" => errors.required(&path, ""),
+                    name => env_source(name, &path, errors),
+                }
             }
         }
         // Upstream names the list here, not the item.

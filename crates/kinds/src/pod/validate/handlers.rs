@@ -82,7 +82,10 @@ fn handler(spec: &Value, h: &Value, path: &Path, errors: &mut Errors) {
 fn http_get(http: &Value, path: &Path, errors: &mut Errors) {
     check::required(http, "path", path, errors);
     check::port_or_name(get(http, "port"), &path.child("port"), errors);
-    check::one_of(http, "scheme", &["HTTP", "HTTPS"], true, path, errors);
+    let scheme = string(http, "scheme");
+    if !matches!(scheme, "HTTP" | "HTTPS") {
+        errors.not_supported(&path.child("scheme"), scheme, &["HTTP", "HTTPS"]);
+    }
     for header in list(http, "httpHeaders") {
         let text = string(header, "name");
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
@@ -99,7 +102,11 @@ fn sleep(spec: &Value, action: &Value, path: &Path, errors: &mut Errors) {
     if !has(spec, "terminationGracePeriodSeconds") {
         return;
     }
-    let grace = number(spec, "terminationGracePeriodSeconds");
+    // A negative period means one second, and is stored as that.
+    let grace = match number(spec, "terminationGracePeriodSeconds") {
+        seconds if seconds < 0 => 1,
+        seconds => seconds,
+    };
     if seconds < 0 || seconds > grace {
         let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
         errors.invalid(path, seconds, &detail);

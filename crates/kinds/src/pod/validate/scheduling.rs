@@ -1,7 +1,7 @@
 //! Where a pod may run: affinity, tolerations, spreading.
 
 use crate::check;
-use crate::json::{get, has, int, list, number, some, string};
+use crate::json::{get, has, int, list, number, some, string, texts};
 use meta::{Errors, Path, name};
 use serde_json::Value;
 
@@ -36,32 +36,45 @@ fn weight(term: &Value, path: &Path, errors: &mut Errors) {
 
 fn node_affinity(affinity: &Value, path: &Path, errors: &mut Errors) {
     if let Some(required) = some(affinity, REQUIRED) {
-        let path = path.child(REQUIRED).child("nodeSelectorTerms");
-        let terms = list(required, "nodeSelectorTerms");
-        if terms.is_empty() {
-            errors.required(&path, "must have at least one node selector term");
-        }
-        for (i, term) in terms.iter().enumerate() {
-            node_term(term, &path.index(i), errors);
-        }
+        node_selector(required, &path.child(REQUIRED), errors);
     }
     for (i, term) in list(affinity, PREFERRED).iter().enumerate() {
         let path = path.child(PREFERRED).index(i);
         weight(term, &path, errors);
-        node_term(get(term, "preference"), &path.child("preference"), errors);
+        let values = Values::Any;
+        node_term(get(term, "preference"), values, &path.child("preference"), errors);
     }
 }
 
-fn node_term(term: &Value, path: &Path, errors: &mut Errors) {
+/// Nodes that something must be on; also where a PersistentVolume can be used.
+pub(crate) fn node_selector(selector: &Value, path: &Path, errors: &mut Errors) {
+    let path = path.child("nodeSelectorTerms");
+    let terms = list(selector, "nodeSelectorTerms");
+    if terms.is_empty() {
+        errors.required(&path, "must have at least one node selector term");
+    }
+    for (i, term) in terms.iter().enumerate() {
+        node_term(term, Values::OfLabels, &path.index(i), errors);
+    }
+}
+
+/// Which values an expression may have: preferences were never held to those of labels.
+#[derive(Clone, Copy, PartialEq)]
+enum Values {
+    OfLabels,
+    Any,
+}
+
+fn node_term(term: &Value, values: Values, path: &Path, errors: &mut Errors) {
     for (i, e) in list(term, "matchExpressions").iter().enumerate() {
-        node_expression(e, &path.child("matchExpressions").index(i), errors);
+        node_expression(e, values, &path.child("matchExpressions").index(i), errors);
     }
     for (i, e) in list(term, "matchFields").iter().enumerate() {
         node_field(e, &path.child("matchFields").index(i), errors);
     }
 }
 
-fn node_expression(e: &Value, path: &Path, errors: &mut Errors) {
+fn node_expression(e: &Value, kind: Values, path: &Path, errors: &mut Errors) {
     let values = list(e, "values");
     match string(e, "operator") {
         "In" | "NotIn" if values.is_empty() => errors.required(
@@ -83,6 +96,9 @@ fn node_expression(e: &Value, path: &Path, errors: &mut Errors) {
         }
     }
     check::qualified_name(&path.child("key"), string(e, "key"), errors);
+    if kind == Values::Any {
+        return;
+    }
     for (i, value) in values.iter().enumerate() {
         let text = value.as_str().unwrap_or_default();
         let path = path.child("values").index(i);
@@ -123,31 +139,49 @@ fn pod_term(term: &Value, path: &Path, errors: &mut Errors) {
         let namespace = namespace.as_str().unwrap_or_default();
         check::dns_label(&path.child("namespace"), namespace, errors);
     }
+    term_keys(term, path, errors);
+    let (key, path) = (string(term, "topologyKey"), path.child("topologyKey"));
+    if key.is_empty() {
+        errors.required(&path, "can not be empty");
+    }
+    check::qualified_name(&path, key, errors);
+}
+
+/// Keys whose values are taken from the pod's own labels; they go with a selector, and none is in both lists.
+fn term_keys(term: &Value, path: &Path, errors: &mut Errors) {
+    let (same, other) = (list(term, "matchLabelKeys"), list(term, "mismatchLabelKeys"));
     for field in ["matchLabelKeys", "mismatchLabelKeys"] {
         label_keys(term, field, path, errors);
     }
-    topology_key(term, path, errors);
-}
-
-fn topology_key(holder: &Value, path: &Path, errors: &mut Errors) {
-    let (key, path) = (string(holder, "topologyKey"), path.child("topologyKey"));
-    if key.is_empty() {
-        errors.required(&path, "can not be empty");
-    } else {
-        check::qualified_name(&path, key, errors);
+    // The cluster adds expressions for these keys, so a key that is asked for twice is one too many.
+    let selector = get(term, "labelSelector");
+    let mut seen: Vec<&str> = texts(selector, "matchLabels").map(|(key, _)| key).collect();
+    for e in list(selector, "matchExpressions") {
+        let key = string(e, "key");
+        if let Some(i) = same.iter().rposition(|k| k == key)
+            && seen.contains(&key)
+        {
+            let detail = "exists in both matchLabelKeys and labelSelector";
+            errors.invalid(&path.index(i), key, detail);
+        }
+        seen.push(key);
+    }
+    for (i, key) in same.iter().enumerate().filter(|(_, key)| other.contains(key)) {
+        let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
+        errors.invalid(&path.child("matchLabelKeys").index(i), key.clone(), detail);
     }
 }
 
-/// Keys whose values are taken from the pod's own labels; they go with a selector that does not name them.
 fn label_keys(holder: &Value, field: &str, path: &Path, errors: &mut Errors) {
-    let keys = list(holder, field);
+    let (keys, path) = (list(holder, field), path.child(field));
     if !keys.is_empty() && !has(holder, "labelSelector") {
         let detail = "must not be specified when labelSelector is not set";
-        errors.forbidden(&path.child(field), detail);
+        errors.forbidden(&path, detail);
+        return;
     }
     for (i, key) in keys.iter().enumerate() {
         let key = key.as_str().unwrap_or_default();
-        check::qualified_name(&path.child(field).index(i), key, errors);
+        check::qualified_name(&path.index(i), key, errors);
     }
 }
 
@@ -177,9 +211,18 @@ pub(super) fn tolerations(spec: &Value, path: &Path, errors: &mut Errors) {
             "Exists" if value.is_empty() => {}
             "Exists" => {
                 let detail = "value must be empty when `operator` is 'Exists'";
-                errors.invalid(&path.child("operator"), toleration.clone(), detail);
+                errors.invalid(&path.child("operator"), value, detail);
             }
-            other => errors.not_supported(&path.child("operator"), other, &["Equal", "Exists"]),
+            other => {
+                // These two are known, but need a feature that is off by default.
+                let all = ["Equal", "Exists", "Lt", "Gt"];
+                let known = if matches!(other, "Lt" | "Gt") {
+                    &all[..]
+                } else {
+                    &all[..2]
+                };
+                errors.not_supported(&path.child("operator"), other, known);
+            }
         }
         let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
         check::one_of(toleration, "effect", &effects, false, &path, errors);
@@ -187,31 +230,35 @@ pub(super) fn tolerations(spec: &Value, path: &Path, errors: &mut Errors) {
 }
 
 pub(super) fn topology_spread(spec: &Value, path: &Path, errors: &mut Errors) {
-    let mut seen = Vec::new();
-    for (i, spread) in list(spec, "topologySpreadConstraints").iter().enumerate() {
+    let all = list(spec, "topologySpreadConstraints");
+    let pair = |spread: &Value| {
+        let (key, when) = (string(spread, "topologyKey"), string(spread, "whenUnsatisfiable"));
+        format!("{{{key}, {when}}}")
+    };
+    for (i, spread) in all.iter().enumerate() {
         let path = path.child("topologySpreadConstraints").index(i);
         let skew = number(spread, "maxSkew");
         if skew <= 0 {
             errors.invalid(&path.child("maxSkew"), skew, "must be greater than zero");
         }
-        topology_key(spread, &path, errors);
-        let when = string(spread, "whenUnsatisfiable");
-        if when.is_empty() {
-            errors.required(&path.child("whenUnsatisfiable"), "can not be empty");
+        if string(spread, "topologyKey").is_empty() {
+            errors.required(&path.child("topologyKey"), "can not be empty");
         }
-        let answers = ["DoNotSchedule", "ScheduleAnyway"];
-        check::one_of(spread, "whenUnsatisfiable", &answers, false, &path, errors);
-        let pair = format!("{{{}, {when}}}", string(spread, "topologyKey"));
-        if seen.contains(&pair) {
-            errors.duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), pair);
-        } else {
-            seen.push(pair);
+        let (when, answers) = (
+            string(spread, "whenUnsatisfiable"),
+            ["DoNotSchedule", "ScheduleAnyway"],
+        );
+        if !answers.contains(&when) {
+            errors.not_supported(&path.child("whenUnsatisfiable"), when, &answers);
+        }
+        if all[i + 1..].iter().any(|later| pair(later) == pair(spread)) {
+            errors.duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), pair(spread));
         }
         min_domains(spread, when, &path, errors);
         for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
-            check::one_of(spread, field, &["Honor", "Ignore"], false, &path, errors);
+            check::one_of_given(spread, field, &["Honor", "Ignore"], &path, errors);
         }
-        label_keys(spread, "matchLabelKeys", &path, errors);
+        term_keys(spread, &path, errors);
         let selector = get(spread, "labelSelector");
         check::label_selector(selector, &path.child("labelSelector"), errors);
     }

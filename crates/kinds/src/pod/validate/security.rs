@@ -1,7 +1,10 @@
 //! Security contexts of pods and containers.
 
+use super::windows;
 use crate::check;
 use crate::json::{flag, get, has, int, is_true, list, some, string};
+use crate::volumes::descending;
+use meta::field::Shown;
 use meta::{Errors, Path};
 use serde_json::Value;
 
@@ -17,8 +20,8 @@ pub(super) fn pod(spec: &Value, spec_path: &Path, errors: &mut Errors) {
     for field in ["fsGroup", "runAsUser", "runAsGroup"] {
         id(security, field, &path, errors);
     }
-    for group in list(security, "supplementalGroups") {
-        let path = path.child("supplementalGroups");
+    for (i, group) in list(security, "supplementalGroups").iter().enumerate() {
+        let path = path.child("supplementalGroups").index(i);
         check::in_range(
             group.as_i64().unwrap_or(-1),
             0,
@@ -32,36 +35,41 @@ pub(super) fn pod(spec: &Value, spec_path: &Path, errors: &mut Errors) {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
         errors.invalid(&path, true, detail);
     }
-    sysctls(security, &path, errors);
+    sysctls(spec, security, &path, errors);
     let change = ["Always", "OnRootMismatch"];
-    check::one_of(security, "fsGroupChangePolicy", &change, false, &path, errors);
-    let groups = ["Merge", "Strict"];
-    check::one_of(
-        security,
-        "supplementalGroupsPolicy",
-        &groups,
-        false,
-        &path,
-        errors,
-    );
+    check::one_of_given(security, "fsGroupChangePolicy", &change, &path, errors);
     seccomp(security, &path, errors);
+    windows::options(security, &path, errors);
     app_armor(security, &path, errors);
-    if flag(spec, "hostUsers") == Some(false) {
-        host_users(spec, spec_path, errors);
-    }
+    let groups = ["Merge", "Strict"];
+    check::one_of_given(security, "supplementalGroupsPolicy", &groups, &path, errors);
+    // Mounting with a label needs a feature that is off by default.
+    check::one_of_given(security, "seLinuxChangePolicy", &["Recursive"], &path, errors);
 }
 
-/// A user namespace of its own does not go with the host's other namespaces.
-fn host_users(spec: &Value, path: &Path, errors: &mut Errors) {
-    for field in ["hostNetwork", "hostPID", "hostIPC"] {
+/// A user namespace of its own does not go with the host's other namespaces, nor with devices.
+pub(super) fn host_users(spec: &Value, path: &Path, errors: &mut Errors) {
+    if flag(spec, "hostUsers") != Some(false) {
+        return;
+    }
+    // Upstream writes two of the paths with capitals.
+    for (field, shown) in [
+        ("hostNetwork", "hostNetwork"),
+        ("hostPID", "HostPID"),
+        ("hostIPC", "HostIPC"),
+    ] {
         if is_true(spec, field) {
-            let detail = "when `hostUsers` is false";
-            errors.forbidden(&path.child(field), detail);
+            errors.forbidden(&path.child(shown), "when `hostUsers` is false");
+        }
+    }
+    for (container, path) in super::containers_with_paths(spec, path) {
+        if !list(container, "volumeDevices").is_empty() {
+            errors.forbidden(&path.child("volumeDevices"), "when `hostUsers` is false");
         }
     }
 }
 
-fn sysctls(security: &Value, path: &Path, errors: &mut Errors) {
+fn sysctls(spec: &Value, security: &Value, path: &Path, errors: &mut Errors) {
     let mut seen = Vec::new();
     for (i, sysctl) in list(security, "sysctls").iter().enumerate() {
         let (name, path) = (
@@ -77,6 +85,18 @@ fn sysctls(security: &Value, path: &Path, errors: &mut Errors) {
             errors.duplicate(&path, name);
         }
         seen.push(name);
+        // Settings of a namespace cannot be those of a namespace that is the host's.
+        let dotted = name.replace('/', ".");
+        let of_network = dotted.starts_with("net.");
+        let of_ipc = dotted.starts_with("fs.mqueue.")
+            || ["kernel.shm", "kernel.msg"].iter().any(|p| dotted.starts_with(p))
+            || dotted == "kernel.sem";
+        for (field, own) in [("hostNetwork", of_network), ("hostIPC", of_ipc)] {
+            if own && is_true(spec, field) {
+                let detail = format!("may not be specified when '{field}' is true");
+                errors.invalid(&path, name, &detail);
+            }
+        }
     }
 }
 
@@ -98,73 +118,154 @@ fn seccomp(security: &Value, path: &Path, errors: &mut Errors) {
     };
     let path = path.child("seccompProfile");
     let kind = string(profile, "type");
-    if kind.is_empty() {
-        let detail = "type is required when seccompProfile is set";
-        errors.required(&path.child("type"), detail);
-    }
-    let kinds = ["Localhost", "RuntimeDefault", "Unconfined"];
-    check::one_of(profile, "type", &kinds, false, &path, errors);
+    profile_type(kind, "seccompProfile", &path, errors);
     let file_path = path.child("localhostProfile");
     let file = string(profile, "localhostProfile");
     match (kind == "Localhost", has(profile, "localhostProfile")) {
         (true, false) => {
             errors.required(&file_path, "must be set when seccomp type is Localhost");
         }
-        (true, true) => super::volumes::descending(file, &file_path, errors),
+        (true, true) => descending(file, &file_path, errors),
         (false, true) => {
+            let shown = Shown::members([
+                ("Type", Some(kind.into())),
+                ("LocalhostProfile", Some(file.into())),
+            ]);
             let detail = "can only be set when seccomp type is Localhost";
-            errors.invalid(&file_path, file, detail);
+            errors.invalid(&file_path, shown, detail);
         }
         (false, false) => {}
     }
 }
 
+fn profile_type(kind: &str, field: &str, path: &Path, errors: &mut Errors) {
+    const KINDS: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
+    match kind {
+        "" => {
+            let detail = format!("type is required when {field} is set");
+            errors.required(&path.child("type"), &detail);
+        }
+        kind if KINDS.contains(&kind) => {}
+        kind => errors.not_supported(&path.child("type"), kind, &KINDS),
+    }
+}
+
 fn app_armor(security: &Value, path: &Path, errors: &mut Errors) {
+    const MAX: usize = 4095;
     let Some(profile) = some(security, "appArmorProfile") else {
         return;
     };
     let path = path.child("appArmorProfile");
-    if string(profile, "type").is_empty() {
-        let detail = "type is required when appArmorProfile is set";
-        errors.required(&path.child("type"), detail);
-    }
-    let kinds = ["Localhost", "RuntimeDefault", "Unconfined"];
-    check::one_of(profile, "type", &kinds, false, &path, errors);
-    let local = string(profile, "type") == "Localhost";
-    let file = string(profile, "localhostProfile");
     let file_path = path.child("localhostProfile");
-    if local && file.trim().is_empty() {
-        errors.required(&file_path, "must be set when AppArmor type is Localhost");
-    } else if !local && !file.is_empty() {
-        let detail = "can only be set when AppArmor type is Localhost";
-        errors.invalid(&file_path, file, detail);
+    let file = get(profile, "localhostProfile").as_str();
+    let must = "must be set when AppArmor type is Localhost";
+    match (string(profile, "type"), file) {
+        ("Localhost", None) => errors.required(&file_path, must),
+        ("Localhost", Some(file)) => {
+            if file.trim() != file {
+                errors.invalid(&file_path, file, "must not be padded with whitespace");
+            } else if file.is_empty() {
+                errors.required(&file_path, must);
+            }
+            if file.len() > MAX {
+                errors.too_long(&file_path, MAX);
+            }
+        }
+        ("RuntimeDefault" | "Unconfined", Some(file)) => {
+            let detail = "can only be set when AppArmor type is Localhost";
+            errors.invalid(&file_path, file, detail);
+        }
+        ("RuntimeDefault" | "Unconfined", None) => {}
+        (kind, _) => profile_type(kind, "appArmorProfile", &path, errors),
     }
 }
 
-pub(super) fn container(security: &Value, path: &Path, errors: &mut Errors) {
+pub(super) fn container(security: &Value, own_users: bool, path: &Path, errors: &mut Errors) {
     for field in ["runAsUser", "runAsGroup"] {
         id(security, field, path, errors);
     }
-    check::one_of(
-        security,
-        "procMount",
-        &["Default", "Unmasked"],
-        false,
-        path,
-        errors,
-    );
+    let masks = ["Default", "Unmasked"];
+    check::one_of_given(security, "procMount", &masks, path, errors);
+    if string(security, "procMount") == "Unmasked" && !own_users {
+        let detail = "`hostUsers` must be false to use `Unmasked`";
+        errors.invalid(&path.child("procMount"), "Unmasked", detail);
+    }
     seccomp(security, path, errors);
     if flag(security, "allowPrivilegeEscalation") == Some(false) {
         if is_true(security, "privileged") {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            errors.invalid(path, security.clone(), detail);
+            errors.invalid(path, shown(security), detail);
         }
         let added = list(get(security, "capabilities"), "add");
-        if added.iter().any(|c| c == "CAP_SYS_ADMIN") {
+        for _ in added.iter().filter(|c| *c == "CAP_SYS_ADMIN") {
             let detail =
                 "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            errors.invalid(path, security.clone(), detail);
+            errors.invalid(path, shown(security), detail);
         }
     }
+    windows::options(security, path, errors);
     app_armor(security, path, errors);
+}
+
+/// A container's security context as upstream shows it whole: its own form, with what is not set.
+fn shown(security: &Value) -> Shown {
+    let part = |holder: &Value, names: &[(&'static str, &str)]| match holder.is_null() {
+        true => "null".to_string(),
+        false => {
+            Shown::members(
+                names
+                    .iter()
+                    .map(|(go, field)| (*go, Some(get(holder, field).clone()))),
+            )
+            .0
+        }
+    };
+    let profile = [("Type", "type"), ("LocalhostProfile", "localhostProfile")];
+    let parts = [
+        ("capabilities", vec![("Add", "add"), ("Drop", "drop")]),
+        ("privileged", Vec::new()),
+        (
+            "seLinuxOptions",
+            vec![
+                ("User", "user"),
+                ("Role", "role"),
+                ("Type", "type"),
+                ("Level", "level"),
+            ],
+        ),
+        (
+            "windowsOptions",
+            vec![
+                ("GMSACredentialSpecName", "gmsaCredentialSpecName"),
+                ("GMSACredentialSpec", "gmsaCredentialSpec"),
+                ("RunAsUserName", "runAsUserName"),
+                ("HostProcess", "hostProcess"),
+            ],
+        ),
+        ("runAsUser", Vec::new()),
+        ("runAsGroup", Vec::new()),
+        ("runAsNonRoot", Vec::new()),
+        ("readOnlyRootFilesystem", Vec::new()),
+        ("allowPrivilegeEscalation", Vec::new()),
+        ("procMount", Vec::new()),
+        ("seccompProfile", profile.to_vec()),
+        ("appArmorProfile", profile.to_vec()),
+    ];
+    let texts: Vec<String> = parts
+        .iter()
+        .map(|(field, names)| {
+            let value = get(security, field);
+            let value = match names.is_empty() {
+                true => value.to_string(),
+                false => part(value, names),
+            };
+            let (first, rest) = field.split_at(1);
+            let name = field.strip_prefix("seL").map_or_else(
+                || format!("{}{rest}", first.to_uppercase()),
+                |rest| format!("SEL{rest}"),
+            );
+            format!("\"{name}\":{value}")
+        })
+        .collect();
+    Shown(format!("{{{}}}", texts.join(",")))
 }

@@ -2,14 +2,19 @@
 
 use crate::Write;
 use crate::json::{get, has, int, list, members, number, put, string, take};
+use meta::field::Shown;
 use meta::{Errors, Path};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const UPDATABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 /// Lines of difference that an error shows at most.
 const DIFF_MAX: usize = 20;
 
 pub(in crate::pod) fn update(write: Write, pod: &Value, old: &Value, errors: &mut Errors) {
+    if write == Write::Status {
+        super::status::status(pod, old, errors);
+        return;
+    }
     let (new, old, path) = (get(pod, "spec"), get(old, "spec"), Path::new("spec"));
     match write {
         Write::Update => spec(new, old, &path, errors),
@@ -25,6 +30,13 @@ fn spec(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
             let detail = "pod updates may not add or remove containers";
             errors.forbidden(&path.child(kind), detail);
             return;
+        }
+        for (i, c) in list(new, kind).iter().enumerate() {
+            let path = path.child(kind).index(i);
+            if string(c, "image").is_empty() {
+                errors.required(&path.child("image"), "");
+            }
+            super::containers::image_of_pod(c, &path, errors);
         }
     }
     if !deadline(new, old, path, errors) {
@@ -53,10 +65,40 @@ fn spec(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
 
 fn unchanged(new: &Value, old: &Value, sentence: &str, path: &Path, errors: &mut Errors) {
     let mut lines = Vec::new();
-    differences(new, old, "spec", &mut lines);
+    differences(&plain(new), &plain(old), "spec", &mut lines);
     if !lines.is_empty() {
         lines.truncate(DIFF_MAX);
         errors.forbidden(path, &format!("{sentence}\n{}", lines.join("\n")));
+    }
+}
+
+/// Members whose empty value is the same as none at all.
+const FLAGS: [&str; 7] = [
+    "hostNetwork",
+    "hostPID",
+    "hostIPC",
+    "stdin",
+    "stdinOnce",
+    "tty",
+    "readOnly",
+];
+/// Texts of which the empty one says something.
+const SAYS_NONE: [&str; 3] = ["storageClassName", "runtimeClassName", "hostnameOverride"];
+
+/// A spec without what stands in it for nothing, as clients write it or leave it out.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(key, value)| match value {
+                Value::Null | Value::Bool(false) => !value.is_null() && !FLAGS.contains(&key.as_str()),
+                Value::Array(items) => !items.is_empty(),
+                Value::String(text) => !text.is_empty() || SAYS_NONE.contains(&key.as_str()),
+                _ => true,
+            });
+            Value::Object(kept.map(|(key, value)| (key.clone(), plain(value))).collect())
+        }
+        Value::Array(items) => items.iter().map(plain).collect(),
+        other => other.clone(),
     }
 }
 
@@ -87,6 +129,7 @@ fn deadline(new: &Value, old: &Value, path: &Path, errors: &mut Errors) -> bool 
         (None, Some(_)) => {
             let detail = "must not update from a positive integer to nil value";
             errors.invalid(&path, Value::Null, detail);
+            return true;
         }
         _ => return true,
     }
@@ -133,9 +176,87 @@ fn narrowing(new: &mut Value, old: &Value, path: &Path, errors: &mut Errors) {
         errors.invalid(&path.child("nodeSelector"), selector, detail);
     }
     restore(new, old, "nodeSelector");
-    if !has(get(old, "affinity"), "nodeAffinity") {
-        restore(new, old, "affinity");
+    let affinity = "nodeAffinity";
+    let (now, was) = (
+        get(get(new, "affinity"), affinity).clone(),
+        get(get(old, "affinity"), affinity),
+    );
+    if now == *was {
+        return;
     }
+    narrower_nodes(&now, was, &path.child("affinity").child(affinity), errors);
+    if !has(new, "affinity") {
+        put(new, "affinity", json!({affinity: was}));
+    } else if let Some(own) = crate::json::child_mut(new, "affinity") {
+        restore(own, get(old, "affinity"), affinity);
+        if !has(old, "affinity")
+            && own
+                .as_object()
+                .is_some_and(|own| own.values().all(Value::is_null))
+        {
+            take(new, "affinity");
+        }
+    }
+}
+
+/// Terms stay, but each may ask for more.
+fn narrower_nodes(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    let terms = |affinity| list(get(affinity, REQUIRED), "nodeSelectorTerms");
+    let (now, was) = (terms(new), terms(old));
+    let path = path.child(REQUIRED).child("nodeSelectorTerms");
+    if !was.is_empty() && was.len() != now.len() {
+        let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        let given = get(new, REQUIRED);
+        let shown = match get(given, "nodeSelectorTerms").is_null() {
+            true => Shown("null".into()),
+            false => Shown::list(now.iter().map(term_shown)),
+        };
+        errors.invalid(&path, shown, detail);
+        return;
+    }
+    for (i, (now, was)) in now.iter().zip(was).enumerate() {
+        let fields = ["matchExpressions", "matchFields"];
+        let nothing = fields.iter().all(|f| list(was, f).is_empty());
+        let more = fields.iter().any(|f| !list(now, f).is_empty());
+        let only_more = fields.iter().all(|f| list(now, f).starts_with(list(was, f)));
+        if !only_more || (nothing && more) {
+            let detail = "only additions are allowed (no mutations or deletions)";
+            errors.invalid(&path.index(i), term_shown(now), detail);
+        }
+    }
+}
+
+/// `nodeSelectorTerms` in upstream's own form.
+pub(crate) fn selector_shown(selector: &Value) -> Shown {
+    let terms = get(selector, "nodeSelectorTerms");
+    let terms = match terms.is_null() {
+        true => Shown("null".into()),
+        false => Shown::list(list(selector, "nodeSelectorTerms").iter().map(term_shown)),
+    };
+    Shown(format!("{{\"NodeSelectorTerms\":{}}}", terms.0))
+}
+
+/// A term in upstream's own form.
+fn term_shown(term: &Value) -> Shown {
+    let requirements = |field: &str| match get(term, field) {
+        Value::Null => "null".to_string(),
+        _ => {
+            let one = |e: &Value| {
+                Shown::members([
+                    ("Key", Some(string(e, "key").into())),
+                    ("Operator", Some(string(e, "operator").into())),
+                    ("Values", Some(get(e, "values").clone())),
+                ])
+            };
+            Shown::list(list(term, field).iter().map(one)).0
+        }
+    };
+    Shown(format!(
+        "{{\"MatchExpressions\":{},\"MatchFields\":{}}}",
+        requirements("matchExpressions"),
+        requirements("matchFields")
+    ))
 }
 
 fn ephemeral(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {

@@ -1,19 +1,32 @@
 //! Volumes, and how containers mount them.
 
-use super::{Scope, env};
+use super::{Scope, env, projected};
 use crate::check;
-use crate::json::{get, has, int, is_true, list, number, quantity_text, string};
+use crate::json::{get, has, int, is_true, list, members, quantity_text, string};
 use crate::pod::defaults::VOLUME_SOURCES;
+use crate::volumes::{Holder, check_claim, check_source, descending, no_backsteps, source_path};
 use meta::{Errors, Path, Quantity};
 use serde_json::Value;
 
-/// Checks all volumes of a pod spec and gives those without errors.
-pub(super) fn volumes<'a>(spec: &'a Value, path: &Path, errors: &mut Errors) -> Vec<&'a Value> {
+/// Checks all volumes of a pod spec and gives those without errors. `pod` is the pod itself, unless it is a template.
+pub(super) fn volumes<'a>(
+    spec: &'a Value,
+    pod: Option<&Value>,
+    path: &Path,
+    errors: &mut Errors,
+) -> Vec<&'a Value> {
+    let all = list(spec, "volumes");
+    let pod_name = pod.map_or("", |pod| crate::row::text(pod, "/metadata/name"));
+    let claim_of = |volume: &Value| format!("{pod_name}-{}", string(volume, "name"));
+    let made = |claim: &str| {
+        let mut made = all.iter().filter(|v| has(v, "ephemeral"));
+        !pod_name.is_empty() && made.any(|v| claim_of(v) == claim)
+    };
     let mut good: Vec<&Value> = Vec::new();
-    for (i, volume) in list(spec, "volumes").iter().enumerate() {
+    for (i, volume) in all.iter().enumerate() {
         let path = path.child("volumes").index(i);
         let (mut own, name) = (Errors::new(), string(volume, "name"));
-        sources(volume, &path, &mut own);
+        sources(volume, pod, &path, &mut own);
         if name.is_empty() {
             own.required(&path.child("name"), "");
         } else {
@@ -26,29 +39,43 @@ pub(super) fn volumes<'a>(spec: &'a Value, path: &Path, errors: &mut Errors) -> 
             good.push(volume);
         }
         errors.append(own);
+        let claim = string(get(volume, "persistentVolumeClaim"), "claimName");
+        if has(volume, "persistentVolumeClaim") && made(claim) {
+            let path = path.child("persistentVolumeClaim").child("claimName");
+            let detail = "must not reference a PVC that gets created for an ephemeral volume";
+            errors.invalid(&path, claim, detail);
+        }
     }
     good
 }
 
-fn sources(volume: &Value, path: &Path, errors: &mut Errors) {
+fn sources(volume: &Value, pod: Option<&Value>, path: &Path, errors: &mut Errors) {
     let mut given = 0;
     for kind in VOLUME_SOURCES {
-        let (source, path) = (get(volume, kind), path.child(kind));
+        let source = get(volume, kind);
         if source.is_null() {
             continue;
         }
         given += 1;
         if given > 1 {
-            errors.forbidden(&path, "may not specify more than 1 volume type");
-        } else {
-            source_of(kind, source, &path, errors);
+            errors.forbidden(&path.child(kind), "may not specify more than 1 volume type");
+            continue;
         }
+        let own = source_path(kind, path);
+        match kind {
+            "ephemeral" => ephemeral(volume, source, pod, path, errors),
+            "image" => image(source, pod.is_some(), &own, errors),
+            _ => source_of(kind, source, &own, errors),
+        }
+        let holder = Holder::Pod(string(volume, "name"), path);
+        check_source(kind, source, holder, &own, errors);
     }
     if given == 0 {
         errors.required(path, "must specify a volume type");
     }
 }
 
+/// Sources that only pods have.
 fn source_of(kind: &str, source: &Value, path: &Path, errors: &mut Errors) {
     match kind {
         "emptyDir" => {
@@ -59,7 +86,6 @@ fn source_of(kind: &str, source: &Value, path: &Path, errors: &mut Errors) {
                 errors.forbidden(&path.child("sizeLimit"), detail);
             }
         }
-        "hostPath" => host_path(source, path, errors),
         "secret" => {
             check::required(source, "secretName", path, errors);
             files(source, path, errors);
@@ -70,61 +96,59 @@ fn source_of(kind: &str, source: &Value, path: &Path, errors: &mut Errors) {
         }
         "downwardAPI" => {
             mode(source, "defaultMode", path, errors);
-            downward(source, path, errors);
+            for file in list(source, "items") {
+                downward_file(file, path, errors);
+            }
         }
-        "projected" => projected(source, path, errors),
+        "projected" => {
+            mode(source, "defaultMode", path, errors);
+            projected::sources(source, path, errors);
+        }
         "persistentVolumeClaim" => check::required(source, "claimName", path, errors),
-        "nfs" => {
-            check::required(source, "server", path, errors);
-            check::required(source, "path", path, errors);
-            let export = string(source, "path");
-            if !export.is_empty() && !export.starts_with('/') {
-                errors.invalid(&path.child("path"), export, "must be an absolute path");
-            }
-        }
-        "csi" => check::required(source, "driver", path, errors),
-        "image" => {
-            check::required(source, "reference", path, errors);
-            let pull = ["Always", "IfNotPresent", "Never"];
-            check::one_of(source, "pullPolicy", &pull, true, path, errors);
-        }
-        "ephemeral" => {
-            let (template, path) = (
-                get(source, "volumeClaimTemplate"),
-                path.child("volumeClaimTemplate"),
-            );
-            if template.is_null() {
-                errors.required(&path, "");
-            } else {
-                claim_spec(get(template, "spec"), &path.child("spec"), errors);
-            }
-        }
         _ => {}
     }
 }
 
-fn host_path(source: &Value, path: &Path, errors: &mut Errors) {
-    let host = string(source, "path");
-    if host.is_empty() {
-        errors.required(&path.child("path"), "");
-    } else {
-        no_backsteps(host, &path.child("path"), errors);
+/// An image may be left out of a template, for someone to fill in.
+fn image(source: &Value, of_pod: bool, path: &Path, errors: &mut Errors) {
+    if of_pod {
+        check::required(source, "reference", path, errors);
     }
-    let kinds = [
-        "",
-        "BlockDevice",
-        "CharDevice",
-        "Directory",
-        "DirectoryOrCreate",
-        "File",
-        "FileOrCreate",
-        "Socket",
-    ];
-    check::one_of(source, "type", &kinds, false, path, errors);
+    let pull = ["Always", "IfNotPresent", "Never"];
+    check::one_of(source, "pullPolicy", &pull, true, path, errors);
+}
+
+fn ephemeral(volume: &Value, source: &Value, pod: Option<&Value>, path: &Path, errors: &mut Errors) {
+    let template = get(source, "volumeClaimTemplate");
+    let own = path.child("ephemeral").child("volumeClaimTemplate");
+    if template.is_null() {
+        errors.required(&own, "");
+    } else {
+        let (metadata, at) = (get(template, "metadata"), own.child("metadata"));
+        check::annotations(metadata, &at.child("annotations"), errors);
+        check::labels(metadata, "labels", &at.child("labels"), errors);
+        for (field, value) in members(template, "metadata") {
+            let empty = matches!(value, Value::Null) || value == "";
+            if !matches!(field.as_str(), "annotations" | "labels" | "creationTimestamp") && !empty {
+                errors.forbidden(&at.child(field), "cannot be set");
+            }
+        }
+        check_claim(get(template, "spec"), &own.child("spec"), errors);
+    }
+    let name = string(volume, "name");
+    let pod = pod.map_or("", |pod| crate::row::text(pod, "/metadata/name"));
+    if pod.is_empty() || name.is_empty() {
+        return;
+    }
+    let claim = format!("{pod}-{name}");
+    for message in meta::name::check_dns1123_subdomain(&claim) {
+        let detail = format!("PVC name {claim:?}: {message}");
+        errors.invalid(&path.child("name"), name, &detail);
+    }
 }
 
 /// File modes are octal numbers up to 0777.
-fn mode(object: &Value, field: &str, path: &Path, errors: &mut Errors) {
+pub(super) fn mode(object: &Value, field: &str, path: &Path, errors: &mut Errors) {
     if let Some(mode) = int(object, field)
         && !(0..=0o777).contains(&mode)
     {
@@ -139,104 +163,33 @@ fn files(source: &Value, path: &Path, errors: &mut Errors) {
     key_paths(source, path, errors);
 }
 
-fn key_paths(source: &Value, path: &Path, errors: &mut Errors) {
+pub(super) fn key_paths(source: &Value, path: &Path, errors: &mut Errors) {
     for (i, item) in list(source, "items").iter().enumerate() {
         let path = path.child("items").index(i);
         check::required(item, "key", &path, errors);
-        match string(item, "path") {
-            "" => errors.required(&path.child("path"), ""),
-            file => plain_file(file, &path.child("path"), errors),
-        }
+        check::required(item, "path", &path, errors);
+        plain_file(string(item, "path"), &path.child("path"), errors);
         mode(item, "mode", &path, errors);
     }
 }
 
-fn downward(source: &Value, path: &Path, errors: &mut Errors) {
-    for (i, item) in list(source, "items").iter().enumerate() {
-        let path = path.child("items").index(i);
-        match string(item, "path") {
-            "" => errors.required(&path.child("path"), ""),
-            file => plain_file(file, &path.child("path"), errors),
+/// Upstream names the volume, not the file, in what it says of one file.
+pub(super) fn downward_file(file: &Value, path: &Path, errors: &mut Errors) {
+    check::required(file, "path", path, errors);
+    plain_file(string(file, "path"), &path.child("path"), errors);
+    let (field, resource) = (get(file, "fieldRef"), get(file, "resourceFieldRef"));
+    if !field.is_null() {
+        env::field_ref(field, &env::FILE_FIELDS, &path.child("fieldRef"), errors);
+        if !resource.is_null() {
+            let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
+            errors.invalid(path, "resource", detail);
         }
-        let (field, resource) = (get(item, "fieldRef"), get(item, "resourceFieldRef"));
-        if !field.is_null() {
-            env::field_ref(field, &env::FILE_FIELDS, &path.child("fieldRef"), errors);
-            if !resource.is_null() {
-                let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
-                errors.invalid(&path, "resource", detail);
-            }
-        } else if !resource.is_null() {
-            env::resource_ref(resource, true, &path.child("resourceFieldRef"), errors);
-        } else {
-            errors.required(&path, "one of fieldRef and resourceFieldRef is required");
-        }
-        mode(item, "mode", &path, errors);
+    } else if !resource.is_null() {
+        env::resource_ref(resource, true, &path.child("resourceFieldRef"), errors);
+    } else {
+        errors.required(path, "one of fieldRef and resourceFieldRef is required");
     }
-}
-
-fn projected(source: &Value, path: &Path, errors: &mut Errors) {
-    mode(source, "defaultMode", path, errors);
-    let mut taken: Vec<&str> = Vec::new();
-    for (i, source) in list(source, "sources").iter().enumerate() {
-        let at = path.child("sources").index(i);
-        let mut given = 0;
-        for kind in [
-            "secret",
-            "configMap",
-            "downwardAPI",
-            "serviceAccountToken",
-            "clusterTrustBundle",
-            "podCertificate",
-        ] {
-            let (part, at) = (get(source, kind), at.child(kind));
-            if part.is_null() {
-                continue;
-            }
-            given += 1;
-            match kind {
-                "secret" | "configMap" => {
-                    check::required(part, "name", &at, errors);
-                    key_paths(part, &at, errors);
-                }
-                "downwardAPI" => downward(part, &at, errors),
-                "serviceAccountToken" => token(part, path, &at, errors),
-                _ => {}
-            }
-            let own = std::iter::once(part).filter(|p| has(p, "path"));
-            for file in list(part, "items").iter().chain(own).map(|p| string(p, "path")) {
-                if taken.contains(&file) {
-                    let shown = if string(part, "name").is_empty() {
-                        file
-                    } else {
-                        string(part, "name")
-                    };
-                    errors.invalid(path, shown, "conflicting duplicate paths");
-                } else if !file.is_empty() {
-                    taken.push(file);
-                }
-            }
-        }
-        if given > 1 {
-            errors.forbidden(&at, "may not specify more than 1 volume type per source");
-        }
-    }
-}
-
-fn token(token: &Value, volume: &Path, path: &Path, errors: &mut Errors) {
-    let seconds = number(token, "expirationSeconds");
-    let seconds_path = path.child("expirationSeconds");
-    if seconds < 600 {
-        let detail = "may not specify a duration less than 10 minutes";
-        errors.invalid(&seconds_path, seconds, detail);
-    } else if seconds > 1 << 32 {
-        let detail = "may not specify a duration larger than 2^32 seconds";
-        errors.invalid(&seconds_path, seconds, detail);
-    }
-    // Upstream names the volume's path here, not the source's.
-    match string(token, "path") {
-        "" => errors.required(&volume.child("path"), ""),
-        file => plain_file(file, &volume.child("path"), errors),
-    }
+    mode(file, "mode", path, errors);
 }
 
 /// A token needs an account to speak for.
@@ -250,48 +203,6 @@ pub(super) fn no_tokens(spec: &Value, path: &Path, errors: &mut Errors) {
             }
         }
     }
-}
-
-/// A claim's spec inside a template: modes of access and a size.
-pub(crate) fn claim_spec(spec: &Value, path: &Path, errors: &mut Errors) {
-    let modes = list(spec, "accessModes");
-    if modes.is_empty() {
-        let detail = "at least 1 access mode is required";
-        errors.required(&path.child("accessModes"), detail);
-    }
-    let allowed = [
-        "ReadOnlyMany",
-        "ReadWriteMany",
-        "ReadWriteOnce",
-        "ReadWriteOncePod",
-    ];
-    for mode in modes.iter().filter_map(Value::as_str) {
-        if !allowed.contains(&mode) {
-            errors.not_supported(&path.child("accessModes"), mode, &allowed);
-        }
-    }
-    if modes.len() > 1 && modes.iter().any(|m| m == "ReadWriteOncePod") {
-        let detail = "may not use ReadWriteOncePod with other access modes";
-        errors.forbidden(&path.child("accessModes"), detail);
-    }
-    check::label_selector(get(spec, "selector"), &path.child("selector"), errors);
-    let requests = get(get(spec, "resources"), "requests");
-    let size_path = path.child("resources");
-    match crate::json::some(requests, "storage") {
-        None => errors.required(&size_path.key("storage"), ""),
-        Some(size) => {
-            let quantity = Quantity::parse(&quantity_text(size)).unwrap_or_default();
-            if quantity <= Quantity::ZERO {
-                let path = size_path.child("requests").key("storage");
-                errors.invalid(&path, quantity_text(size), "must be greater than zero");
-            }
-        }
-    }
-    let class = string(spec, "storageClassName");
-    if !class.is_empty() {
-        check::dns_subdomain(&path.child("storageClassName"), class, errors);
-    }
-    check::one_of(spec, "volumeMode", &["Block", "Filesystem"], false, path, errors);
 }
 
 pub(super) fn mounts(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors) {
@@ -319,7 +230,7 @@ pub(super) fn mounts(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors)
         }
         sub_paths(mount, &all, &path, errors);
         propagation(c, mount, &all, errors);
-        recursive_read_only(mount, &path, errors);
+        recursive_read_only(mount, &all, errors);
     }
 }
 
@@ -340,7 +251,7 @@ fn sub_paths(mount: &Value, all: &Path, path: &Path, errors: &mut Errors) {
 
 fn propagation(c: &Value, mount: &Value, all: &Path, errors: &mut Errors) {
     let kinds = ["Bidirectional", "HostToContainer", "None"];
-    check::one_of(mount, "mountPropagation", &kinds, false, all, errors);
+    check::one_of_given(mount, "mountPropagation", &kinds, all, errors);
     let privileged = is_true(get(c, "securityContext"), "privileged");
     if string(mount, "mountPropagation") == "Bidirectional" && !privileged {
         let detail = "Bidirectional mount propagation is available only to privileged containers";
@@ -350,7 +261,7 @@ fn propagation(c: &Value, mount: &Value, all: &Path, errors: &mut Errors) {
 
 fn recursive_read_only(mount: &Value, path: &Path, errors: &mut Errors) {
     let kinds = ["Disabled", "Enabled", "IfPossible"];
-    check::one_of(mount, "recursiveReadOnly", &kinds, false, path, errors);
+    check::one_of_given(mount, "recursiveReadOnly", &kinds, path, errors);
     let path = path.child("recursiveReadOnly");
     if !matches!(string(mount, "recursiveReadOnly"), "Enabled" | "IfPossible") {
         return;
@@ -402,24 +313,10 @@ pub(super) fn devices(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors
     }
 }
 
-/// A path that stays below where it starts.
-pub(super) fn descending(text: &str, path: &Path, errors: &mut Errors) {
-    if text.starts_with('/') {
-        errors.invalid(path, text, "must be a relative path");
-    }
-    no_backsteps(text, path, errors);
-}
-
-fn no_backsteps(text: &str, path: &Path, errors: &mut Errors) {
-    if text.split('/').any(|part| part == "..") {
-        errors.invalid(path, text, "must not contain '..'");
-    }
-}
-
 /// A file's place inside a volume; names that start with `..` are the volume's own.
-fn plain_file(text: &str, path: &Path, errors: &mut Errors) {
+pub(super) fn plain_file(text: &str, path: &Path, errors: &mut Errors) {
     descending(text, path, errors);
-    if text.starts_with("..") && !text.starts_with("../") && text != ".." {
+    if text.starts_with("..") && !text.starts_with("../") {
         errors.invalid(path, text, "must not start with '..'");
     }
 }

@@ -1,0 +1,67 @@
+//! What a pod's status may say. Source: core/v1 API reference.
+
+use crate::check;
+use crate::json::{get, list, number, string};
+use meta::field::Shown;
+use meta::{Errors, Path};
+use serde_json::Value;
+
+/// Conditions of Kubernetes' own.
+const SYSTEM: [&str; 3] = ["PodScheduled", "Ready", "Initialized"];
+const NOT_NEGATIVE: &str = "must be a non-negative integer";
+
+pub(super) fn status(pod: &Value, old: &Value, errors: &mut Errors) {
+    let (now, was, path) = (get(pod, "status"), get(old, "status"), Path::new("status"));
+    conditions(now, &path.child("conditions"), errors);
+    let field = "nominatedNodeName";
+    let nominated = string(now, field);
+    if nominated != string(was, field) && !nominated.is_empty() {
+        check::dns_subdomain(&path.child(field), nominated, errors);
+        if crate::pod::is_scheduled(old) {
+            let detail = "may not be set on pods that are already bound to a node";
+            errors.forbidden(&path.child(field), detail);
+        }
+    }
+    let generation = number(now, "observedGeneration");
+    if generation < 0 {
+        errors.invalid(&path.child("observedGeneration"), generation, NOT_NEGATIVE);
+    }
+    addresses(now, was, "podIPs", &path, errors);
+    if let Some(first) = list(now, "hostIPs").first().map(|ip| string(ip, "ip"))
+        && first != string(now, "hostIP")
+    {
+        let path = path.child("hostIPs").index(0).child("ip");
+        errors.invalid(&path, first, "must be equal to `hostIP`");
+    }
+    addresses(now, was, "hostIPs", &path, errors);
+}
+
+fn conditions(status: &Value, path: &Path, errors: &mut Errors) {
+    for (i, condition) in list(status, "conditions").iter().enumerate() {
+        let (kind, path) = (string(condition, "type"), path.index(i));
+        let generation = number(condition, "observedGeneration");
+        if generation < 0 {
+            errors.invalid(&path.child("observedGeneration"), generation, NOT_NEGATIVE);
+        }
+        if !SYSTEM.contains(&kind) {
+            // Upstream writes this path with a capital.
+            check::qualified_name(&path.child("Type"), kind, errors);
+        }
+    }
+}
+
+/// One address a family; those that were there before may stay as they are.
+fn addresses(status: &Value, was: &Value, field: &str, path: &Path, errors: &mut Errors) {
+    let path = path.child(field);
+    let all: Vec<&str> = list(status, field).iter().map(|ip| string(ip, "ip")).collect();
+    let known: Vec<&str> = list(was, field).iter().map(|ip| string(ip, "ip")).collect();
+    for (i, ip) in all.iter().enumerate().filter(|(_, ip)| !known.contains(ip)) {
+        check::ip(ip, &path.index(i), errors);
+    }
+    let of_6 = all.iter().filter(|ip| ip.contains(':')).count();
+    if all.len() > 2 || (all.len() == 2 && of_6 != 1) {
+        let shown = all.iter().map(|ip| Shown::members([("IP", Some((*ip).into()))]));
+        let detail = "may specify no more than one IP for each IP family";
+        errors.invalid(&path, Shown::list(shown), detail);
+    }
+}
