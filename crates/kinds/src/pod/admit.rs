@@ -25,7 +25,7 @@ pub(super) fn fill_in(spec: &mut Value) {
 }
 
 /// Five minutes on a node that is not ready or cannot be reached, unless the pod says otherwise.
-fn tolerate(spec: &mut Value) {
+pub(super) fn tolerate(spec: &mut Value) {
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         let covered = list(spec, "tolerations").iter().any(|t| {
             (string(t, "key").is_empty() || string(t, "key") == key)

@@ -1,7 +1,7 @@
 //! Defaults of pods and pod templates, the same for both unless said otherwise. Source: core/v1 API reference.
 
 use crate::json::{
-    child_mut, ensure_object, get, has, is_true, items_mut, list, number, put, put_default, put_nonzero,
+    child_mut, ensure_object, get, has, int, is_true, items_mut, list, number, put, put_default, put_nonzero,
     quantity_text, string,
 };
 use meta::Quantity;
@@ -12,6 +12,10 @@ pub(super) fn pod(object: &mut Value) {
     let Some(spec) = ensure_object(object, "spec") else {
         return;
     };
+    // As the API has always read a negative one; templates keep theirs.
+    if int(spec, "terminationGracePeriodSeconds").is_some_and(|seconds| seconds < 0) {
+        put(spec, "terminationGracePeriodSeconds", 1);
+    }
     let host_network = is_true(spec, "hostNetwork");
     for kind in ["containers", "initContainers"] {
         for container in items_mut(spec, kind) {

@@ -92,6 +92,11 @@ impl Rules for Pod {
             admit::fill_in(spec);
             fresh::merge_label_keys(object);
         }
+        if write == Write::Update
+            && let Some(spec) = ensure_object(object, "spec")
+        {
+            admit::tolerate(spec);
+        }
         let spec = get(object, "spec");
         let qos = match old {
             // The class never changes in a pod's life.

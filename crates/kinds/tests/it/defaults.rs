@@ -338,3 +338,36 @@ fn a_bound_pod_carries_the_zone_of_its_node_and_waits_for_no_other() {
     assert_eq!(new["metadata"]["labels"], wanted);
     assert_eq!(new["status"], json!({}));
 }
+
+#[test]
+fn a_negative_grace_period_is_one_second() {
+    let mut object = pod(
+        serde_json::json!({"containers": [{"name": "c", "image": "i"}], "terminationGracePeriodSeconds": -1}),
+    );
+    object = prepared(PODS, object);
+    assert_eq!(object["spec"]["terminationGracePeriodSeconds"], 1);
+}
+
+/// Whoever replaces a pod's tolerations leaves out those that the cluster added; they come again.
+#[test]
+fn tolerations_for_failing_nodes_come_again_with_an_update() {
+    let spec = serde_json::json!({"containers": [{"name": "c", "image": "i"}]});
+    let old = prepared(PODS, pod(spec));
+    let mut new = old.clone();
+    new["spec"]["tolerations"] = serde_json::json!([{"key": "gpu", "operator": "Exists"}]);
+    rules(PODS).prepare(kinds::Write::Update, &mut new, Some(&old), crate::now());
+    let keys: Vec<&str> = new["spec"]["tolerations"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|toleration| toleration["key"].as_str())
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "gpu",
+            "node.kubernetes.io/not-ready",
+            "node.kubernetes.io/unreachable"
+        ]
+    );
+}
