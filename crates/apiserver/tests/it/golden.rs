@@ -1,7 +1,6 @@
 //! Conversations: each request with its answer, as text.
 
 use crate::world::World;
-use serde_json::json;
 
 /// Lines of `METHOD PATH [content-type]`, each with a body on the next line (`-`: none).
 pub async fn conversation(script: &str) -> String {
