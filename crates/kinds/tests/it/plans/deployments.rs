@@ -5,6 +5,7 @@ use super::text::{NAMESPACE, goldens, replicaset_name};
 use kinds::Key;
 
 #[test]
+// LONG: one table of cases, which reads best in one piece.
 fn rollouts() {
     let key = Key::new(kinds::deployment::DEPLOYMENTS, NAMESPACE, "api");
     let told = goldens(
