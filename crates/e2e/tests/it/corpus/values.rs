@@ -61,7 +61,6 @@ fn containers() -> Vec<Wrong> {
             json!("a-name-that-is-too-long"),
         ),
         at("/spec/containers/0/ports/0/name", json!("80")),
-        at("/spec/containers/0/ports/0/hostIP", json!("not an address")),
         at("/spec/containers/0/env/0/name", json!("")),
         at("/spec/containers/0/env/0/name", json!("A=B")),
         at("/spec/containers/0/env/1/valueFrom", json!({})),
@@ -261,7 +260,6 @@ fn sets() -> Vec<Wrong> {
             json!("Burn"),
         ),
         set("/spec/ordinals/start", json!(-1)),
-        set("/spec/revisionHistoryLimit", json!(-1)),
         deployment("/spec/strategy", json!({"type": "BigBang"})),
         deployment(
             "/spec/strategy",
