@@ -22,6 +22,9 @@ pub const REPLICA_FAILURE: &str = "ReplicaFailure";
 /// Pods that one plan creates or deletes at most; the next plan goes on. Upstream's burst.
 const MAX_BURST: usize = 500;
 
+/// Pods of one plan that are told of one by one, as upstream's recorder of events bears from one source.
+const MAX_TOLD: usize = 25;
+
 fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
     if change.res == REPLICASETS {
         return vec![Key::of(REPLICASETS, &change.object)];
@@ -163,27 +166,27 @@ fn manage(seen: &Seen, set: &Set, active: &[&Pod], plan: &mut Plan) {
         let count = (missing as usize).min(MAX_BURST);
         plan.why
             .push(format!("creates {count} of {missing} missing pods"));
-        for _ in 0..count {
+        for number in 0..count {
             plan.acts.push(create(set));
-            let message = format!("Created pod: {NAME_MADE}");
-            plan.acts.push(event(set, false, "SuccessfulCreate", message));
+            if number < MAX_TOLD {
+                let message = format!("Created pod: {NAME_MADE}");
+                plan.acts.push(event(set, false, "SuccessfulCreate", message));
+            }
         }
     } else if missing < 0 {
         let count = (-missing as usize).min(MAX_BURST);
         plan.why.push(format!("deletes {count} pods that are too many"));
-        for pod in least_useful(active, seen.now).into_iter().take(count) {
+        for (number, pod) in least_useful(active, seen.now).into_iter().take(count).enumerate() {
             let target = Target::of(PODS, &pod.object);
             plan.acts.push(Act::Delete {
                 target,
                 grace_seconds: None,
                 propagation: None,
             });
-            plan.acts.push(event(
-                set,
-                false,
-                "SuccessfulDelete",
-                format!("Deleted pod: {}", pod.name()),
-            ));
+            if number < MAX_TOLD {
+                let message = format!("Deleted pod: {}", pod.name());
+                plan.acts.push(event(set, false, "SuccessfulDelete", message));
+            }
         }
     }
 }
