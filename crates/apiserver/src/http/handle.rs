@@ -7,7 +7,7 @@ use super::respond::{self, Wanted};
 use super::route::{self, Place, Route};
 use super::table::Include;
 use super::{Compress, Peer, Server, impersonate, probes, watch};
-use crate::core::{self, Caller, access};
+use crate::core::{self, Caller};
 use crate::options::{self, Query};
 use bytes::Bytes;
 use flate2::Compression;
@@ -275,25 +275,8 @@ async fn start_watch(
     query: &Query,
     form: Form,
 ) -> Result<Response<Body>, Status> {
-    let api = server.api();
-    let ask = access::Ask {
-        verb: "watch",
-        group: place.row.res.group,
-        resource: place.row.res.plural,
-        subresource: "",
-        namespace: &place.namespace,
-        name: &place.name,
-    };
-    let parts = api.parts();
-    let snapshot = parts.store.snapshot();
-    let seen = core::Seen {
-        registry,
-        snapshot: &snapshot,
-        authorizer: &*parts.authorizer,
-        signer: None,
-        authenticator: None,
-    };
-    access::require(&seen, caller, place.row.res, &ask)?;
+    let snapshot = server.api().parts().store.snapshot();
+    request::authorize(server, caller, registry, &snapshot, &place, "watch")?;
     if !place.name.is_empty() {
         let own = format!("metadata.name={}", place.name);
         options.field_selector = match options.field_selector.as_str() {

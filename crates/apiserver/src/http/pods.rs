@@ -2,8 +2,8 @@
 
 use super::body::Body;
 use super::route::Place;
-use super::{Server, channel};
-use crate::core::{self, Caller, access};
+use super::{Server, channel, request};
+use crate::core::Caller;
 use crate::node_ops::{ExecOptions, LogOptions, NodeOps};
 use crate::options::Query;
 use futures::StreamExt;
@@ -30,22 +30,7 @@ pub async fn serve(
     };
     let api = server.api().parts();
     let snapshot = api.store.snapshot();
-    let seen = core::Seen {
-        registry,
-        snapshot: &snapshot,
-        authorizer: &*api.authorizer,
-        signer: None,
-        authenticator: None,
-    };
-    let ask = access::Ask {
-        verb,
-        group: place.row.res.group,
-        resource: place.row.res.plural,
-        subresource: place.subresource,
-        namespace: &place.namespace,
-        name: &place.name,
-    };
-    access::require(&seen, caller, place.row.res, &ask)?;
+    request::authorize(server, caller, registry, &snapshot, &place, verb)?;
     let pod = snapshot.get(place.row.res, &place.namespace, &place.name);
     let pod = pod.ok_or_else(|| Status::not_found(place.row.res, &place.name))?;
     if !log && kinds::row::text(&pod.value(), "/spec/nodeName").is_empty() {

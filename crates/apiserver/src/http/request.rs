@@ -1,17 +1,19 @@
 //! Requests in: who sends them, and bodies within limits, decoded by their content type.
 
-use super::Peer;
+use super::route::Place;
+use super::{Peer, Server};
 use crate::Api;
-use crate::core::Caller;
+use crate::core::{Caller, Seen, access};
 use bytes::{Bytes, BytesMut};
 use codec::Decoded;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
+use kinds::Registry;
 use kinds::review::Extra;
 use meta::client::FieldValidation;
-use meta::{Status, Verb};
+use meta::{Snapshot, Status, Verb};
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use std::pin::Pin;
@@ -223,4 +225,31 @@ pub fn judge(
         }
     }
     Ok(())
+}
+
+/// Whether the caller may do this there: 403 if not.
+pub fn authorize(
+    server: &Server,
+    caller: &Caller,
+    registry: &Registry,
+    snapshot: &Snapshot,
+    place: &Place,
+    verb: &str,
+) -> Result<(), Status> {
+    let seen = Seen {
+        registry,
+        snapshot,
+        authorizer: &*server.api().parts().authorizer,
+        signer: None,
+        authenticator: None,
+    };
+    let ask = access::Ask {
+        verb,
+        group: place.row.res.group,
+        resource: place.row.res.plural,
+        subresource: place.subresource,
+        namespace: &place.namespace,
+        name: &place.name,
+    };
+    access::require(&seen, caller, place.row.res, &ask)
 }

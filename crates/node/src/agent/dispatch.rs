@@ -165,11 +165,18 @@ impl Dispatch {
     }
 
     /// Whether a new pod that no scheduler has placed fits beside those that are here.
-    fn refusal(&self, object: &Object) -> Option<Refusal> {
-        let pod = object.value();
-        if kinds::pod::condition(&pod, "PodScheduled").is_some() {
+    fn refusal(&self, object: &Object, pod: &Pod) -> Option<Refusal> {
+        let conditions = pod
+            .status
+            .iter()
+            .flat_map(|status| status.conditions.iter().flatten());
+        if conditions
+            .into_iter()
+            .any(|condition| condition.type_ == "PodScheduled")
+        {
             return None;
         }
+        let pod = object.value();
         let snapshot = self.shell.client.snapshot();
         let name = text(&pod, "/spec/nodeName");
         let node = snapshot.get(NODES, "", name)?;
@@ -183,8 +190,8 @@ impl Dispatch {
     }
 
     fn adopt(&self, object: &Object) {
-        let needed = match serde_json::from_slice::<Pod>(object.json()) {
-            Ok(pod) => needed(&pod),
+        let pod = match serde_json::from_slice::<Pod>(object.json()) {
+            Ok(pod) => pod,
             Err(error) => {
                 return tracing::error!(pod = object.meta().key(), %error, "a pod cannot be understood");
             }
@@ -193,9 +200,9 @@ impl Dispatch {
             namespace: object.namespace().to_owned(),
             name: object.name().to_owned(),
             mailbox: Arc::new(Mailbox::default()),
-            needed: Arc::new(needed),
+            needed: Arc::new(needed(&pod)),
             tokens: Arc::default(),
-            refused: self.refusal(object),
+            refused: self.refusal(object, &pod),
             over: CancellationToken::new(),
         };
         let mut pods = self.shell.pods();

@@ -14,7 +14,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio_rustls::TlsConnector;
 
@@ -83,7 +83,7 @@ async fn dial(node: &dyn NodeOps, target: &Target) -> Result<Box<dyn Duplex>, St
     if !target.tls {
         return Ok(stream);
     }
-    let connector = TlsConnector::from(Arc::new(tls().map_err(|e| e.to_string())?));
+    let connector = TlsConnector::from(tls().map_err(|e| e.to_string())?);
     let handshake = connector.connect(ServerName::from(to.ip()), stream);
     match tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
@@ -103,7 +103,12 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-fn tls() -> Result<ClientConfig, rustls::Error> {
+/// Made once: all pods are asked in the same way.
+fn tls() -> Result<Arc<ClientConfig>, rustls::Error> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(config.clone());
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(AnyCertificate(provider.clone()));
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -112,7 +117,7 @@ fn tls() -> Result<ClientConfig, rustls::Error> {
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
 }
 
 /// Encrypts, and believes whoever answers.

@@ -9,8 +9,8 @@ mod target;
 use super::body::{Body, Relay};
 use super::request::RequestBody;
 use super::route::Place;
-use super::{Peer, Server, channel};
-use crate::core::{self, Caller, access};
+use super::{Peer, Server, channel, request};
+use crate::core::Caller;
 use backend::Failure;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use http::request::Parts;
@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use kinds::Registry;
 use links::Links;
-use meta::{Snapshot, Status};
+use meta::Status;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub async fn serve(
 ) -> Result<Response<Body>, Status> {
     let api = server.api().parts();
     let snapshot = api.store.snapshot();
-    authorize(server, caller, registry, &snapshot, &place, &parts.method)?;
+    request::authorize(server, caller, registry, &snapshot, &place, verb(&parts.method)?)?;
     if options_say_dry_run(&parts) {
         return Err(Status::bad_request("dryRun is not supported"));
     }
@@ -58,7 +58,7 @@ pub async fn serve(
     let Some(node) = &*node else {
         return Err(Status::unavailable("this server has no node that could be asked"));
     };
-    let request = request(&parts, &place.tail, body)?;
+    let request = passed_on(&parts, &place.tail, body)?;
     match backend::ask(server, &**node, &target, request).await {
         Ok(answer) if upgrades => upgraded(server, &mut parts, answer),
         Ok(answer) => Ok(relayed(server, answer, &links)?),
@@ -68,16 +68,10 @@ pub async fn serve(
     }
 }
 
-/// By the verb of the method, as for every other resource; a method that has none is left to those who may do all.
-fn authorize(
-    server: &Server,
-    caller: &Caller,
-    registry: &Registry,
-    snapshot: &Snapshot,
-    place: &Place,
-    method: &Method,
-) -> Result<(), Status> {
-    let verb = match *method {
+/// What the caller must be allowed to do, as for every other resource; a method that has no verb is left to those who may
+/// do all.
+fn verb(method: &Method) -> Result<&'static str, Status> {
+    Ok(match *method {
         Method::GET | Method::HEAD => "get",
         Method::POST => "create",
         Method::PUT => "update",
@@ -85,23 +79,7 @@ fn authorize(
         Method::DELETE => "delete",
         Method::OPTIONS => "",
         _ => return Err(Status::method_not_allowed()),
-    };
-    let seen = core::Seen {
-        registry,
-        snapshot,
-        authorizer: &*server.api().parts().authorizer,
-        signer: None,
-        authenticator: None,
-    };
-    let ask = access::Ask {
-        verb,
-        group: place.row.res.group,
-        resource: place.row.res.plural,
-        subresource: place.subresource,
-        namespace: &place.namespace,
-        name: &place.name,
-    };
-    access::require(&seen, caller, place.row.res, &ask)
+    })
 }
 
 fn options_say_dry_run(parts: &Parts) -> bool {
@@ -125,7 +103,7 @@ fn below(path: &str, tail: &str) -> String {
     path.strip_suffix(tail).unwrap_or(path).to_string()
 }
 
-fn request(parts: &Parts, tail: &str, body: RequestBody) -> Result<Request<RequestBody>, Status> {
+fn passed_on(parts: &Parts, tail: &str, body: RequestBody) -> Result<Request<RequestBody>, Status> {
     let path = if tail.is_empty() { "/" } else { tail };
     let query = parts.uri.query().map(|q| format!("?{q}")).unwrap_or_default();
     let uri: Uri = format!("{path}{query}")
