@@ -4,6 +4,7 @@
 use super::ENDPOINTSLICES;
 use super::plan::{SERVICE_NAME, settle};
 use crate::endpoints::ENDPOINTS;
+use crate::json::list;
 use crate::plan::Plan;
 use crate::row::text;
 use crate::service::SERVICES;
@@ -80,16 +81,12 @@ fn is_mirrored(seen: &Seen, endpoints: &Object) -> bool {
 fn slices(endpoints: &Object) -> BTreeMap<String, Value> {
     let value = endpoints.value();
     let mut groups: BTreeMap<(&str, String), Vec<Value>> = BTreeMap::new();
-    let list = |value: &Value, field: &str| -> Vec<Value> {
-        let list = value.get(field).and_then(Value::as_array);
-        list.cloned().unwrap_or_default()
-    };
     for subset in list(&value, "subsets") {
-        let ports: Vec<Value> = list(&subset, "ports").iter().map(port).collect();
-        let ready = list(&subset, "addresses").into_iter().map(|a| (a, true));
-        let not_ready = list(&subset, "notReadyAddresses").into_iter().map(|a| (a, false));
+        let ports: Vec<Value> = list(subset, "ports").iter().map(port).collect();
+        let ready = list(subset, "addresses").iter().map(|a| (a, true));
+        let not_ready = list(subset, "notReadyAddresses").iter().map(|a| (a, false));
         for (address, ready) in ready.chain(not_ready).take(MAX_ADDRESSES) {
-            if let Some((family, endpoint)) = endpoint(&address, ready) {
+            if let Some((family, endpoint)) = endpoint(address, ready) {
                 let key = (family, Value::from(ports.clone()).to_string());
                 groups.entry(key).or_default().push(endpoint);
             }

@@ -15,7 +15,7 @@ mod volumes;
 mod windows;
 
 pub(crate) use scheduling::node_selector;
-pub(crate) use update::selector_shown as node_selector_shown;
+pub(crate) use update::node_selector_shown;
 pub(super) use update::update;
 
 use crate::check;

@@ -228,7 +228,7 @@ fn narrower_nodes(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
 }
 
 /// `nodeSelectorTerms` in upstream's own form.
-pub(crate) fn selector_shown(selector: &Value) -> Shown {
+pub(crate) fn node_selector_shown(selector: &Value) -> Shown {
     let terms = get(selector, "nodeSelectorTerms");
     let terms = match terms.is_null() {
         true => Shown("null".into()),
