@@ -125,6 +125,7 @@ async fn serve(place: &Place) -> Result<()> {
         port: settings.api_port,
     });
     start_controllers(&api, &env, &stop, &tasks);
+    tasks.spawn(bootstrap::keep(own, addresses.clone(), stop.clone()));
 
     let net = Arc::new(ClusterNet::open(net_config).await?);
     let inner = net
