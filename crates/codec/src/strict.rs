@@ -1,21 +1,22 @@
 //! Typed decoding without the types: one walk over a value and its schema brings the value into the form that
 //! Kubernetes' own decoder would give it. Wrong types are an error in that decoder's words. Unknown fields are taken
-//! out and reported; nulls of fields go; quantities, times and bytes get their canonical text; in metadata and pod
-//! specs, where templates leave many behind, optional lists and maps without content go too.
+//! out and reported; nulls of fields go, and so do zeros where they mean the same as nothing; quantities, times
+//! and bytes get their canonical text.
 
 mod complaints;
+mod constants;
 mod texts;
 
 pub use complaints::complaints;
+pub use constants::complete;
 
 use crate::MAX_REPORTED;
 use crate::json::At as Place;
 use meta::Quantity;
-use meta::schema::{Arena, Schema, SchemaKind, StringForm};
+use meta::schema::{Arena, Schema, SchemaKind, StringForm, Written};
 use serde_json::{Map, Value};
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-const POD_SPEC: &str = "io.k8s.api.core.v1.PodSpec";
 
 /// Brings `value` into form. Gives the unknown fields as `unknown field "spec.foo"`, or why the value is not of this
 /// type. A schema that is not an object's allows anything.
@@ -52,31 +53,24 @@ struct At<'a> {
     place: &'a Place<'a>,
     /// The struct that holds the field we are in.
     owner: Option<u32>,
-    /// Optional lists and maps without content go.
-    sparse: bool,
 }
 
 impl At<'_> {
     const ROOT: At<'static> = At {
         place: &Place::Root,
         owner: None,
-        sparse: false,
     };
 }
 
 struct Walk<'a> {
     arena: &'a Arena,
-    /// The types under which emptiness is dropped.
-    sparse: [Option<u32>; 2],
     unknown: Vec<String>,
 }
 
 impl<'w> Walk<'w> {
     fn new(schema: &'w Schema) -> Self {
-        let arena = schema.arena();
         Self {
-            arena,
-            sparse: [OBJECT_META, POD_SPEC].map(|name| Schema::of(arena, name).map(|s| s.node_id())),
+            arena: schema.arena(),
             unknown: Vec::new(),
         }
     }
@@ -110,7 +104,6 @@ impl<'w> Walk<'w> {
         let Value::Object(map) = value else {
             return Err(self.mismatch(value, at, node));
         };
-        let sparse = at.sparse || self.sparse.contains(&Some(node));
         let mut failed = None;
         map.retain(|name, member| {
             let place = Place::Field(at.place, name);
@@ -127,21 +120,21 @@ impl<'w> Walk<'w> {
             let here = At {
                 place: &place,
                 owner: Some(node),
-                sparse,
             };
             if failed.is_none() {
                 failed = self.value(field.node, member, &here).err();
             }
-            !(sparse && !field.required && self.is_empty(field.node, member))
+            !(field.written == Written::Nonzero && self.is_zero(field.node, member))
         });
         failed.map_or(Ok(()), Err)
     }
 
-    /// A list or a map (not a struct) without content.
-    fn is_empty(&self, node: u32, value: &Value) -> bool {
+    /// The zero value of a Go type, where typed code cannot tell it from nothing.
+    fn is_zero(&self, node: u32, value: &Value) -> bool {
         match (&self.arena.node(node).kind, value) {
-            (SchemaKind::Array { .. }, Value::Array(list)) => list.is_empty(),
-            (SchemaKind::Map { .. }, Value::Object(map)) => map.is_empty(),
+            (SchemaKind::String(_), Value::String(text)) => text.is_empty(),
+            (SchemaKind::Bool, Value::Bool(b)) => !b,
+            (SchemaKind::Integer { .. } | SchemaKind::Number, Value::Number(n)) => n.as_f64() == Some(0.0),
             _ => false,
         }
     }

@@ -40,7 +40,7 @@ pub mod workload;
 pub use column::Column;
 pub use plan::{Act, Controller, Key, Plan, Seen, Target};
 pub use registry::Registry;
-pub use row::{Row, Rules, Write};
+pub use row::{Check, Row, Rules, Write};
 
 /// Every built-in kind.
 pub fn rows() -> Vec<Row> {

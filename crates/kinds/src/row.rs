@@ -54,6 +54,19 @@ pub enum Write {
     Other(&'static str),
 }
 
+/// One part of what an update is checked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Metadata of the new object.
+    Metadata,
+    /// Metadata against what it was.
+    MetadataChange,
+    /// `Rules::validate`.
+    Object,
+    /// `Rules::validate_update`.
+    Change,
+}
+
 /// What is special about a kind. All of it pure; the pipeline does the rest the same for every kind.
 pub trait Rules: Send + Sync {
     /// Fills in defaults, idempotently, whatever comes in (types were checked before).
@@ -65,6 +78,28 @@ pub trait Rules: Send + Sync {
 
     /// All errors of an object that is about to be stored (metadata is checked by the pipeline).
     fn validate(&self, _object: &Value, _errors: &mut Errors) {}
+
+    /// Errors that only a new object can have.
+    fn validate_new(&self, _object: &Value, _errors: &mut Errors) {}
+
+    /// What an update is checked for and in which order, after what is checked for every kind; upstream says some of it
+    /// twice. A status write leaves the rest of the object as it is and does not check it again.
+    fn update_checks(&self, write: Write) -> &'static [Check] {
+        match write {
+            Write::Status => &[Check::MetadataChange, Check::Change],
+            _ => &[
+                Check::MetadataChange,
+                Check::Metadata,
+                Check::Object,
+                Check::Change,
+            ],
+        }
+    }
+
+    /// Finalizers must be known or have a group; some kinds never asked for that.
+    fn checks_finalizer_names(&self) -> bool {
+        true
+    }
 
     /// Errors of the transition: immutable fields and the like. `validate` has run as well.
     fn validate_update(&self, _write: Write, _object: &Value, _old: &Value, _errors: &mut Errors) {}

@@ -2,9 +2,8 @@
 
 use super::{EVENTS, Event};
 use crate::json::{get, has, number, put, string, take};
-use crate::row::text;
-use crate::{Row, Rules, Write};
-use meta::{Errors, Path, Res, Snapshot, Status, Timestamp};
+use crate::{Check, Row, Rules, Write};
+use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -76,32 +75,17 @@ impl Rules for NewEvent {
         }
     }
 
+    fn update_checks(&self, _write: Write) -> &'static [Check] {
+        &[Check::Object, Check::MetadataChange, Check::Change]
+    }
+
     fn validate(&self, object: &Value, errors: &mut Errors) {
         super::check(&self.old(object), "reportingController", errors);
     }
 
     /// A new event speaks the new words only; one that exists may have been made in the old ones.
-    fn admit(
-        &self,
-        write: Write,
-        object: &mut Value,
-        _old: Option<&Value>,
-        _seen: &Snapshot,
-    ) -> Result<(), Status> {
-        let mut errors = Errors::new();
-        if write == Write::Create {
-            check_new(object, &mut errors);
-        }
-        match errors.is_empty() {
-            true => Ok(()),
-            // Upstream names the kind as it stores it.
-            false => Err(Status::invalid(
-                EVENTS.group,
-                "Event",
-                text(object, "/metadata/name"),
-                &errors,
-            )),
-        }
+    fn validate_new(&self, object: &Value, errors: &mut Errors) {
+        check_new(object, errors);
     }
 
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {

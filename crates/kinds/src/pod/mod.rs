@@ -5,13 +5,17 @@
 mod admit;
 pub(crate) mod cells;
 pub(crate) mod defaults;
+mod disabled;
 mod fresh;
+mod image;
 mod status;
 mod template;
 pub mod typed;
 pub(crate) mod validate;
 pub(crate) mod warnings;
 mod whole;
+
+pub(crate) use disabled::drop_in_template;
 
 pub use admit::RUNTIMECLASSES;
 pub use cells::Summary;
@@ -90,12 +94,15 @@ impl Rules for Pod {
             && let Some(spec) = ensure_object(object, "spec")
         {
             admit::fill_in(spec);
+            disabled::drop_disabled(spec, &Value::Null);
             fresh::merge_label_keys(object);
+            validate::sync_apparmor(object);
         }
         if write == Write::Update
             && let Some(spec) = ensure_object(object, "spec")
         {
             admit::tolerate(spec);
+            disabled::drop_disabled(spec, old.map_or(&Value::Null, |old| get(old, "spec")));
         }
         let spec = get(object, "spec");
         let qos = match old {
@@ -124,6 +131,10 @@ impl Rules for Pod {
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
         validate::pod(object, errors);
+    }
+
+    fn validate_new(&self, object: &Value, errors: &mut Errors) {
+        validate::new_pod(object, errors);
     }
 
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {

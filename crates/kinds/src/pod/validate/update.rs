@@ -12,9 +12,11 @@ const DIFF_MAX: usize = 20;
 
 pub(in crate::pod) fn update(write: Write, pod: &Value, old: &Value, errors: &mut Errors) {
     if write == Write::Status {
+        super::annotations::updates(pod, old, errors);
         super::status::status(pod, old, errors);
         return;
     }
+    super::annotations::updates(pod, old, errors);
     let (new, old, path) = (get(pod, "spec"), get(old, "spec"), Path::new("spec"));
     match write {
         Write::Update => spec(new, old, &path, errors),

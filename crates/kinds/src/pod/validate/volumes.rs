@@ -58,7 +58,10 @@ fn sources(volume: &Value, pod: Option<&Value>, path: &Path, errors: &mut Errors
         }
         given += 1;
         if given > 1 {
-            errors.forbidden(&path.child(kind), "may not specify more than 1 volume type");
+            errors.forbidden(
+                &path.child(forbidden_name(kind)),
+                "may not specify more than 1 volume type",
+            );
             continue;
         }
         let own = source_path(kind, path);
@@ -72,6 +75,15 @@ fn sources(volume: &Value, pod: Option<&Value>, path: &Path, errors: &mut Errors
     }
     if given == 0 {
         errors.required(path, "must specify a volume type");
+    }
+}
+
+/// What upstream calls a source that is one too many, its slips included.
+pub(crate) fn forbidden_name(kind: &str) -> &str {
+    match kind {
+        "cephfs" => "cephFS",
+        "downwardAPI" => "downwarAPI",
+        kind => kind,
     }
 }
 
