@@ -6,6 +6,7 @@ mod check;
 pub mod collector;
 pub mod column;
 pub mod facts;
+mod internal;
 mod json;
 pub mod lifecycle;
 pub mod plan;

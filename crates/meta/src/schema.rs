@@ -241,6 +241,15 @@ impl Schema {
         }
     }
 
+    /// When a declared field is written.
+    pub fn written(&self, name: &str) -> Written {
+        let SchemaKind::Object(object) = self.kind() else {
+            return Written::Given;
+        };
+        let found = object.fields.binary_search_by(|f| (*f.name).cmp(name));
+        found.map_or(Written::Given, |i| object.fields[i].written)
+    }
+
     /// The schema of a list's items.
     pub fn items(&self) -> Option<Self> {
         match self.kind() {

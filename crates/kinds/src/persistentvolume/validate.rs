@@ -1,8 +1,8 @@
 //! What is wrong with a volume, and what may change in one.
 
 use crate::check::{IMMUTABLE, dns_subdomain, immutable, one_of};
+use crate::internal;
 use crate::json::{get, has, items_mut, list, members, put, some, string};
-use crate::persistentvolumeclaim::changed;
 use crate::pod::validate::{forbidden_name, node_selector, node_selector_shown};
 use crate::row::text;
 use crate::volumes::{
@@ -211,11 +211,8 @@ pub(super) fn update(object: &Value, old: &Value, errors: &mut Errors) {
     {
         crate::json::take(csi, secret);
     }
-    if now != was {
-        let detail = format!(
-            "spec.persistentvolumesource is immutable after creation\n{}",
-            changed(&was, &now)
-        );
+    if let Some(difference) = internal::difference("PersistentVolumeSource", &was, &now) {
+        let detail = format!("spec.persistentvolumesource is immutable after creation\n{difference}");
         errors.forbidden(&root.child("persistentvolumesource"), &detail);
     }
     // Upstream leaves `spec` out of these two paths.

@@ -4,7 +4,6 @@ mod plan;
 mod validate;
 
 pub use plan::{CLAIM_FINALIZER, CONTROLLER, PROTECTION, PROVISIONED_BY};
-pub(crate) use validate::changed;
 
 use crate::json::{ensure_object, get, has, list, put, put_default, some, string, take};
 use crate::row::{age, text};
