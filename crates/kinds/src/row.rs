@@ -104,8 +104,19 @@ pub trait Rules: Send + Sync {
     /// Errors of the transition: immutable fields and the like. `validate` has run as well.
     fn validate_update(&self, _write: Write, _object: &Value, _old: &Value, _errors: &mut Errors) {}
 
-    /// Allocates and checks against the rest of the cluster: Service addresses, claims in use. Runs last, before the
-    /// write; `old` is absent on create.
+    /// What a new state takes for itself before it is validated, Service addresses for one; a state that cannot have it is
+    /// told of nothing else. `old` is absent on create.
+    fn begin(
+        &self,
+        _write: Write,
+        _object: &mut Value,
+        _old: Option<&Value>,
+        _seen: &Snapshot,
+    ) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Checks against the rest of the cluster: claims in use. Runs last, before the write; `old` is absent on create.
     fn admit(
         &self,
         _write: Write,
@@ -116,7 +127,7 @@ pub trait Rules: Send + Sync {
         Ok(())
     }
 
-    /// `admit` hands out what only one object may have: writes of this kind are decided one after the other.
+    /// `begin` hands out what only one object may have: writes of this kind are decided one after the other.
     fn allocates(&self) -> bool {
         false
     }

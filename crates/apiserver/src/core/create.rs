@@ -49,6 +49,8 @@ pub fn object_of(
     }
     row.rules.prepare(Verb::Create, &mut object, None, cx.now);
     prepare::token(cx, &mut object)?;
+    row.rules
+        .begin(Verb::Create, &mut object, None, cx.seen.snapshot)?;
     let name = metadata::text(&object, "name").to_string();
     let mut errors = meta::Errors::new();
     metadata::validate(&row, &object, &mut errors);

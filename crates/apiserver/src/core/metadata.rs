@@ -263,6 +263,16 @@ pub fn validate_update(object: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
+/// The same as a kind asks for it, with the names of finalizers.
+pub fn validate_change(row: &Row, object: &Value, old: &Value, errors: &mut Errors) {
+    validate_update(object, old, errors);
+    if row.rules.checks_finalizer_names() {
+        let at = Path::new("metadata").child("finalizers");
+        let finalizers = object.get("metadata").and_then(|m| m.get("finalizers"));
+        validate_finalizer_names(finalizers, &at, errors);
+    }
+}
+
 /// What is about to go gets no new finalizers.
 fn validate_new_finalizers(after: &Value, before: &Value, at: &Path, errors: &mut Errors) {
     let before = before.as_array().map(Vec::as_slice).unwrap_or_default();

@@ -100,6 +100,7 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
     }
     row.rules.prepare(write, &mut new, Some(&old), cx.now);
     prepare::token(cx, &mut new)?;
+    row.rules.begin(write, &mut new, Some(&old), cx.seen.snapshot)?;
     validate(cx, write, &mut new, &old, stored.name())?;
     // Where a pod runs is not what it was asked to be: binding leaves its generation.
     let counts = write != Verb::Status && attempt.subresource != "binding";
@@ -249,8 +250,11 @@ fn keep_member(new: &mut Value, old: &Value, member: &str) {
 fn only_status(mut sent: Value, old: &Value, kept: &[&str]) -> Value {
     let mut new = old.clone();
     let status = sent.get_mut("status").map(Value::take);
-    if let (Some(map), Some(status)) = (new.as_object_mut(), status) {
-        map.insert("status".into(), status);
+    if let Some(map) = new.as_object_mut() {
+        match status {
+            Some(status) => map.insert("status".into(), status),
+            None => map.remove("status"),
+        };
     }
     if let (Some(to), Some(from)) = (
         new.get_mut("metadata").and_then(Value::as_object_mut),
@@ -282,7 +286,7 @@ fn validate(cx: &Cx, write: Verb, new: &mut Value, old: &Value, name: &str) -> R
     for check in rules.update_checks(write) {
         match check {
             Check::Metadata => metadata::validate(cx.row, new, &mut errors),
-            Check::MetadataChange => metadata::validate_update(new, old, &mut errors),
+            Check::MetadataChange => metadata::validate_change(cx.row, new, old, &mut errors),
             Check::Object => rules.validate(new, &mut errors),
             Check::Change => {
                 // What is stored is complete, and what is compared with it has to be.

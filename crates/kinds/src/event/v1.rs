@@ -3,6 +3,7 @@
 use super::{EVENTS, Event};
 use crate::json::{get, has, number, put, string, take};
 use crate::{Check, Row, Rules, Write};
+use meta::field::Shown;
 use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
@@ -114,7 +115,13 @@ impl Rules for NewEvent {
                 }
                 _ => crate::check::immutable,
             };
-            check(get(object, field), get(old, field), &Path::new(path), errors);
+            let (now, was) = (get(object, field), get(old, field));
+            match field {
+                "regarding" | "related" | "deprecatedSource" if now != was => {
+                    errors.invalid(&Path::new(path), part_shown(field, now), crate::check::IMMUTABLE);
+                }
+                _ => check(now, was, &Path::new(path), errors),
+            }
         }
     }
 
@@ -125,6 +132,28 @@ impl Rules for NewEvent {
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         Event.cells(&self.old(object), now)
     }
+}
+
+/// A reference or a source in upstream's own form.
+fn part_shown(field: &str, part: &Value) -> Shown {
+    let names: &[(&str, &str)] = match field {
+        "deprecatedSource" => &[("Component", "component"), ("Host", "host")],
+        _ if part.is_null() && field == "related" => return Shown("null".into()),
+        _ => &[
+            ("Kind", "kind"),
+            ("Namespace", "namespace"),
+            ("Name", "name"),
+            ("UID", "uid"),
+            ("APIVersion", "apiVersion"),
+            ("ResourceVersion", "resourceVersion"),
+            ("FieldPath", "fieldPath"),
+        ],
+    };
+    Shown::members(
+        names
+            .iter()
+            .map(|(go, name)| (*go, Some(string(part, name).into()))),
+    )
 }
 
 fn check_new(object: &Value, errors: &mut Errors) {

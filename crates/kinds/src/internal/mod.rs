@@ -207,7 +207,8 @@ fn zero(field: &layout::Field, holder: Option<&Schema>, own: Option<&Schema>) ->
             Value::Null
         };
     };
-    let is_pointer = holder.is_some_and(|holder| holder.written(&field.json) == Written::Given);
+    let is_pointer =
+        holder.is_some_and(|holder| matches!(holder.written(&field.json), Written::Given | Written::OrNull));
     match own.kind() {
         _ if is_pointer => Value::Null,
         SchemaKind::Bool => false.into(),

@@ -60,3 +60,26 @@ fn drop_stop_signals(spec: &mut Value) {
         }
     }
 }
+
+/// The same for what a status says: what devices of claims a node sets aside, and digests of image volumes.
+pub(crate) fn drop_in_status(status: &mut Value, old: &Value) {
+    const ALLOCATABLE: &str = "nodeAllocatableResourceClaimStatuses";
+    const STATUSES: [&str; 3] = [
+        "initContainerStatuses",
+        "containerStatuses",
+        "ephemeralContainerStatuses",
+    ];
+    if list(old, ALLOCATABLE).is_empty() {
+        take(status, ALLOCATABLE);
+    }
+    let mounts = |status| STATUSES.iter().flat_map(move |kind| list(status, kind));
+    let mut mounts = mounts(old).flat_map(|c| list(c, "volumeMounts"));
+    if mounts.any(|m| has(m, "volumeStatus")) {
+        return;
+    }
+    for kind in STATUSES {
+        for mount in items_mut(status, kind).flat_map(|c| items_mut(c, "volumeMounts")) {
+            take(mount, "volumeStatus");
+        }
+    }
+}

@@ -123,6 +123,7 @@ impl Rules for Pod {
             }
         } else if let Some(before) = old.filter(|_| write == Write::Status) {
             fresh::keep_observed_generations(status, get(before, "status"));
+            disabled::drop_in_status(status, get(before, "status"));
         }
         put_default(status, "phase", "Pending");
         put(status, "qosClass", qos);

@@ -86,7 +86,7 @@ impl Rules for Service {
         }
     }
 
-    fn admit(
+    fn begin(
         &self,
         write: Write,
         object: &mut Value,

@@ -10,6 +10,7 @@ mod projected;
 mod resources;
 mod scheduling;
 mod security;
+mod states;
 mod status;
 mod update;
 mod volumes;

@@ -26,6 +26,8 @@ pub(super) fn status(pod: &Value, old: &Value, errors: &mut Errors) {
     if generation < 0 {
         errors.invalid(&path.child("observedGeneration"), generation, NOT_NEGATIVE);
     }
+    super::states::transitions(now, was, get(old, "spec"), &path, errors);
+    super::states::claims(now, get(pod, "spec"), &path, errors);
     addresses(now, was, "podIPs", &path, errors);
     if let Some(first) = list(now, "hostIPs").first().map(|ip| string(ip, "ip"))
         && first != string(now, "hostIP")
@@ -34,6 +36,8 @@ pub(super) fn status(pod: &Value, old: &Value, errors: &mut Errors) {
         errors.invalid(&path, first, "must be equal to `hostIP`");
     }
     addresses(now, was, "hostIPs", &path, errors);
+    super::states::users(now, get(pod, "spec"), &path, errors);
+    super::states::devices(now, get(pod, "spec"), &path, errors);
 }
 
 fn conditions(status: &Value, path: &Path, errors: &mut Errors) {

@@ -122,13 +122,18 @@ fn tolerations(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
             return;
         }
     }
+    let path = path.child("tolerations");
+    super::scheduling::toleration_list(list(new, "tolerations"), &path, errors);
 }
 
 fn gates(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
     let before = list(old, "schedulingGates");
     for (i, gate) in list(new, "schedulingGates").iter().enumerate() {
         let name = string(gate, "name");
-        if !before.iter().any(|g| string(g, "name") == name) {
+        // Of gates of one name, upstream tells of the last one.
+        let again = |g: &Value| string(g, "name") == name;
+        let more = list(new, "schedulingGates")[i + 1..].iter().any(again);
+        if !more && !before.iter().any(again) {
             let path = path.child("schedulingGates").index(i).child("name");
             let detail = format!("only deletion is allowed, but found new scheduling gate '{name}'");
             errors.forbidden(&path, &detail);

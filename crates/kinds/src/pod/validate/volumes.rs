@@ -294,8 +294,9 @@ pub(super) fn devices(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors
         let path = path.child("volumeDevices").index(i);
         let (name, place) = (string(device, "name"), string(device, "devicePath"));
         check::required(device, "name", &path, errors);
-        check::required(device, "devicePath", &path, errors);
-        no_backsteps(place, &path.child("devicePath"), errors);
+        if names.contains(&name) {
+            errors.invalid(&path.child("name"), name, "must be unique");
+        }
         match scope.volumes.iter().find(|v| string(v, "name") == name) {
             None => errors.not_found(&path.child("name"), name),
             Some(volume) => {
@@ -308,19 +309,29 @@ pub(super) fn devices(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors
                 }
             }
         }
-        for (seen, value, field) in [(&mut names, name, "name"), (&mut places, place, "devicePath")] {
-            if seen.contains(&value) {
-                errors.invalid(&path.child(field), value, "must be unique");
-            }
-            seen.push(value);
+        check::required(device, "devicePath", &path, errors);
+        if places.contains(&place) {
+            errors.invalid(&path.child("devicePath"), place, "must be unique");
+        }
+        if place.split('/').any(|part| part == "..") {
+            errors.invalid(
+                &path.child("devicePath"),
+                place,
+                "can not contain backsteps ('..')",
+            );
+        } else {
+            places.push(place);
+        }
+        if mounts.iter().any(|m| string(m, "name") == name) {
+            let detail = "must not already exist in volumeMounts";
+            errors.invalid(&path.child("name"), name, detail);
         }
         if mounts.iter().any(|m| string(m, "mountPath") == place) {
             let detail = "must not already exist as a path in volumeMounts";
             errors.invalid(&path.child("devicePath"), place, detail);
         }
-        if mounts.iter().any(|m| string(m, "name") == name) {
-            let detail = "must not already exist in volumeMounts";
-            errors.invalid(&path.child("name"), name, detail);
+        if !name.is_empty() {
+            names.push(name);
         }
     }
 }
