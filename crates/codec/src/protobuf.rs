@@ -104,14 +104,18 @@ impl Table {
         self.messages.contains_key(message)
     }
 
-    /// When Go's encoder writes a message's field, for all fields by their JSON names.
-    pub fn written(&self, message: &str) -> HashMap<&str, Written> {
+    /// When Go's encoder writes a message's field, for all fields by their JSON names, and the inline struct it is in.
+    pub fn written(&self, message: &str) -> HashMap<&str, (Written, Option<&str>)> {
         let mut out = HashMap::new();
         for field in self.messages.get(message).into_iter().flat_map(HashMap::values) {
             match (&field.kind, field.inline) {
-                (Kind::Message(inner), true) => out.extend(self.written(inner)),
+                (Kind::Message(inner), true) => {
+                    let holder = inner.rsplit('.').next();
+                    let fields = self.written(inner).into_iter();
+                    out.extend(fields.map(|(name, (written, _))| (name, (written, holder))));
+                }
                 _ => {
-                    out.insert(&*field.name, field.written());
+                    out.insert(&*field.name, (field.written(), None));
                 }
             }
         }

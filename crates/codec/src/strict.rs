@@ -64,6 +64,7 @@ impl At<'_> {
 
 struct Walk<'a> {
     arena: &'a Arena,
+    root: u32,
     unknown: Vec<String>,
 }
 
@@ -71,6 +72,7 @@ impl<'w> Walk<'w> {
     fn new(schema: &'w Schema) -> Self {
         Self {
             arena: schema.arena(),
+            root: schema.node_id(),
             unknown: Vec::new(),
         }
     }
@@ -85,7 +87,7 @@ impl<'w> Walk<'w> {
             SchemaKind::Number => value.is_number(),
             SchemaKind::IntOrString => value.is_string() || is_int32(value),
             SchemaKind::String(form) => return self.string(node, *form, value, at),
-            SchemaKind::Quantity => return quantity(value),
+            SchemaKind::Quantity => return quantity(value, Quantity::canonical),
             SchemaKind::Array { items, .. } => return self.array(node, *items, value, at),
             SchemaKind::Map { values, .. } => return self.map(node, *values, value, at),
             SchemaKind::Object(_) => return self.object(node, value, at),
@@ -160,7 +162,10 @@ impl<'w> Walk<'w> {
             self.fill_null(values, member);
             let place = Place::Key(at.place, key);
             let here = At { place: &place, ..*at };
-            self.value(values, member, &here)?;
+            match self.arena.node(values).kind {
+                SchemaKind::Quantity => quantity(member, Quantity::canonical_in_list)?,
+                _ => self.value(values, member, &here)?,
+            }
         }
         Ok(())
     }
@@ -214,7 +219,8 @@ impl<'w> Walk<'w> {
             Value::Object(_) => "object".to_string(),
         };
         let wanted = self.go_type(node);
-        let fields = fields(at.place);
+        let mut fields = String::new();
+        self.fields(at.place, &mut fields);
         match at.owner.and_then(|owner| self.type_name(owner)) {
             Some(owner) => {
                 let owner = owner.rsplit('.').next().unwrap_or(owner);
@@ -261,6 +267,37 @@ impl<'w> Walk<'w> {
         names.find(|(_, n)| *n == node).map(|(name, _)| name)
     }
 
+    /// The names of the fields on the way to a place, without indices and keys of maps, with the structs that stand
+    /// inline in others. Gives the node of the place.
+    fn fields(&self, place: &Place, out: &mut String) -> Option<u32> {
+        let kind = |node: u32| &self.arena.node(node).kind;
+        let (parent, name) = match place {
+            Place::Root => return Some(self.root),
+            Place::Field(parent, name) => (parent, name),
+            Place::Index(parent, _) | Place::Key(parent, _) => {
+                return match kind(self.fields(parent, out)?) {
+                    SchemaKind::Array { items, .. } => Some(*items),
+                    SchemaKind::Map { values, .. } => Some(*values),
+                    _ => None,
+                };
+            }
+        };
+        let holder = self.fields(parent, out);
+        let field = holder.and_then(|holder| match kind(holder) {
+            SchemaKind::Object(object) => object.fields.iter().find(|f| *f.name == **name),
+            _ => None,
+        });
+        for part in [field.and_then(|f| f.inline.as_deref()), Some(name)] {
+            if let Some(part) = part {
+                if !out.is_empty() {
+                    out.push('.');
+                }
+                out.push_str(part);
+            }
+        }
+        field.map(|f| f.node)
+    }
+
     fn report(&mut self, place: &Place) {
         if self.unknown.len() < MAX_REPORTED {
             self.unknown.push(format!("unknown field \"{place}\""));
@@ -272,22 +309,12 @@ fn is_int32(value: &Value) -> bool {
     value.as_i64().is_some_and(|n| i32::try_from(n).is_ok())
 }
 
-fn quantity(value: &mut Value) -> Result<(), String> {
+fn quantity(value: &mut Value, canonical: impl Fn(&str) -> Option<String>) -> Result<(), String> {
     let canonical = match &*value {
-        Value::String(text) => Quantity::canonical(text.trim()),
-        Value::Number(number) => Quantity::canonical(&number.to_string()),
+        Value::String(text) => canonical(text.trim()),
+        Value::Number(number) => canonical(&number.to_string()),
         _ => None,
     };
     *value = canonical.ok_or(meta::quantity::FORMAT_ERROR)?.into();
     Ok(())
-}
-
-/// The names of the fields on the way to a place, without indices and keys of maps.
-fn fields(place: &Place) -> String {
-    match place {
-        Place::Root => String::new(),
-        Place::Field(Place::Root, name) => (*name).to_string(),
-        Place::Field(parent, name) => format!("{}.{name}", fields(parent)),
-        Place::Key(parent, _) | Place::Index(parent, _) => fields(parent),
-    }
 }

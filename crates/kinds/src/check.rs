@@ -260,13 +260,23 @@ fn is_empty(selector: &Value) -> bool {
 }
 
 pub(crate) fn selector_shown(selector: &Value) -> Shown {
-    let given = |field: &str| match get(selector, field) {
-        Value::Object(map) if map.is_empty() => None,
-        Value::Array(items) if items.is_empty() => None,
-        Value::Null => None,
-        given => Some(given.clone()),
-    };
-    Shown::members(["matchLabels", "matchExpressions"].map(|field| (field, given(field))))
+    let mut parts = Vec::new();
+    if let Some(labels) = get(selector, "matchLabels").as_object().filter(|m| !m.is_empty()) {
+        parts.push(format!("\"matchLabels\":{}", Value::Object(labels.clone())));
+    }
+    let expressions = list(selector, "matchExpressions").iter().map(|e| {
+        let values = Some(list(e, "values").to_vec()).filter(|values| !values.is_empty());
+        Shown::members([
+            ("key", Some(string(e, "key").into())),
+            ("operator", Some(string(e, "operator").into())),
+            ("values", values.map(Value::Array)),
+        ])
+    });
+    let expressions: Vec<Shown> = expressions.collect();
+    if !expressions.is_empty() {
+        parts.push(format!("\"matchExpressions\":{}", Shown::list(expressions).0));
+    }
+    Shown(format!("{{{}}}", parts.join(",")))
 }
 
 /// The template's labels are what the selector asks for.

@@ -189,6 +189,7 @@ fn object_node(arena: &mut Arena, owner: &str, facts: &FieldFacts, shape: &Value
             .map(|(name, property)| {
                 let own = self::facts(owner, name);
                 let node = child(arena, owner, &own, property);
+                let (written, inline) = written.get(name.as_str()).copied().unwrap_or_default();
                 Field {
                     name: name.as_str().into(),
                     node: with_default(arena, owner, name, node),
@@ -196,8 +197,9 @@ fn object_node(arena: &mut Arena, owner: &str, facts: &FieldFacts, shape: &Value
                     written: match name.as_str() {
                         // The one field with `omitzero`.
                         "creationTimestamp" => Written::Given,
-                        name => written.get(name).copied().unwrap_or_default(),
+                        _ => written,
                     },
+                    inline: inline.map(Into::into),
                 }
             })
             .collect();

@@ -20,8 +20,8 @@ pub fn decode(body: &[u8]) -> Result<Value, ProtobufError> {
     table().decode(body, message_of)
 }
 
-/// When Go's encoder writes the fields of a type; `type_name` in full.
-pub(crate) fn written(type_name: &str) -> HashMap<&'static str, Written> {
+/// When Go's encoder writes the fields of a type, and the inline structs they are in; `type_name` in full.
+pub(crate) fn written(type_name: &str) -> HashMap<&'static str, (Written, Option<&'static str>)> {
     let mut parts = type_name.rsplit('.');
     let (kind, version, group) = (parts.next(), parts.next(), parts.next());
     let name = [group, version, kind].map(Option::unwrap_or_default).join(".");

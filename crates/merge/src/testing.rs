@@ -62,6 +62,7 @@ impl Builder {
                 node: *node,
                 required: false,
                 written: Written::Given,
+                inline: None,
             })
             .collect();
         fields.sort_by(|a, b| a.name.cmp(&b.name));

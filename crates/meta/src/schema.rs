@@ -90,6 +90,8 @@ pub struct Field {
     pub node: u32,
     pub required: bool,
     pub written: Written,
+    /// The struct of Go that the field is in, where that stands inline in the one that holds it.
+    pub inline: Option<Box<str>>,
 }
 
 /// When Go's encoder writes a field, so that objects look as if typed code had read and written them.

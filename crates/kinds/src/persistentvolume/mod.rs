@@ -53,6 +53,9 @@ struct PersistentVolume;
 
 impl Rules for PersistentVolume {
     fn default(&self, object: &mut Value) {
+        if let Some(status) = ensure_object(object, "status") {
+            put_default(status, "phase", "Pending");
+        }
         let Some(spec) = ensure_object(object, "spec") else {
             return;
         };

@@ -51,6 +51,9 @@ struct PersistentVolumeClaim;
 
 impl Rules for PersistentVolumeClaim {
     fn default(&self, object: &mut Value) {
+        if let Some(status) = ensure_object(object, "status") {
+            put_default(status, "phase", "Pending");
+        }
         if let Some(spec) = ensure_object(object, "spec") {
             default_spec(spec);
         }

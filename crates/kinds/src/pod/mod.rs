@@ -27,7 +27,7 @@ pub use status::{
 };
 pub use template::{controller_reference, from_template, template_hash};
 
-use crate::json::{ensure_object, get, put, put_default};
+use crate::json::{ensure_object, get, put};
 use crate::{Column, Row, Rules, Write};
 use meta::{Errors, Res, Snapshot, Status, Timestamp};
 use serde_json::Value;
@@ -125,7 +125,6 @@ impl Rules for Pod {
             fresh::keep_observed_generations(status, get(before, "status"));
             disabled::drop_in_status(status, get(before, "status"));
         }
-        put_default(status, "phase", "Pending");
         put(status, "qosClass", qos);
         fresh::show_times(status);
     }

@@ -2,9 +2,9 @@
 
 use super::{Scope, env, projected};
 use crate::check;
-use crate::json::{get, has, int, is_true, list, members, quantity_text, string};
+use crate::json::{get, has, int, is_true, list, quantity_text, string};
 use crate::pod::defaults::VOLUME_SOURCES;
-use crate::volumes::{Holder, check_claim, check_source, descending, no_backsteps, source_path};
+use crate::volumes::{Holder, check_claim, check_source, descending, source_path};
 use meta::{Errors, Path, Quantity};
 use serde_json::Value;
 
@@ -130,6 +130,22 @@ fn image(source: &Value, of_pod: bool, path: &Path, errors: &mut Errors) {
     check::one_of(source, "pullPolicy", &pull, true, path, errors);
 }
 
+/// Metadata that a template of claims does not have, in upstream's order.
+const NOT_IN_TEMPLATES: [&str; 12] = [
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+];
+
 fn ephemeral(volume: &Value, source: &Value, pod: Option<&Value>, path: &Path, errors: &mut Errors) {
     let template = get(source, "volumeClaimTemplate");
     let own = path.child("ephemeral").child("volumeClaimTemplate");
@@ -139,9 +155,13 @@ fn ephemeral(volume: &Value, source: &Value, pod: Option<&Value>, path: &Path, e
         let (metadata, at) = (get(template, "metadata"), own.child("metadata"));
         check::annotations(metadata, &at.child("annotations"), errors);
         check::labels(metadata, "labels", &at.child("labels"), errors);
-        for (field, value) in members(template, "metadata") {
-            let empty = matches!(value, Value::Null) || value == "";
-            if !matches!(field.as_str(), "annotations" | "labels" | "creationTimestamp") && !empty {
+        for field in NOT_IN_TEMPLATES {
+            let empty = match get(metadata, field) {
+                Value::Null => true,
+                Value::Array(items) => items.is_empty(),
+                _ => false,
+            };
+            if !empty {
                 errors.forbidden(&at.child(field), "cannot be set");
             }
         }
