@@ -276,7 +276,7 @@ pub fn validate_change(row: &Row, object: &Value, old: &Value, errors: &mut Erro
 /// What is about to go gets no new finalizers.
 fn validate_new_finalizers(after: &Value, before: &Value, at: &Path, errors: &mut Errors) {
     let before = before.as_array().map(Vec::as_slice).unwrap_or_default();
-    let added: Vec<String> = after
+    let added: std::collections::BTreeSet<String> = after
         .as_array()
         .into_iter()
         .flatten()
@@ -286,7 +286,7 @@ fn validate_new_finalizers(after: &Value, before: &Value, at: &Path, errors: &mu
     if !added.is_empty() {
         let detail = format!(
             "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-            added.join(", ")
+            added.into_iter().collect::<Vec<_>>().join(", ")
         );
         errors.forbidden(&at.child("finalizers"), &detail);
     }

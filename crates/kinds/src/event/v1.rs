@@ -101,6 +101,8 @@ impl Rules for NewEvent {
             ("deprecatedFirstTimestamp", "firstTimestamp"),
             ("deprecatedLastTimestamp", "lastTimestamp"),
             ("deprecatedCount", "count"),
+            // Upstream looks at this twice.
+            ("reason", "reason"),
             ("type", "type"),
             ("eventTime", "eventTime"),
             ("action", "action"),

@@ -6,6 +6,7 @@ mod unified;
 
 use crate::json::{child_mut, ensure_object, get, put, quantity_text, take};
 use meta::Quantity;
+use meta::field::Shown;
 use meta::schema::{Schema, SchemaKind, StringForm, Written};
 use serde_json::Value;
 
@@ -15,6 +16,8 @@ enum For {
     People,
     /// Quantities of equal size read the same.
     Comparing,
+    /// Without breaks and blanks, within a sentence.
+    Line,
 }
 
 /// The difference from `old` to `new`, both of this type (`core.v1.PodSpec`); `None` when they say the same.
@@ -34,6 +37,16 @@ pub(crate) fn difference(type_name: &str, old: &Value, new: &Value) -> Option<St
         &text(old, For::People),
         &text(new, For::People),
     ))
+}
+
+/// A structure whole, as it stands in a sentence.
+pub(crate) fn shown(type_name: &str, value: &Value) -> Shown {
+    let mut out = String::new();
+    match schema_of(type_name) {
+        Some((name, schema)) => write_value(&mut out, name, Some(&schema), value, 0, For::Line),
+        None => out.push_str(&value.to_string()),
+    }
+    Shown(out)
 }
 
 /// The part of a type's layout that is printed, and the schema it comes from.
@@ -78,9 +91,16 @@ pub(crate) fn pod_spec(spec: &Value) -> Value {
     spec
 }
 
-fn indent(out: &mut String, depth: usize) {
+fn indent(out: &mut String, depth: usize, purpose: For) {
+    if purpose == For::Line {
+        return;
+    }
     out.push('\n');
     out.extend(std::iter::repeat_n(' ', depth));
+}
+
+fn colon(purpose: For) -> &'static str {
+    if purpose == For::Line { ":" } else { ": " }
 }
 
 /// Upstream also escapes what HTML gives a meaning to.
@@ -108,7 +128,7 @@ fn write_value(
         }
         (Some(SchemaKind::Object(_)), Value::Object(_)) => match layout::fields(name) {
             Some(fields) => write_struct(out, fields, schema, value, depth, purpose),
-            None => write_plain(out, value, depth),
+            None => write_plain(out, value, depth, purpose),
         },
         (Some(SchemaKind::Array { .. }), Value::Array(items)) if !items.is_empty() => {
             let of = schema.and_then(Schema::items);
@@ -118,10 +138,10 @@ fn write_value(
                 if i > 0 {
                     out.push(',');
                 }
-                indent(out, depth + 1);
+                indent(out, depth + 1, purpose);
                 write_value(out, &name, of.as_ref(), item, depth + 1, purpose);
             }
-            indent(out, depth);
+            indent(out, depth, purpose);
             out.push(']');
         }
         (Some(SchemaKind::Map { .. }), Value::Object(map)) if !map.is_empty() => {
@@ -133,15 +153,15 @@ fn write_value(
                 if i > 0 {
                     out.push(',');
                 }
-                indent(out, depth + 1);
+                indent(out, depth + 1, purpose);
                 write_scalar(out, &key.as_str().into());
-                out.push_str(": ");
+                out.push_str(colon(purpose));
                 write_value(out, "", of.as_ref(), &map[key], depth + 1, purpose);
             }
-            indent(out, depth);
+            indent(out, depth, purpose);
             out.push('}');
         }
-        _ => write_plain(out, value, depth),
+        _ => write_plain(out, value, depth, purpose),
     }
 }
 
@@ -157,14 +177,14 @@ fn write_struct(
     let mut first = true;
     for field in fields {
         if field.json == layout::METADATA {
-            write_metadata(out, get(value, layout::METADATA), depth, &mut first);
+            write_metadata(out, get(value, layout::METADATA), depth, purpose, &mut first);
             continue;
         }
         if !std::mem::take(&mut first) {
             out.push(',');
         }
-        indent(out, depth + 1);
-        out.push_str(&format!("\"{}\": ", field.go));
+        indent(out, depth + 1, purpose);
+        out.push_str(&format!("\"{}\"{}", field.go, colon(purpose)));
         let own = schema.and_then(|s| s.field(&field.json));
         let name = own.as_ref().map_or(String::new(), type_name);
         match get(value, &field.json) {
@@ -175,13 +195,28 @@ fn write_struct(
             given => write_value(out, &name, own.as_ref(), given, depth + 1, purpose),
         }
     }
-    indent(out, depth);
+    indent(out, depth, purpose);
     out.push('}');
 }
 
 /// Metadata stands in its holder, with the names of the API and without what is not there.
-fn write_metadata(out: &mut String, metadata: &Value, depth: usize, first: &mut bool) {
-    const ORDER: [&str; 4] = ["name", "labels", "annotations", "finalizers"];
+fn write_metadata(out: &mut String, metadata: &Value, depth: usize, purpose: For, first: &mut bool) {
+    const ORDER: [&str; 14] = [
+        "name",
+        "generateName",
+        "namespace",
+        "selfLink",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "labels",
+        "annotations",
+        "ownerReferences",
+        "finalizers",
+    ];
     for field in ORDER {
         let value = get(metadata, field);
         if value.is_null() {
@@ -190,9 +225,9 @@ fn write_metadata(out: &mut String, metadata: &Value, depth: usize, first: &mut 
         if !std::mem::take(first) {
             out.push(',');
         }
-        indent(out, depth + 1);
-        out.push_str(&format!("\"{field}\": "));
-        write_plain(out, value, depth + 1);
+        indent(out, depth + 1, purpose);
+        out.push_str(&format!("\"{field}\"{}", colon(purpose)));
+        write_plain(out, value, depth + 1, purpose);
     }
 }
 
@@ -231,7 +266,7 @@ fn type_name(schema: &Schema) -> String {
 }
 
 /// JSON as it is, but for the names that types of the API's own machinery have in either version.
-fn write_plain(out: &mut String, value: &Value, depth: usize) {
+fn write_plain(out: &mut String, value: &Value, depth: usize, purpose: For) {
     match value {
         Value::Array(items) if !items.is_empty() => {
             out.push('[');
@@ -239,10 +274,10 @@ fn write_plain(out: &mut String, value: &Value, depth: usize) {
                 if i > 0 {
                     out.push(',');
                 }
-                indent(out, depth + 1);
-                write_plain(out, item, depth + 1);
+                indent(out, depth + 1, purpose);
+                write_plain(out, item, depth + 1, purpose);
             }
-            indent(out, depth);
+            indent(out, depth, purpose);
             out.push(']');
         }
         Value::Object(map) if !map.is_empty() => {
@@ -254,12 +289,12 @@ fn write_plain(out: &mut String, value: &Value, depth: usize) {
                 if i > 0 {
                     out.push(',');
                 }
-                indent(out, depth + 1);
+                indent(out, depth + 1, purpose);
                 write_scalar(out, &key.as_str().into());
-                out.push_str(": ");
-                write_plain(out, &map[key], depth + 1);
+                out.push_str(colon(purpose));
+                write_plain(out, &map[key], depth + 1, purpose);
             }
-            indent(out, depth);
+            indent(out, depth, purpose);
             out.push('}');
         }
         scalar => write_scalar(out, scalar),

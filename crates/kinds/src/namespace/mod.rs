@@ -63,6 +63,9 @@ impl Rules for Namespace {
         if !name.is_empty() {
             label(object, name);
         }
+        if let Some(status) = ensure_object(object, "status") {
+            crate::json::put_default(status, "phase", "Active");
+        }
     }
 
     fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
@@ -109,6 +112,7 @@ impl Rules for Namespace {
                 Check::MetadataChange,
                 Check::Change,
             ],
+            Write::Other("finalize") => &[Check::MetadataChange, Check::Object],
             _ => &[Check::MetadataChange, Check::Change],
         }
     }

@@ -142,7 +142,9 @@ fn affinity_update(new: &Value, before: &Value, errors: &mut Errors) {
                     .get(j)
                     .map_or("", |e| string(e, "key"))
             });
-            if STABLE_LABELS.contains(&(string(e, "key"), key)) {
+            // What has no stable name, upstream lets go to no name at all; that is refused elsewhere.
+            let has_stable = STABLE_LABELS.iter().any(|(old, _)| *old == string(e, "key"));
+            if STABLE_LABELS.contains(&(string(e, "key"), key)) || (key.is_empty() && !has_stable) {
                 let key = key.to_string();
                 put(e, "key", key);
             }

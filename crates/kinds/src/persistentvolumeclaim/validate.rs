@@ -121,7 +121,13 @@ fn status(object: &Value, errors: &mut Errors) {
     }
     let path = root.child("allocatedResources");
     for (name, size) in members(status, "allocatedResources") {
-        if resource_key(name, &path, errors) {
+        if !resource_key(name, &path, errors) {
+            continue;
+        }
+        let whole = Quantity::parse(&quantity_text(size)).map_or(0, Quantity::value);
+        if whole < 0 {
+            errors.invalid(&path.key(name), whole, "must be a valid resource quantity");
+        } else {
             crate::check::amount("storage", size, &path.key(name), errors);
         }
     }

@@ -107,6 +107,9 @@ impl Rules for Pod {
         let spec = get(object, "spec");
         let qos = match old {
             // The class never changes in a pod's life.
+            Some(_) if write == Write::Status && !crate::row::text(object, "/status/qosClass").is_empty() => {
+                crate::row::text(object, "/status/qosClass").to_string()
+            }
             Some(old) if !crate::row::text(old, "/status/qosClass").is_empty() => {
                 crate::row::text(old, "/status/qosClass").to_string()
             }
@@ -124,6 +127,7 @@ impl Rules for Pod {
         } else if let Some(before) = old.filter(|_| write == Write::Status) {
             fresh::keep_observed_generations(status, get(before, "status"));
             disabled::drop_in_status(status, get(before, "status"));
+            fresh::same_addresses(status);
         }
         put(status, "qosClass", qos);
         fresh::show_times(status);

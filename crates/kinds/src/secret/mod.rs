@@ -203,6 +203,12 @@ fn docker(data: &Value, key: &str, errors: &mut Errors) {
 pub(crate) fn json_message(bytes: &[u8], error: &serde_json::Error) -> String {
     let first = bytes.iter().find(|b| !b.is_ascii_whitespace());
     match first {
+        _ if error.to_string().starts_with("trailing characters") => {
+            let line = bytes.split(|b| *b == b'\n').nth(error.line().saturating_sub(1));
+            let byte = line.and_then(|line| line.get(error.column().saturating_sub(1)));
+            let shown = byte.map_or(' ', |byte| char::from(*byte));
+            format!("invalid character '{shown}' after top-level value")
+        }
         _ if error.is_eof() => "unexpected end of JSON input".to_string(),
         Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') | None => error.to_string(),
         Some(b'\'') => "invalid character '\\'' looking for beginning of value".to_string(),

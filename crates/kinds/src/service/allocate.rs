@@ -97,6 +97,7 @@ fn is_settled(spec: &Value, before: &Value) -> bool {
         "ports",
         "healthCheckNodePort",
         "externalTrafficPolicy",
+        "allocateLoadBalancerNodePorts",
     ];
     fields.iter().all(|f| same(f)) && (!needs_cluster_ip(spec) || !string(spec, "clusterIP").is_empty())
 }

@@ -210,7 +210,7 @@ fn fits_policy(spec: &mut Value, before: &Value, errors: &mut Errors) {
         let (now, was) = (list(spec, field).to_vec(), list(before, field));
         if single && now == was && now.len() > 1 {
             put(spec, field, now[..1].to_vec());
-        } else if !single && was.len() == 2 && now.len() == 1 && now[0] == was[0] {
+        } else if !single && !now.is_empty() && now.len() < was.len() {
             let detail = format!("must be 'SingleStack' to release the secondary {one}");
             errors.invalid(&path, policy.as_str(), &detail);
         }

@@ -69,12 +69,7 @@ impl Rules for Service {
     fn update_checks(&self, write: Write) -> &'static [Check] {
         match write {
             Write::Status => &[Check::MetadataChange, Check::Change],
-            _ => &[
-                Check::MetadataChange,
-                Check::Change,
-                Check::Metadata,
-                Check::Object,
-            ],
+            _ => &[Check::MetadataChange, Check::Change, Check::Object],
         }
     }
 

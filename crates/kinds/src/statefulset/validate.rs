@@ -23,14 +23,14 @@ pub(super) fn object(object: &Value, errors: &mut Errors) {
     checked(object, true, true, errors);
 }
 
-/// Claim templates cannot change any more, and a template that was wrong before may stay so.
+/// Claim templates and the name of the Service cannot change any more, and a template that was wrong before may stay so.
 fn of_update(object: &Value, old: &Value, errors: &mut Errors) {
     let mut before = Errors::new();
     checked(old, true, false, &mut before);
     checked(object, before.is_empty(), false, errors);
 }
 
-fn checked(object: &Value, with_template: bool, with_claim_specs: bool, errors: &mut Errors) {
+fn checked(object: &Value, with_template: bool, of_new: bool, errors: &mut Errors) {
     let (spec, path) = (get(object, "spec"), Path::new("spec"));
     let policy = string(spec, "podManagementPolicy");
     if policy.is_empty() {
@@ -42,7 +42,7 @@ fn checked(object: &Value, with_template: bool, with_claim_specs: bool, errors: 
     strategy(get(spec, "updateStrategy"), &path.child("updateStrategy"), errors);
     retention(spec, &path, errors);
     let claims = list(spec, "volumeClaimTemplates").iter().enumerate();
-    for (i, claim) in claims.filter(|_| with_claim_specs) {
+    for (i, claim) in claims.filter(|_| of_new) {
         let path = path.child("volumeClaimTemplates").index(i).child("spec");
         volumes::check_claim(get(claim, "spec"), &path, errors);
     }
@@ -51,7 +51,7 @@ fn checked(object: &Value, with_template: bool, with_claim_specs: bool, errors: 
     }
     check::not_negative(get(spec, "ordinals"), "start", &path.child("ordinals"), errors);
     let service = string(spec, "serviceName");
-    if !service.is_empty() {
+    if !service.is_empty() && of_new {
         check::dns_label(&path.child("serviceName"), service, errors);
     }
     let (template, path) = (get(spec, "template"), path.child("template"));

@@ -131,7 +131,7 @@ fn image(source: &Value, of_pod: bool, path: &Path, errors: &mut Errors) {
 }
 
 /// Metadata that a template of claims does not have, in upstream's order.
-const NOT_IN_TEMPLATES: [&str; 12] = [
+const NOT_IN_TEMPLATES: [&str; 13] = [
     "name",
     "generateName",
     "namespace",
@@ -139,6 +139,7 @@ const NOT_IN_TEMPLATES: [&str; 12] = [
     "uid",
     "resourceVersion",
     "generation",
+    "creationTimestamp",
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "ownerReferences",
@@ -156,13 +157,10 @@ fn ephemeral(volume: &Value, source: &Value, pod: Option<&Value>, path: &Path, e
         check::annotations(metadata, &at.child("annotations"), errors);
         check::labels(metadata, "labels", &at.child("labels"), errors);
         for field in NOT_IN_TEMPLATES {
-            let empty = match get(metadata, field) {
-                Value::Null => true,
-                Value::Array(items) => items.is_empty(),
-                _ => false,
-            };
-            if !empty {
-                errors.forbidden(&at.child(field), "cannot be set");
+            if has(metadata, field) {
+                // Upstream makes the name of the field from Go's.
+                let name = if field == "uid" { "uID" } else { field };
+                errors.forbidden(&at.child(name), "cannot be set");
             }
         }
         check_claim(get(template, "spec"), &own.child("spec"), errors);
@@ -301,7 +299,7 @@ fn recursive_read_only(mount: &Value, path: &Path, errors: &mut Errors) {
     if !is_true(mount, "readOnly") {
         errors.forbidden(&path, "may only be specified when readOnly is true");
     }
-    if !matches!(string(mount, "mountPropagation"), "" | "None") {
+    if has(mount, "mountPropagation") && string(mount, "mountPropagation") != "None" {
         let detail = "may only be specified when mountPropagation is None or not specified";
         errors.forbidden(&path, detail);
     }
