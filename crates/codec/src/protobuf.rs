@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use meta::Timestamp;
+use meta::schema::Written;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -25,8 +26,25 @@ struct Field {
     shape: Shape,
     /// Members stand in the message that holds this one.
     inline: bool,
+    pointer: bool,
+    /// Without `omitempty`.
+    always: bool,
+}
+
+impl Field {
     /// A zero that was sent is meant: Go's pointers, and fields without `omitempty`.
-    keeps_zero: bool,
+    fn keeps_zero(&self) -> bool {
+        self.pointer || (self.always && self.kind != Kind::Bytes)
+    }
+
+    fn written(&self) -> Written {
+        match () {
+            () if self.pointer && self.always => Written::OrNull,
+            () if self.pointer => Written::Given,
+            () if self.always => Written::Always,
+            () => Written::Nonzero,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +102,24 @@ impl Table {
 
     pub fn knows(&self, message: &str) -> bool {
         self.messages.contains_key(message)
+    }
+
+    /// When Go's encoder writes a message's field, for all fields by their JSON names, and the inline struct it is in.
+    pub fn written(&self, message: &str) -> HashMap<&str, (Written, Option<&str>)> {
+        let mut out = HashMap::new();
+        for field in self.messages.get(message).into_iter().flat_map(HashMap::values) {
+            match (&field.kind, field.inline) {
+                (Kind::Message(inner), true) => {
+                    let holder = inner.rsplit('.').next();
+                    let fields = self.written(inner).into_iter();
+                    out.extend(fields.map(|(name, (written, _))| (name, (written, holder))));
+                }
+                _ => {
+                    out.insert(&*field.name, (field.written(), None));
+                }
+            }
+        }
+        out
     }
 
     /// Decodes an enveloped body. `apiVersion` and `kind` are the envelope's.
@@ -159,7 +195,7 @@ impl Table {
                 Shape::List => self.element(field, item, depth, out)?,
                 Shape::One => {
                     let value = self.value(field, item, depth)?;
-                    if field.keeps_zero || !is_zero(&value) {
+                    if field.keeps_zero() || !is_zero(&value) {
                         out.insert(field.name.to_string(), value);
                     }
                 }
@@ -268,7 +304,6 @@ fn parse_field(text: &str) -> Option<(u32, Field)> {
         "d" => Kind::Double,
         other => Kind::Message(other.strip_prefix("m ")?.into()),
     };
-    let keeps_zero = pointer || (always && kind != Kind::Bytes);
     Some((
         number.parse().ok()?,
         Field {
@@ -276,7 +311,8 @@ fn parse_field(text: &str) -> Option<(u32, Field)> {
             kind,
             shape,
             inline,
-            keeps_zero,
+            pointer,
+            always,
         },
     ))
 }

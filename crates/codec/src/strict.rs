@@ -1,21 +1,22 @@
 //! Typed decoding without the types: one walk over a value and its schema brings the value into the form that
 //! Kubernetes' own decoder would give it. Wrong types are an error in that decoder's words. Unknown fields are taken
-//! out and reported; nulls of fields go; quantities, times and bytes get their canonical text; in metadata and pod
-//! specs, where templates leave many behind, optional lists and maps without content go too.
+//! out and reported; nulls of fields go, and so do zeros where they mean the same as nothing; quantities, times
+//! and bytes get their canonical text.
 
 mod complaints;
+mod constants;
 mod texts;
 
 pub use complaints::complaints;
+pub use constants::complete;
 
 use crate::MAX_REPORTED;
 use crate::json::At as Place;
 use meta::Quantity;
-use meta::schema::{Arena, Schema, SchemaKind, StringForm};
+use meta::schema::{Arena, Schema, SchemaKind, StringForm, Written};
 use serde_json::{Map, Value};
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-const POD_SPEC: &str = "io.k8s.api.core.v1.PodSpec";
 
 /// Brings `value` into form. Gives the unknown fields as `unknown field "spec.foo"`, or why the value is not of this
 /// type. A schema that is not an object's allows anything.
@@ -52,31 +53,26 @@ struct At<'a> {
     place: &'a Place<'a>,
     /// The struct that holds the field we are in.
     owner: Option<u32>,
-    /// Optional lists and maps without content go.
-    sparse: bool,
 }
 
 impl At<'_> {
     const ROOT: At<'static> = At {
         place: &Place::Root,
         owner: None,
-        sparse: false,
     };
 }
 
 struct Walk<'a> {
     arena: &'a Arena,
-    /// The types under which emptiness is dropped.
-    sparse: [Option<u32>; 2],
+    root: u32,
     unknown: Vec<String>,
 }
 
 impl<'w> Walk<'w> {
     fn new(schema: &'w Schema) -> Self {
-        let arena = schema.arena();
         Self {
-            arena,
-            sparse: [OBJECT_META, POD_SPEC].map(|name| Schema::of(arena, name).map(|s| s.node_id())),
+            arena: schema.arena(),
+            root: schema.node_id(),
             unknown: Vec::new(),
         }
     }
@@ -91,7 +87,7 @@ impl<'w> Walk<'w> {
             SchemaKind::Number => value.is_number(),
             SchemaKind::IntOrString => value.is_string() || is_int32(value),
             SchemaKind::String(form) => return self.string(node, *form, value, at),
-            SchemaKind::Quantity => return quantity(value),
+            SchemaKind::Quantity => return quantity(value, Quantity::canonical),
             SchemaKind::Array { items, .. } => return self.array(node, *items, value, at),
             SchemaKind::Map { values, .. } => return self.map(node, *values, value, at),
             SchemaKind::Object(_) => return self.object(node, value, at),
@@ -110,7 +106,6 @@ impl<'w> Walk<'w> {
         let Value::Object(map) = value else {
             return Err(self.mismatch(value, at, node));
         };
-        let sparse = at.sparse || self.sparse.contains(&Some(node));
         let mut failed = None;
         map.retain(|name, member| {
             let place = Place::Field(at.place, name);
@@ -127,21 +122,21 @@ impl<'w> Walk<'w> {
             let here = At {
                 place: &place,
                 owner: Some(node),
-                sparse,
             };
             if failed.is_none() {
                 failed = self.value(field.node, member, &here).err();
             }
-            !(sparse && !field.required && self.is_empty(field.node, member))
+            !(field.written == Written::Nonzero && self.is_zero(field.node, member))
         });
         failed.map_or(Ok(()), Err)
     }
 
-    /// A list or a map (not a struct) without content.
-    fn is_empty(&self, node: u32, value: &Value) -> bool {
+    /// The zero value of a Go type, where typed code cannot tell it from nothing.
+    fn is_zero(&self, node: u32, value: &Value) -> bool {
         match (&self.arena.node(node).kind, value) {
-            (SchemaKind::Array { .. }, Value::Array(list)) => list.is_empty(),
-            (SchemaKind::Map { .. }, Value::Object(map)) => map.is_empty(),
+            (SchemaKind::String(_), Value::String(text)) => text.is_empty(),
+            (SchemaKind::Bool, Value::Bool(b)) => !b,
+            (SchemaKind::Integer { .. } | SchemaKind::Number, Value::Number(n)) => n.as_f64() == Some(0.0),
             _ => false,
         }
     }
@@ -167,7 +162,10 @@ impl<'w> Walk<'w> {
             self.fill_null(values, member);
             let place = Place::Key(at.place, key);
             let here = At { place: &place, ..*at };
-            self.value(values, member, &here)?;
+            match self.arena.node(values).kind {
+                SchemaKind::Quantity => quantity(member, Quantity::canonical_in_list)?,
+                _ => self.value(values, member, &here)?,
+            }
         }
         Ok(())
     }
@@ -221,7 +219,8 @@ impl<'w> Walk<'w> {
             Value::Object(_) => "object".to_string(),
         };
         let wanted = self.go_type(node);
-        let fields = fields(at.place);
+        let mut fields = String::new();
+        self.fields(at.place, &mut fields);
         match at.owner.and_then(|owner| self.type_name(owner)) {
             Some(owner) => {
                 let owner = owner.rsplit('.').next().unwrap_or(owner);
@@ -268,6 +267,37 @@ impl<'w> Walk<'w> {
         names.find(|(_, n)| *n == node).map(|(name, _)| name)
     }
 
+    /// The names of the fields on the way to a place, without indices and keys of maps, with the structs that stand
+    /// inline in others. Gives the node of the place.
+    fn fields(&self, place: &Place, out: &mut String) -> Option<u32> {
+        let kind = |node: u32| &self.arena.node(node).kind;
+        let (parent, name) = match place {
+            Place::Root => return Some(self.root),
+            Place::Field(parent, name) => (parent, name),
+            Place::Index(parent, _) | Place::Key(parent, _) => {
+                return match kind(self.fields(parent, out)?) {
+                    SchemaKind::Array { items, .. } => Some(*items),
+                    SchemaKind::Map { values, .. } => Some(*values),
+                    _ => None,
+                };
+            }
+        };
+        let holder = self.fields(parent, out);
+        let field = holder.and_then(|holder| match kind(holder) {
+            SchemaKind::Object(object) => object.fields.iter().find(|f| *f.name == **name),
+            _ => None,
+        });
+        for part in [field.and_then(|f| f.inline.as_deref()), Some(name)] {
+            if let Some(part) = part {
+                if !out.is_empty() {
+                    out.push('.');
+                }
+                out.push_str(part);
+            }
+        }
+        field.map(|f| f.node)
+    }
+
     fn report(&mut self, place: &Place) {
         if self.unknown.len() < MAX_REPORTED {
             self.unknown.push(format!("unknown field \"{place}\""));
@@ -279,22 +309,12 @@ fn is_int32(value: &Value) -> bool {
     value.as_i64().is_some_and(|n| i32::try_from(n).is_ok())
 }
 
-fn quantity(value: &mut Value) -> Result<(), String> {
+fn quantity(value: &mut Value, canonical: impl Fn(&str) -> Option<String>) -> Result<(), String> {
     let canonical = match &*value {
-        Value::String(text) => Quantity::canonical(text.trim()),
-        Value::Number(number) => Quantity::canonical(&number.to_string()),
+        Value::String(text) => canonical(text.trim()),
+        Value::Number(number) => canonical(&number.to_string()),
         _ => None,
     };
     *value = canonical.ok_or(meta::quantity::FORMAT_ERROR)?.into();
     Ok(())
-}
-
-/// The names of the fields on the way to a place, without indices and keys of maps.
-fn fields(place: &Place) -> String {
-    match place {
-        Place::Root => String::new(),
-        Place::Field(Place::Root, name) => (*name).to_string(),
-        Place::Field(parent, name) => format!("{}.{name}", fields(parent)),
-        Place::Key(parent, _) | Place::Index(parent, _) => fields(parent),
-    }
 }

@@ -76,6 +76,8 @@ pub(crate) fn one_of_given(object: &Value, field: &str, allowed: &[&str], path: 
 /// What is said of `010.1.1.1`, which some read as octal.
 pub(crate) const LEADING_ZEROS: &str = "must not have leading 0s";
 
+pub(crate) const NOT_AN_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
 /// An address of either family, as strict as upstream is since v1.36: no leading zeros, no IPv4 inside IPv6.
 pub(crate) fn ip(text: &str, path: &Path, errors: &mut Errors) {
     if let Some(message) = ip_message(text) {
@@ -91,7 +93,7 @@ pub(crate) fn ip_message(text: &str) -> Option<&'static str> {
         }
         Ok(_) => None,
         Err(_) if without_leading_zeros(text).parse::<Ipv4Addr>().is_ok() => Some(LEADING_ZEROS),
-        Err(_) => Some("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+        Err(_) => Some(NOT_AN_IP),
     }
 }
 
@@ -260,13 +262,23 @@ fn is_empty(selector: &Value) -> bool {
 }
 
 pub(crate) fn selector_shown(selector: &Value) -> Shown {
-    let given = |field: &str| match get(selector, field) {
-        Value::Object(map) if map.is_empty() => None,
-        Value::Array(items) if items.is_empty() => None,
-        Value::Null => None,
-        given => Some(given.clone()),
-    };
-    Shown::members(["matchLabels", "matchExpressions"].map(|field| (field, given(field))))
+    let mut parts = Vec::new();
+    if let Some(labels) = get(selector, "matchLabels").as_object().filter(|m| !m.is_empty()) {
+        parts.push(format!("\"matchLabels\":{}", Value::Object(labels.clone())));
+    }
+    let expressions = list(selector, "matchExpressions").iter().map(|e| {
+        let values = Some(list(e, "values").to_vec()).filter(|values| !values.is_empty());
+        Shown::members([
+            ("key", Some(string(e, "key").into())),
+            ("operator", Some(string(e, "operator").into())),
+            ("values", values.map(Value::Array)),
+        ])
+    });
+    let expressions: Vec<Shown> = expressions.collect();
+    if !expressions.is_empty() {
+        parts.push(format!("\"matchExpressions\":{}", Shown::list(expressions).0));
+    }
+    Shown(format!("{{{}}}", parts.join(",")))
 }
 
 /// The template's labels are what the selector asks for.
@@ -392,11 +404,9 @@ pub(crate) fn quantity(value: &Value, path: &Path, errors: &mut Errors) -> Optio
 /// The count of hash collisions only grows.
 pub(crate) fn collisions(status: &Value, old: &Value, errors: &mut Errors) {
     let field = "collisionCount";
-    let (now, was) = (
-        crate::json::number(status, field),
-        crate::json::number(old, field),
-    );
-    if now < was {
+    let (given, was) = (crate::json::int(status, field), crate::json::int(old, field));
+    let now = given.unwrap_or(0);
+    if was.is_some_and(|was| given.is_none() || now < was) {
         let path = Path::new("status").child(field);
         errors.invalid(&path, now, "cannot be decremented");
     }

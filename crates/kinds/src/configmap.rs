@@ -3,7 +3,7 @@
 use crate::json::{get, has, texts};
 use crate::row::{age, text};
 use crate::secret::decoded_len;
-use crate::{Column, Row, Rules, Write};
+use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Path, Res, Timestamp, name};
 use serde_json::Value;
 use std::sync::Arc;
@@ -59,6 +59,18 @@ impl Rules for ConfigMap {
         if size > MAX_SIZE {
             // How upstream writes the whole object here.
             errors.too_long(&Path::new("[]"), MAX_SIZE);
+        }
+    }
+
+    fn update_checks(&self, write: Write) -> &'static [Check] {
+        match write {
+            Write::Status => &[Check::MetadataChange, Check::Change],
+            _ => &[
+                Check::MetadataChange,
+                Check::Change,
+                Check::Metadata,
+                Check::Object,
+            ],
         }
     }
 

@@ -1,8 +1,8 @@
 //! ControllerRevision: one kept state of a workload, for rollbacks. Source: apps/v1 API reference.
 
-use crate::json::{get, has, list, number, put_default, string};
+use crate::json::{get, list, number, put_default, string};
 use crate::row::{age, text};
-use crate::{Column, Row, Rules, Write};
+use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
@@ -43,14 +43,29 @@ impl Rules for ControllerRevision {
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
-        if !has(object, "data") {
-            errors.required(&Path::new("data"), "data is mandatory");
-        }
         let revision = number(object, "revision");
         if revision < 0 {
             let detail = "must be greater than or equal to 0";
             errors.invalid(&Path::new("revision"), revision, detail);
         }
+    }
+
+    fn validate_new(&self, object: &Value, errors: &mut Errors) {
+        let data = get(object, "data");
+        if data.is_null() {
+            errors.required(&Path::new("data"), "data is mandatory");
+        } else if !data.is_object() {
+            errors.required(&Path::new("data"), "data must be a valid JSON object");
+        }
+    }
+
+    fn update_checks(&self, _write: Write) -> &'static [Check] {
+        &[
+            Check::MetadataChange,
+            Check::Metadata,
+            Check::Object,
+            Check::Change,
+        ]
     }
 
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {

@@ -68,17 +68,12 @@ pub(crate) fn quantity_text(value: &Value) -> String {
     }
 }
 
-/// Sets a member that is absent, null or the empty text.
+/// Sets a member that is absent or null. Zero values that mean nothing are gone when an object has been decoded.
 pub(crate) fn put_default(object: &mut Value, key: &str, value: impl Into<Value>) {
     let Some(map) = object.as_object_mut() else {
         return;
     };
-    let unset = match map.get(key) {
-        None | Some(Value::Null) => true,
-        Some(Value::String(s)) => s.is_empty(),
-        Some(_) => false,
-    };
-    if unset {
+    if map.get(key).is_none_or(Value::is_null) {
         map.insert(key.to_string(), value.into());
     }
 }

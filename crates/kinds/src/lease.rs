@@ -3,7 +3,7 @@
 use crate::check::{NOT_NEGATIVE, qualified_name};
 use crate::json::{get, has, int, string};
 use crate::row::{age, text};
-use crate::{Column, Row, Rules};
+use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
@@ -40,6 +40,27 @@ struct Lease;
 impl Rules for Lease {
     fn creates_on_update(&self) -> bool {
         true
+    }
+
+    fn update_checks(&self, _write: Write) -> &'static [Check] {
+        &[Check::MetadataChange, Check::Object]
+    }
+
+    fn checks_finalizer_names(&self) -> bool {
+        false
+    }
+
+    /// The fields of coordinated leader election are behind a feature that is off by default in v1.36; who has them keeps
+    /// them.
+    fn prepare(&self, _write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
+        let before = old.map_or(&Value::Null, |old| get(old, "spec"));
+        if let Some(spec) = crate::json::child_mut(object, "spec") {
+            for field in ["strategy", "preferredHolder"] {
+                if !has(before, field) {
+                    crate::json::take(spec, field);
+                }
+            }
+        }
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {

@@ -6,6 +6,7 @@ mod check;
 pub mod collector;
 pub mod column;
 pub mod facts;
+mod internal;
 mod json;
 pub mod lifecycle;
 pub mod plan;
@@ -41,7 +42,7 @@ pub mod workload;
 pub use column::Column;
 pub use plan::{Act, Controller, Key, Plan, Seen, Target};
 pub use registry::Registry;
-pub use row::{Row, Rules, Write};
+pub use row::{Check, Row, Rules, Write};
 
 /// Every built-in kind.
 pub fn rows() -> Vec<Row> {

@@ -1,9 +1,9 @@
 //! Node: a machine that runs pods. Source: core/v1 API reference.
 
 use crate::check::{cidr_message, qualified_name};
-use crate::json::{ensure_object, get, list, members, put, string, texts};
+use crate::json::{at, child_mut, ensure_object, get, list, members, put, string, take, texts};
 use crate::row::{age, text};
-use crate::{Column, Row, Rules, Write};
+use crate::{Check, Column, Row, Rules, Write};
 use meta::field::Shown;
 use meta::{Errors, Path, Res, Timestamp, name};
 use serde_json::Value;
@@ -53,10 +53,7 @@ struct Node;
 impl Rules for Node {
     fn default(&self, object: &mut Value) {
         if let Some(spec) = crate::json::child_mut(object, "spec") {
-            let range = string(spec, "podCIDR").to_string();
-            if !range.is_empty() && list(spec, "podCIDRs").is_empty() {
-                put(spec, "podCIDRs", vec![Value::from(range)]);
-            }
+            same_ranges(spec);
         }
         let capacity = get(get(object, "status"), "capacity").clone();
         let empty = members(get(object, "status"), "allocatable").next().is_none();
@@ -68,15 +65,22 @@ impl Rules for Node {
         }
     }
 
-    fn validate(&self, object: &Value, errors: &mut Errors) {
-        let (spec, status) = (get(object, "spec"), Path::new("status"));
-        taints(list(spec, "taints"), errors);
-        // Upstream writes these names as fields, not as keys.
-        for field in ["capacity", "allocatable"] {
-            for (name, size) in members(get(object, "status"), field) {
-                crate::check::amount(name, size, &status.child(field).child(name), errors);
-            }
+    /// Configuration of kubelets by the API is no more (KEP-281); who has it keeps it.
+    fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
+        let was = |pointer: &str| old.is_some_and(|old| !at(old, pointer).is_null());
+        if write != Write::Status && !was("/spec/configSource") {
+            child_mut(object, "spec").map(|spec| take(spec, "configSource"));
         }
+        if write != Write::Update && !was("/status/config") {
+            child_mut(object, "status").map(|status| take(status, "config"));
+        }
+    }
+
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        let spec = get(object, "spec");
+        taints(list(spec, "taints"), errors);
+        resources(object, errors);
+        swap(object, errors);
         features(list(get(object, "status"), "declaredFeatures"), errors);
         pod_ranges(spec, errors);
     }
@@ -85,11 +89,25 @@ impl Rules for Node {
         true
     }
 
+    fn update_checks(&self, write: Write) -> &'static [Check] {
+        match write {
+            Write::Status => &[Check::MetadataChange, Check::Change],
+            _ => &[
+                Check::Metadata,
+                Check::Object,
+                Check::MetadataChange,
+                Check::Change,
+            ],
+        }
+    }
+
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         let (spec, before) = (get(object, "spec"), get(old, "spec"));
         let path = Path::new("spec");
+        resources(object, errors);
+        features(list(get(object, "status"), "declaredFeatures"), errors);
         addresses(object, errors);
-        if !list(before, "podCIDRs").is_empty() && get(spec, "podCIDRs") != get(before, "podCIDRs") {
+        for _ in 0..changed_ranges(list(spec, "podCIDRs"), list(before, "podCIDRs")) {
             let detail = "node updates may not change podCIDR except from \"\" to valid";
             errors.forbidden(&path.child("podCIDRs"), detail);
         }
@@ -98,6 +116,7 @@ impl Rules for Node {
             let detail = "node updates may not change providerID except from \"\" to valid";
             errors.forbidden(&path.child("providerID"), detail);
         }
+        taints(list(spec, "taints"), errors);
         if string(spec, "externalID") != string(before, "externalID") {
             errors.forbidden(&path.child("externalID"), "may not be updated");
         }
@@ -137,6 +156,47 @@ impl Rules for Node {
 }
 
 /// `Ready`, `NotReady` or `Unknown`, and whether it takes pods.
+/// The list of ranges begins with the one range; where they differ, the one is what counts, as older clients know only
+/// that.
+fn same_ranges(spec: &mut Value) {
+    let range = string(spec, "podCIDR").to_string();
+    let first = list(spec, "podCIDRs").first().cloned();
+    match first {
+        Some(first) if range.is_empty() => put(spec, "podCIDR", first),
+        Some(first) if first == range.as_str() => {}
+        _ if range.is_empty() => {}
+        _ => put(spec, "podCIDRs", vec![Value::from(range)]),
+    }
+}
+
+/// How often upstream says that they may not.
+fn changed_ranges(now: &[Value], was: &[Value]) -> usize {
+    match was.len() {
+        0 => 0,
+        n if n != now.len() => 1,
+        _ => now.iter().zip(was).filter(|(now, was)| now != was).count(),
+    }
+}
+
+/// Upstream writes these names as fields, not as keys.
+fn resources(object: &Value, errors: &mut Errors) {
+    for field in ["capacity", "allocatable"] {
+        for (name, size) in members(get(object, "status"), field) {
+            let path = Path::new("status").child(field).child(name);
+            crate::check::amount(name, size, &path, errors);
+        }
+    }
+}
+
+/// Upstream looks for it in the metadata.
+fn swap(object: &Value, errors: &mut Errors) {
+    let capacity = crate::json::int(at(object, "/status/nodeInfo/swap"), "capacity");
+    if let Some(capacity) = capacity.filter(|capacity| *capacity <= 0) {
+        let path = Path::new("metadata").child("nodeSwapStatus").child("capacity");
+        errors.invalid(&path, capacity, "must be greater than 0");
+    }
+}
+
 fn state(node: &Value) -> String {
     let conditions = list(get(node, "status"), "conditions");
     let ready = conditions.iter().find(|c| string(c, "type") == "Ready");
@@ -240,11 +300,25 @@ fn pod_ranges(spec: &Value, errors: &mut Errors) {
             errors.invalid(&path.index(i), *range, message);
         }
     }
+    if all.len() > 1
+        && let Some((i, range)) = texts.iter().enumerate().find(|(_, range)| is_no_range(range))
+    {
+        let detail = format!(
+            "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{i}]: <nil> (invalid CIDR address: {range})"
+        );
+        errors.internal(&path, &detail);
+    }
     let of_6 = texts.iter().filter(|range| range.contains(':')).count();
-    if all.len() > 2 || (all.len() == 2 && of_6 != 1) {
+    let broken = all.len() == 2 && texts.iter().any(|range| is_no_range(range));
+    if all.len() > 2 || (all.len() == 2 && of_6 != 1) || broken {
         let detail = "may specify no more than one CIDR for each IP family";
         errors.invalid(&path, get(spec, "podCIDRs").clone(), detail);
     }
+}
+
+/// Not an address and a length, whatever the bits behind it are. Zeros in front of numbers have always been read.
+fn is_no_range(text: &str) -> bool {
+    cidr_message(text).is_some_and(|message| message.starts_with("must be a valid CIDR"))
 }
 
 fn addresses(node: &Value, errors: &mut Errors) {

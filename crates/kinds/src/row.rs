@@ -54,6 +54,19 @@ pub enum Write {
     Other(&'static str),
 }
 
+/// One part of what an update is checked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Metadata of the new object.
+    Metadata,
+    /// Metadata against what it was.
+    MetadataChange,
+    /// `Rules::validate`.
+    Object,
+    /// `Rules::validate_update`.
+    Change,
+}
+
 /// What is special about a kind. All of it pure; the pipeline does the rest the same for every kind.
 pub trait Rules: Send + Sync {
     /// Fills in defaults, idempotently, whatever comes in (types were checked before).
@@ -66,11 +79,44 @@ pub trait Rules: Send + Sync {
     /// All errors of an object that is about to be stored (metadata is checked by the pipeline).
     fn validate(&self, _object: &Value, _errors: &mut Errors) {}
 
+    /// Errors that only a new object can have.
+    fn validate_new(&self, _object: &Value, _errors: &mut Errors) {}
+
+    /// What an update is checked for and in which order, after what is checked for every kind; upstream says some of it
+    /// twice. A status write leaves the rest of the object as it is and does not check it again.
+    fn update_checks(&self, write: Write) -> &'static [Check] {
+        match write {
+            Write::Status => &[Check::MetadataChange, Check::Change],
+            _ => &[
+                Check::MetadataChange,
+                Check::Metadata,
+                Check::Object,
+                Check::Change,
+            ],
+        }
+    }
+
+    /// Finalizers must be known or have a group; some kinds never asked for that.
+    fn checks_finalizer_names(&self) -> bool {
+        true
+    }
+
     /// Errors of the transition: immutable fields and the like. `validate` has run as well.
     fn validate_update(&self, _write: Write, _object: &Value, _old: &Value, _errors: &mut Errors) {}
 
-    /// Allocates and checks against the rest of the cluster: Service addresses, claims in use. Runs last, before the
-    /// write; `old` is absent on create.
+    /// What a new state takes for itself before it is validated, Service addresses for one; a state that cannot have it is
+    /// told of nothing else. `old` is absent on create.
+    fn begin(
+        &self,
+        _write: Write,
+        _object: &mut Value,
+        _old: Option<&Value>,
+        _seen: &Snapshot,
+    ) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Checks against the rest of the cluster: claims in use. Runs last, before the write; `old` is absent on create.
     fn admit(
         &self,
         _write: Write,
@@ -81,7 +127,7 @@ pub trait Rules: Send + Sync {
         Ok(())
     }
 
-    /// `admit` hands out what only one object may have: writes of this kind are decided one after the other.
+    /// `begin` hands out what only one object may have: writes of this kind are decided one after the other.
     fn allocates(&self) -> bool {
         false
     }

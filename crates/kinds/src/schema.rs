@@ -2,7 +2,9 @@
 //! strategies from `facts`.
 
 use crate::facts::{FACTS, KEY_DEFAULTS};
-use meta::schema::{Arena, Field, ListType, Node, ObjectNode, PatchStrategy, SchemaKind, StringForm};
+use meta::schema::{
+    Arena, Field, ListType, Node, ObjectNode, PatchStrategy, SchemaKind, StringForm, Written,
+};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::io::Read;
@@ -114,6 +116,7 @@ fn build() -> Arena {
         let built = definition(&mut arena, name, shape);
         arena.set(node, built);
     }
+    arena.settle();
     arena
 }
 
@@ -180,15 +183,23 @@ fn object_node(arena: &mut Arena, owner: &str, facts: &FieldFacts, shape: &Value
             .flatten()
             .filter_map(Value::as_str)
             .collect();
+        let written = crate::wire::written(owner);
         let mut fields: Vec<Field> = properties
             .iter()
             .map(|(name, property)| {
                 let own = self::facts(owner, name);
                 let node = child(arena, owner, &own, property);
+                let (written, inline) = written.get(name.as_str()).copied().unwrap_or_default();
                 Field {
                     name: name.as_str().into(),
                     node: with_default(arena, owner, name, node),
                     required: required.contains(&name.as_str()),
+                    written: match name.as_str() {
+                        // The one field with `omitzero`.
+                        "creationTimestamp" => Written::Given,
+                        _ => written,
+                    },
+                    inline: inline.map(Into::into),
                 }
             })
             .collect();

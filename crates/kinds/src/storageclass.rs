@@ -3,7 +3,7 @@
 use crate::check::{one_of, one_of_given, qualified_name};
 use crate::json::{flag, get, list, members, put_default, string, texts};
 use crate::row::{age, text};
-use crate::{Column, Row, Rules, Write};
+use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +56,15 @@ impl Rules for StorageClass {
         one_of(object, "reclaimPolicy", &POLICIES, false, &root, errors);
         one_of_given(object, "volumeBindingMode", &MODES, &root, errors);
         topologies(object, errors);
+    }
+
+    fn update_checks(&self, _write: Write) -> &'static [Check] {
+        &[
+            Check::Metadata,
+            Check::Object,
+            Check::MetadataChange,
+            Check::Change,
+        ]
     }
 
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {

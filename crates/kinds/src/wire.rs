@@ -2,7 +2,9 @@
 //! kind is.
 
 use codec::protobuf::{ProtobufError, Table};
+use meta::schema::Written;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 static WIRE: &str = include_str!("wire.txt");
@@ -16,6 +18,14 @@ fn table() -> &'static Table {
 /// An enveloped protobuf body as the value that its JSON form would give.
 pub fn decode(body: &[u8]) -> Result<Value, ProtobufError> {
     table().decode(body, message_of)
+}
+
+/// When Go's encoder writes the fields of a type, and the inline structs they are in; `type_name` in full.
+pub(crate) fn written(type_name: &str) -> HashMap<&'static str, (Written, Option<&'static str>)> {
+    let mut parts = type_name.rsplit('.');
+    let (kind, version, group) = (parts.next(), parts.next(), parts.next());
+    let name = [group, version, kind].map(Option::unwrap_or_default).join(".");
+    table().written(&name)
 }
 
 /// The table's name for an `apiVersion` and `kind`: `apps/v1` + `Deployment` is `apps.v1.Deployment`. Options of

@@ -1,6 +1,8 @@
 //! A small schema and generators for this crate's tests.
 
-use meta::schema::{Arena, Field, ListType, Node, ObjectNode, PatchStrategy, Schema, SchemaKind, StringForm};
+use meta::schema::{
+    Arena, Field, ListType, Node, ObjectNode, PatchStrategy, Schema, SchemaKind, StringForm, Written,
+};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -59,6 +61,8 @@ impl Builder {
                 name: (*name).into(),
                 node: *node,
                 required: false,
+                written: Written::Given,
+                inline: None,
             })
             .collect();
         fields.sort_by(|a, b| a.name.cmp(&b.name));

@@ -57,6 +57,17 @@ impl Quantity {
         Some(quantity.print(format))
     }
 
+    /// The same with no part smaller than a thousandth, as the API keeps the quantities of resource lists.
+    pub fn canonical_in_list(text: &str) -> Option<String> {
+        let (quantity, format) = parse(text)?;
+        let step = NANO / 1000;
+        let nanos = match quantity.nanos % step {
+            0 => quantity.nanos,
+            _ => div_ceil(quantity.nanos, step) * step,
+        };
+        Some(Self { nanos }.print(format))
+    }
+
     /// Whole units, rounded up.
     pub fn value(self) -> i64 {
         div_ceil(self.nanos, NANO).clamp(i64::MIN as i128, i64::MAX as i128) as i64

@@ -80,6 +80,8 @@ pub struct ObjectNode {
     pub retain_keys: bool,
     /// A complete object inside another one (`x-kubernetes-embedded-resource`, raw extensions).
     pub embedded: bool,
+    /// The fields (by index) that are there in every object of the type, whatever was given.
+    pub constant: Vec<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -87,6 +89,23 @@ pub struct Field {
     pub name: Box<str>,
     pub node: u32,
     pub required: bool,
+    pub written: Written,
+    /// The struct of Go that the field is in, where that stands inline in the one that holds it.
+    pub inline: Option<Box<str>>,
+}
+
+/// When Go's encoder writes a field, so that objects look as if typed code had read and written them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Written {
+    /// Whenever it was given: pointers, and types of which nothing is known.
+    #[default]
+    Given,
+    /// Unless it is the zero value of its type; structs have none, they are always written.
+    Nonzero,
+    /// Always.
+    Always,
+    /// Always, as null where it was not given.
+    OrNull,
 }
 
 /// How server-side apply merges a list (`x-kubernetes-list-type`).
@@ -137,8 +156,38 @@ impl Arena {
         &self.nodes[node as usize]
     }
 
+    /// To be called when all types are set: notes in each struct which of its fields every object has.
+    pub fn settle(&mut self) {
+        for at in 0..self.nodes.len() {
+            let SchemaKind::Object(object) = &self.nodes[at].kind else {
+                continue;
+            };
+            let constant = |field: &Field| match field.written {
+                Written::Given => false,
+                Written::Always | Written::OrNull => true,
+                Written::Nonzero => self.node(field.node).kind.is_struct(),
+            };
+            let fields = (0_u32..).zip(&object.fields);
+            let constant: Vec<u32> = fields.filter(|(_, f)| constant(f)).map(|(i, _)| i).collect();
+            if let SchemaKind::Object(object) = &mut self.nodes[at].kind {
+                object.constant = constant;
+            }
+        }
+    }
+
     pub fn type_names(&self) -> impl Iterator<Item = (&str, u32)> {
         self.types.iter().map(|(name, node)| (name.as_str(), *node))
+    }
+}
+
+impl SchemaKind {
+    /// A struct in Go, which `omitempty` never leaves out.
+    fn is_struct(&self) -> bool {
+        match self {
+            Self::Object(_) | Self::Quantity | Self::IntOrString => true,
+            Self::String(form) => matches!(form, StringForm::Time | StringForm::MicroTime),
+            _ => false,
+        }
     }
 }
 
@@ -192,6 +241,15 @@ impl Schema {
             SchemaKind::Map { values, .. } => Some(self.at(*values)),
             _ => None,
         }
+    }
+
+    /// When a declared field is written.
+    pub fn written(&self, name: &str) -> Written {
+        let SchemaKind::Object(object) = self.kind() else {
+            return Written::Given;
+        };
+        let found = object.fields.binary_search_by(|f| (*f.name).cmp(name));
+        found.map_or(Written::Given, |i| object.fields[i].written)
     }
 
     /// The schema of a list's items.

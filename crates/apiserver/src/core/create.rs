@@ -49,14 +49,18 @@ pub fn object_of(
     }
     row.rules.prepare(Verb::Create, &mut object, None, cx.now);
     prepare::token(cx, &mut object)?;
-    managed::record(cx, None, &mut object, attempt, by);
+    row.rules
+        .begin(Verb::Create, &mut object, None, cx.seen.snapshot)?;
     let name = metadata::text(&object, "name").to_string();
     let mut errors = meta::Errors::new();
     metadata::validate(&row, &object, &mut errors);
     row.rules.validate(&object, &mut errors);
+    row.rules.validate_new(&object, &mut errors);
     if !errors.is_empty() {
         return Err(cx.invalid(&name, &errors));
     }
+    prepare::complete(&row, &mut object);
+    managed::record(cx, None, &mut object, attempt, by);
     kinds::lifecycle::admit_create(&row, attempt.namespace, &name, cx.seen.snapshot)?;
     row.rules
         .admit(Verb::Create, &mut object, None, cx.seen.snapshot)?;

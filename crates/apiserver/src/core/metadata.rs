@@ -62,6 +62,20 @@ pub fn validate(row: &Row, object: &Value, errors: &mut Errors) {
         return;
     };
     validate_names(row, meta, &at, errors);
+    validate_common(meta, &at, errors);
+    if row.rules.checks_finalizer_names() {
+        validate_finalizer_names(meta.get("finalizers"), &at.child("finalizers"), errors);
+    }
+}
+
+/// What an update checks first, for every kind. The name is that of the stored object.
+pub fn validate_any(object: &Value, errors: &mut Errors) {
+    if let Some(meta) = object.get("metadata") {
+        validate_common(meta, &Path::new("metadata"), errors);
+    }
+}
+
+fn validate_common(meta: &Value, at: &Path, errors: &mut Errors) {
     if let Some(generation) = meta.get("generation").and_then(Value::as_i64)
         && generation < 0
     {
@@ -202,11 +216,16 @@ fn validate_finalizers(finalizers: Option<&Value>, at: &Path, errors: &mut Error
         let detail = "finalizer orphan and foregroundDeletion cannot be both set";
         errors.invalid(at, finalizers.cloned().unwrap_or_default(), detail);
     }
-    for (i, text) in all.iter().enumerate() {
-        let standard = matches!(*text, "orphan" | "foregroundDeletion" | "kubernetes");
+}
+
+fn validate_finalizer_names(finalizers: Option<&Value>, at: &Path, errors: &mut Errors) {
+    let all = finalizers.and_then(Value::as_array).into_iter().flatten();
+    let all = all.map(|f| f.as_str().unwrap_or_default());
+    for (i, text) in all.enumerate() {
+        let standard = matches!(text, "orphan" | "foregroundDeletion" | "kubernetes");
         if !standard && !text.contains('/') {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.invalid(&at.index(i), *text, detail);
+            errors.invalid(&at.index(i), text, detail);
         }
     }
 }
@@ -222,6 +241,9 @@ pub fn validate_update(object: &Value, old: &Value, errors: &mut Errors) {
             .unwrap_or(&null)
             .clone()
     };
+    if !get(old, "deletionTimestamp").is_null() {
+        validate_new_finalizers(&get(object, "finalizers"), &get(old, "finalizers"), &at, errors);
+    }
     for field in [
         "name",
         "namespace",
@@ -234,13 +256,27 @@ pub fn validate_update(object: &Value, old: &Value, errors: &mut Errors) {
             errors.invalid(&at.child(field), get(object, field), "field is immutable");
         }
     }
-    if get(old, "deletionTimestamp").is_null() {
-        return;
+    if let Some(meta) = object.get("metadata") {
+        validate_labels(meta.get("labels"), &at.child("labels"), errors);
+        validate_annotations(meta.get("annotations"), &at.child("annotations"), errors);
+        validate_owners(meta.get("ownerReferences"), &at.child("ownerReferences"), errors);
     }
-    let before = get(old, "finalizers");
+}
+
+/// The same as a kind asks for it, with the names of finalizers.
+pub fn validate_change(row: &Row, object: &Value, old: &Value, errors: &mut Errors) {
+    validate_update(object, old, errors);
+    if row.rules.checks_finalizer_names() {
+        let at = Path::new("metadata").child("finalizers");
+        let finalizers = object.get("metadata").and_then(|m| m.get("finalizers"));
+        validate_finalizer_names(finalizers, &at, errors);
+    }
+}
+
+/// What is about to go gets no new finalizers.
+fn validate_new_finalizers(after: &Value, before: &Value, at: &Path, errors: &mut Errors) {
     let before = before.as_array().map(Vec::as_slice).unwrap_or_default();
-    let after = get(object, "finalizers");
-    let added: Vec<String> = after
+    let added: std::collections::BTreeSet<String> = after
         .as_array()
         .into_iter()
         .flatten()
@@ -250,7 +286,7 @@ pub fn validate_update(object: &Value, old: &Value, errors: &mut Errors) {
     if !added.is_empty() {
         let detail = format!(
             "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-            added.join(", ")
+            added.into_iter().collect::<Vec<_>>().join(", ")
         );
         errors.forbidden(&at.child("finalizers"), &detail);
     }

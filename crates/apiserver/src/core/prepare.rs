@@ -151,6 +151,11 @@ fn conform(cx: &Cx, body: &mut Value) -> Result<Vec<String>, String> {
     }
 }
 
+/// Adds what every object of the kind has, given or not.
+pub fn complete(row: &kinds::Row, object: &mut Value) {
+    codec::strict::complete(&row.schema(), object);
+}
+
 fn set_namespace(cx: &Cx, body: &mut Value, namespace: &str) -> Result<(), Status> {
     let Some(meta) = body.get_mut("metadata").and_then(Value::as_object_mut) else {
         return Err(Status::bad_request("metadata is not an object"));
@@ -184,8 +189,6 @@ pub fn system_fields(cx: &mut Cx, object: &mut Value) {
     meta.insert("creationTimestamp".into(), created.into());
     if generation {
         meta.insert("generation".into(), 1.into());
-    } else {
-        meta.remove("generation");
     }
     for finalizer in finalizers {
         metadata::add_finalizer(meta, finalizer);

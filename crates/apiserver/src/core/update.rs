@@ -3,7 +3,7 @@
 use super::managed::By;
 use super::prepare::{self, Attempt};
 use super::{Cx, Decision, Pending, Then, create, managed, metadata, page, scale, success};
-use kinds::Write as Verb;
+use kinds::{Check, Write as Verb};
 use meta::{Call, Draft, Errors, Object, Path, Reply, Status};
 use serde_json::Value;
 use store::{Expect, Write};
@@ -100,6 +100,8 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
     }
     row.rules.prepare(write, &mut new, Some(&old), cx.now);
     prepare::token(cx, &mut new)?;
+    row.rules.begin(write, &mut new, Some(&old), cx.seen.snapshot)?;
+    validate(cx, write, &mut new, &old, stored.name())?;
     // Where a pod runs is not what it was asked to be: binding leaves its generation.
     let counts = write != Verb::Status && attempt.subresource != "binding";
     let changed = prepare::spec_changed(&old, &new) || row.rules.makes_generation(&new, &old);
@@ -107,7 +109,6 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
         new["metadata"]["generation"] = (stored.meta().generation + 1).into();
     }
     managed::record(cx, Some(&old), &mut new, attempt, by);
-    validate(cx, write, &new, &old, stored.name())?;
     row.rules.admit(write, &mut new, Some(&old), cx.seen.snapshot)?;
     cx.warnings.extend(row.rules.warnings(&new, Some(&old)));
     merge::timestamps_only(&old, &mut new);
@@ -249,8 +250,11 @@ fn keep_member(new: &mut Value, old: &Value, member: &str) {
 fn only_status(mut sent: Value, old: &Value, kept: &[&str]) -> Value {
     let mut new = old.clone();
     let status = sent.get_mut("status").map(Value::take);
-    if let (Some(map), Some(status)) = (new.as_object_mut(), status) {
-        map.insert("status".into(), status);
+    if let Some(map) = new.as_object_mut() {
+        match status {
+            Some(status) => map.insert("status".into(), status),
+            None => map.remove("status"),
+        };
     }
     if let (Some(to), Some(from)) = (
         new.get_mut("metadata").and_then(Value::as_object_mut),
@@ -274,12 +278,24 @@ fn only_status(mut sent: Value, old: &Value, kept: &[&str]) -> Value {
     new
 }
 
-fn validate(cx: &Cx, write: Verb, new: &Value, old: &Value, name: &str) -> Result<(), Status> {
+fn validate(cx: &Cx, write: Verb, new: &mut Value, old: &Value, name: &str) -> Result<(), Status> {
     let mut errors = Errors::new();
-    metadata::validate(cx.row, new, &mut errors);
+    let rules = &cx.row.rules;
+    metadata::validate_any(new, &mut errors);
     metadata::validate_update(new, old, &mut errors);
-    cx.row.rules.validate(new, &mut errors);
-    cx.row.rules.validate_update(write, new, old, &mut errors);
+    for check in rules.update_checks(write) {
+        match check {
+            Check::Metadata => metadata::validate(cx.row, new, &mut errors),
+            Check::MetadataChange => metadata::validate_change(cx.row, new, old, &mut errors),
+            Check::Object => rules.validate(new, &mut errors),
+            Check::Change => {
+                // What is stored is complete, and what is compared with it has to be.
+                prepare::complete(cx.row, new);
+                rules.validate_update(write, new, old, &mut errors);
+            }
+        }
+    }
+    prepare::complete(cx.row, new);
     if errors.is_empty() {
         Ok(())
     } else {

@@ -56,8 +56,13 @@ pub fn time(text: &str, layout: &str) -> Result<Timestamp, String> {
             rest = after;
         }
     }
-    if !is_zone(rest) {
-        return cannot(rest, "Z07:00");
+    let zone = if rest.starts_with('Z') { 1 } else { "+00:00".len() };
+    match rest.get(..zone).filter(|zone| is_zone(zone)) {
+        None => return cannot(rest, "Z07:00"),
+        Some(_) if rest.len() > zone => {
+            return Err(format!("parsing time {text:?}: extra text: {:?}", &rest[zone..]));
+        }
+        Some(_) => {}
     }
     match Timestamp::parse(text) {
         Some(time) => Ok(time),
@@ -163,6 +168,10 @@ mod tests {
         assert_eq!(
             because("2021-02-29T00:00:00Z"),
             "parsing time \"2021-02-29T00:00:00Z\": day out of range"
+        );
+        assert_eq!(
+            because("2020-01-01T00:00:00Zx"),
+            "parsing time \"2020-01-01T00:00:00Zx\": extra text: \"x\""
         );
         assert!(time("2020é", SECONDS).is_err());
     }

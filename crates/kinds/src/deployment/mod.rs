@@ -10,7 +10,7 @@ pub use plan::CONTROLLER;
 
 use crate::json::{ensure_object, get, number, put_default, string};
 use crate::row::{ScalePaths, age, text};
-use crate::{Column, Row, Rules, Write, pod};
+use crate::{Check, Column, Row, Rules, Write, pod};
 use meta::{Errors, Res, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
@@ -74,7 +74,10 @@ impl Rules for Deployment {
         ensure_object(object, "status");
     }
 
-    fn prepare(&self, _write: Write, object: &mut Value, _old: Option<&Value>, _now: Timestamp) {
+    fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
+        if write != Write::Status {
+            crate::pod::drop_in_template(object, old);
+        }
         ensure_object(object, "status");
     }
 
@@ -89,6 +92,13 @@ impl Rules for Deployment {
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
         validate::object(object, errors);
+    }
+
+    fn update_checks(&self, write: Write) -> &'static [Check] {
+        match write {
+            Write::Status => &[Check::MetadataChange, Check::Change],
+            _ => &[Check::MetadataChange, Check::Object, Check::Change],
+        }
     }
 
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {

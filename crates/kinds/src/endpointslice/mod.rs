@@ -12,7 +12,7 @@ use crate::endpoints::first_three;
 use crate::json::{get, has, int, items_mut, list, put_default, string, take};
 use crate::row::{age, text};
 use crate::service::endpoint_ip;
-use crate::{Column, Row, Rules, Write};
+use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
 use std::net::IpAddr;
@@ -94,6 +94,10 @@ impl Rules for EndpointSlice {
                 check_endpoint(endpoint, kind, &path.index(i), errors);
             }
         }
+    }
+
+    fn update_checks(&self, _write: Write) -> &'static [Check] {
+        &[Check::Metadata, Check::Object, Check::Change]
     }
 
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {

@@ -10,7 +10,7 @@ pub use record::{record, told_at};
 use crate::check::qualified_name;
 use crate::json::{at, get, has, number, string};
 use crate::row::{self, text};
-use crate::{Column, Row, Rules};
+use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
@@ -69,6 +69,14 @@ impl Rules for Event {
     /// Names of events were never checked but for what a path needs.
     fn check_name(&self, name: &str) -> Vec<String> {
         meta::name::check_path_segment(name)
+    }
+
+    fn update_checks(&self, _write: Write) -> &'static [Check] {
+        &[Check::Object]
+    }
+
+    fn checks_finalizer_names(&self) -> bool {
+        false
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {

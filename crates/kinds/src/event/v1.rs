@@ -2,9 +2,9 @@
 
 use super::{EVENTS, Event};
 use crate::json::{get, has, number, put, string, take};
-use crate::row::text;
-use crate::{Row, Rules, Write};
-use meta::{Errors, Path, Res, Snapshot, Status, Timestamp};
+use crate::{Check, Row, Rules, Write};
+use meta::field::Shown;
+use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -76,32 +76,17 @@ impl Rules for NewEvent {
         }
     }
 
+    fn update_checks(&self, _write: Write) -> &'static [Check] {
+        &[Check::Object, Check::MetadataChange, Check::Change]
+    }
+
     fn validate(&self, object: &Value, errors: &mut Errors) {
         super::check(&self.old(object), "reportingController", errors);
     }
 
     /// A new event speaks the new words only; one that exists may have been made in the old ones.
-    fn admit(
-        &self,
-        write: Write,
-        object: &mut Value,
-        _old: Option<&Value>,
-        _seen: &Snapshot,
-    ) -> Result<(), Status> {
-        let mut errors = Errors::new();
-        if write == Write::Create {
-            check_new(object, &mut errors);
-        }
-        match errors.is_empty() {
-            true => Ok(()),
-            // Upstream names the kind as it stores it.
-            false => Err(Status::invalid(
-                EVENTS.group,
-                "Event",
-                text(object, "/metadata/name"),
-                &errors,
-            )),
-        }
+    fn validate_new(&self, object: &Value, errors: &mut Errors) {
+        check_new(object, errors);
     }
 
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {
@@ -116,6 +101,8 @@ impl Rules for NewEvent {
             ("deprecatedFirstTimestamp", "firstTimestamp"),
             ("deprecatedLastTimestamp", "lastTimestamp"),
             ("deprecatedCount", "count"),
+            // Upstream looks at this twice.
+            ("reason", "reason"),
             ("type", "type"),
             ("eventTime", "eventTime"),
             ("action", "action"),
@@ -130,7 +117,13 @@ impl Rules for NewEvent {
                 }
                 _ => crate::check::immutable,
             };
-            check(get(object, field), get(old, field), &Path::new(path), errors);
+            let (now, was) = (get(object, field), get(old, field));
+            match field {
+                "regarding" | "related" | "deprecatedSource" if now != was => {
+                    errors.invalid(&Path::new(path), part_shown(field, now), crate::check::IMMUTABLE);
+                }
+                _ => check(now, was, &Path::new(path), errors),
+            }
         }
     }
 
@@ -141,6 +134,28 @@ impl Rules for NewEvent {
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         Event.cells(&self.old(object), now)
     }
+}
+
+/// A reference or a source in upstream's own form.
+fn part_shown(field: &str, part: &Value) -> Shown {
+    let names: &[(&str, &str)] = match field {
+        "deprecatedSource" => &[("Component", "component"), ("Host", "host")],
+        _ if part.is_null() && field == "related" => return Shown("null".into()),
+        _ => &[
+            ("Kind", "kind"),
+            ("Namespace", "namespace"),
+            ("Name", "name"),
+            ("UID", "uid"),
+            ("APIVersion", "apiVersion"),
+            ("ResourceVersion", "resourceVersion"),
+            ("FieldPath", "fieldPath"),
+        ],
+    };
+    Shown::members(
+        names
+            .iter()
+            .map(|(go, name)| (*go, Some(string(part, name).into()))),
+    )
 }
 
 fn check_new(object: &Value, errors: &mut Errors) {

@@ -8,7 +8,7 @@ pub use plan::CONTROLLER;
 use crate::check::{messages, qualified_name};
 use crate::json::{ensure_object, list, put, take};
 use crate::row::{age, text};
-use crate::{Column, Row, Rules, Write};
+use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Path, Res, Snapshot, Status, Timestamp, name};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -63,6 +63,9 @@ impl Rules for Namespace {
         if !name.is_empty() {
             label(object, name);
         }
+        if let Some(status) = ensure_object(object, "status") {
+            crate::json::put_default(status, "phase", "Active");
+        }
     }
 
     fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
@@ -98,6 +101,19 @@ impl Rules for Namespace {
                 let detail = "name is neither a standard finalizer name nor is it fully qualified";
                 messages(&path, finalizer, vec![detail.into()], errors);
             }
+        }
+    }
+
+    fn update_checks(&self, write: Write) -> &'static [Check] {
+        match write {
+            Write::Update => &[
+                Check::Metadata,
+                Check::Object,
+                Check::MetadataChange,
+                Check::Change,
+            ],
+            Write::Other("finalize") => &[Check::MetadataChange, Check::Object],
+            _ => &[Check::MetadataChange, Check::Change],
         }
     }
 

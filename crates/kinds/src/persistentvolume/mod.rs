@@ -8,7 +8,7 @@ pub use plan::{PROTECTION, VOLUME_FINALIZER};
 use crate::json::{child_mut, ensure_object, get, list, put, put_default, string};
 use crate::row::{age, text};
 use crate::volumes::{class_of, or_unset, phase, short_modes, storage_size};
-use crate::{Column, Row, Rules, Write};
+use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Res, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -53,6 +53,9 @@ struct PersistentVolume;
 
 impl Rules for PersistentVolume {
     fn default(&self, object: &mut Value) {
+        if let Some(status) = ensure_object(object, "status") {
+            put_default(status, "phase", "Pending");
+        }
         let Some(spec) = ensure_object(object, "spec") else {
             return;
         };
@@ -89,6 +92,20 @@ impl Rules for PersistentVolume {
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
         validate::volume(object, errors);
+    }
+
+    /// Upstream looks at the whole volume twice.
+    fn update_checks(&self, write: Write) -> &'static [Check] {
+        match write {
+            Write::Status => &[Check::MetadataChange],
+            _ => &[
+                Check::Metadata,
+                Check::Object,
+                Check::Metadata,
+                Check::Object,
+                Check::Change,
+            ],
+        }
     }
 
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {

@@ -1,9 +1,9 @@
 //! What is wrong with a volume, and what may change in one.
 
 use crate::check::{IMMUTABLE, dns_subdomain, immutable, one_of};
+use crate::internal;
 use crate::json::{get, has, items_mut, list, members, put, some, string};
-use crate::persistentvolumeclaim::changed;
-use crate::pod::validate::{node_selector, node_selector_shown};
+use crate::pod::validate::{forbidden_name, node_selector, node_selector_shown};
 use crate::row::text;
 use crate::volumes::{
     Holder, check_class_and_mode, check_modes, check_size, check_source, no_backsteps, source_path,
@@ -18,13 +18,13 @@ const SOURCES: [&str; 22] = [
     "gcePersistentDisk",
     "awsElasticBlockStore",
     "glusterfs",
+    "flocker",
     "nfs",
     "rbd",
     "quobyte",
     "cephfs",
     "iscsi",
     "cinder",
-    "flocker",
     "fc",
     "flexVolume",
     "azureFile",
@@ -61,6 +61,11 @@ fn capacity(spec: &Value, errors: &mut Errors) {
         errors.not_supported(&path, given, &["storage"]);
     }
     for (name, size) in all {
+        let text = crate::json::quantity_text(size);
+        let whole = meta::Quantity::parse(&text).map_or(0, meta::Quantity::value);
+        if whole < 0 {
+            errors.invalid(&path.key(name), whole, "must be a valid resource quantity");
+        }
         check_size(size, &path.key(name), errors);
     }
 }
@@ -68,16 +73,19 @@ fn capacity(spec: &Value, errors: &mut Errors) {
 fn source(object: &Value, errors: &mut Errors) {
     let (spec, root) = (get(object, "spec"), Path::new("spec"));
     let given: Vec<&str> = SOURCES.iter().copied().filter(|s| has(spec, s)).collect();
-    if let Some(kind) = given.first() {
+    for (i, kind) in given.iter().copied().enumerate() {
+        // Upstream never counts this one against those before it.
+        if i > 0 && kind != "flexVolume" {
+            let path = root.child(forbidden_name(kind));
+            errors.forbidden(&path, "may not specify more than 1 volume type");
+            continue;
+        }
         let (body, path) = (get(spec, kind), source_path(kind, &root));
         let holder = Holder::Volume(text(object, "/metadata/name"));
         check_source(kind, body, holder, &path, errors);
-        if *kind == "local" {
+        if kind == "local" {
             local(spec, body, &path, errors);
         }
-    }
-    for more in given.iter().skip(1) {
-        errors.forbidden(&root.child(more), "may not specify more than 1 volume type");
     }
     if given.is_empty() {
         errors.required(&root, "must specify a volume type");
@@ -134,7 +142,9 @@ fn affinity_update(new: &Value, before: &Value, errors: &mut Errors) {
                     .get(j)
                     .map_or("", |e| string(e, "key"))
             });
-            if STABLE_LABELS.contains(&(string(e, "key"), key)) {
+            // What has no stable name, upstream lets go to no name at all; that is refused elsewhere.
+            let has_stable = STABLE_LABELS.iter().any(|(old, _)| *old == string(e, "key"));
+            if STABLE_LABELS.contains(&(string(e, "key"), key)) || (key.is_empty() && !has_stable) {
                 let key = key.to_string();
                 put(e, "key", key);
             }
@@ -203,11 +213,8 @@ pub(super) fn update(object: &Value, old: &Value, errors: &mut Errors) {
     {
         crate::json::take(csi, secret);
     }
-    if now != was {
-        let detail = format!(
-            "spec.persistentvolumesource is immutable after creation\n{}",
-            changed(&was, &now)
-        );
+    if let Some(difference) = internal::difference("PersistentVolumeSource", &was, &now) {
+        let detail = format!("spec.persistentvolumesource is immutable after creation\n{difference}");
         errors.forbidden(&root.child("persistentvolumesource"), &detail);
     }
     // Upstream leaves `spec` out of these two paths.

@@ -4,9 +4,8 @@ mod plan;
 mod validate;
 
 pub use plan::{CLAIM_FINALIZER, CONTROLLER, PROTECTION, PROVISIONED_BY, fitting};
-pub(crate) use validate::changed;
 
-use crate::json::{ensure_object, get, has, list, put, put_default, some, string};
+use crate::json::{ensure_object, get, has, list, put, put_default, some, string, take};
 use crate::row::{age, text};
 use crate::volumes::{class_of, or_unset, phase, short_modes, storage_size};
 use crate::{Column, Row, Rules, Write};
@@ -52,16 +51,24 @@ struct PersistentVolumeClaim;
 
 impl Rules for PersistentVolumeClaim {
     fn default(&self, object: &mut Value) {
+        if let Some(status) = ensure_object(object, "status") {
+            put_default(status, "phase", "Pending");
+        }
         if let Some(spec) = ensure_object(object, "spec") {
             default_spec(spec);
         }
     }
 
-    fn prepare(&self, write: Write, object: &mut Value, _old: Option<&Value>, _now: Timestamp) {
+    fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
         if write == Write::Create {
             put(object, "status", json!({"phase": "Pending"}));
         }
+        if write == Write::Status {
+            return;
+        }
+        let before = old.map_or(&Value::Null, |old| get(old, "spec"));
         if let Some(spec) = ensure_object(object, "spec") {
+            drop_sources(spec, before);
             same_sources(spec);
         }
     }
@@ -133,6 +140,23 @@ pub(crate) fn default_spec(spec: &mut Value) {
 }
 
 /// Where data comes from has an older and a newer field; the one that is left out follows the other.
+/// A source in another namespace is behind a feature that is off by default in v1.36 (KEP-3294). In the older field all
+/// but claims and snapshots have always been passed over, unless the claim was made with one.
+fn drop_sources(spec: &mut Value, before: &Value) {
+    let elsewhere = !string(get(spec, "dataSourceRef"), "namespace").is_empty();
+    if elsewhere && !has(before, "dataSourceRef") {
+        take(spec, "dataSourceRef");
+    }
+    let source = get(spec, "dataSource");
+    let known = match (string(source, "apiGroup"), string(source, "kind")) {
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot") => true,
+        _ => source.is_null(),
+    };
+    if !known && !has(spec, "dataSourceRef") && !has(before, "dataSource") {
+        take(spec, "dataSource");
+    }
+}
+
 fn same_sources(spec: &mut Value) {
     let (old, new) = (
         some(spec, "dataSource").cloned(),
@@ -140,7 +164,10 @@ fn same_sources(spec: &mut Value) {
     );
     match (old, new) {
         (Some(source), None) => put(spec, "dataSourceRef", source),
-        (None, Some(source)) if !has(&source, "namespace") => put(spec, "dataSource", source),
+        (None, Some(mut source)) if string(&source, "namespace").is_empty() => {
+            take(&mut source, "namespace");
+            put(spec, "dataSource", source);
+        }
         _ => {}
     }
 }

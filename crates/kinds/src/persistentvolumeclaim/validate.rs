@@ -3,6 +3,7 @@
 use super::asked;
 use crate::Write;
 use crate::check::{IMMUTABLE, immutable, is_native, messages};
+use crate::internal;
 use crate::json::{at, get, has, members, put, quantity_text, some, string, take};
 use crate::row::text;
 use crate::volumes::{CLASS_ANNOTATION, check_claim};
@@ -46,10 +47,9 @@ pub(super) fn update(write: Write, object: &Value, old: &Value, errors: &mut Err
             put(to, "storage", request.clone());
         }
     }
-    if new != before {
+    if let Some(difference) = internal::difference("PersistentVolumeClaimSpec", &before, &new) {
         let detail = format!(
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{}",
-            changed(&before, &new)
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{difference}"
         );
         errors.forbidden(&root, &detail);
     }
@@ -121,7 +121,13 @@ fn status(object: &Value, errors: &mut Errors) {
     }
     let path = root.child("allocatedResources");
     for (name, size) in members(status, "allocatedResources") {
-        if resource_key(name, &path, errors) {
+        if !resource_key(name, &path, errors) {
+            continue;
+        }
+        let whole = Quantity::parse(&quantity_text(size)).map_or(0, Quantity::value);
+        if whole < 0 {
+            errors.invalid(&path.key(name), whole, "must be a valid resource quantity");
+        } else {
             crate::check::amount("storage", size, &path.key(name), errors);
         }
     }
@@ -137,22 +143,4 @@ fn resource_key(name: &str, path: &Path, errors: &mut Errors) -> bool {
         return false;
     }
     good
-}
-
-/// The fields that differ, a line each: `- ` what was, `+ ` what was sent.
-pub(crate) fn changed(old: &Value, new: &Value) -> String {
-    let keys = |v: &Value| v.as_object().map(|m| m.keys().cloned().collect::<Vec<_>>());
-    let mut all = keys(old).unwrap_or_default();
-    all.extend(keys(new).unwrap_or_default());
-    all.sort();
-    all.dedup();
-    let mut out = String::new();
-    for key in all.iter().filter(|k| get(old, k) != get(new, k)) {
-        for (sign, side) in [("-", old), ("+", new)] {
-            if has(side, key) {
-                out.push_str(&format!("{sign} {key}: {}\n", get(side, key)));
-            }
-        }
-    }
-    out
 }

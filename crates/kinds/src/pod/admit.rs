@@ -4,7 +4,7 @@
 use super::{PODS, template_hash};
 use crate::json::{at, flag, get, int, is_true, items_mut, list, push, put, put_default, string};
 use crate::serviceaccount::SERVICEACCOUNTS;
-use meta::{Errors, Path, Res, Snapshot, Status};
+use meta::{Res, Snapshot, Status};
 use serde_json::{Value, json};
 
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -41,12 +41,6 @@ pub(super) fn tolerate(spec: &mut Value) {
 
 /// What depends on the cluster; refuses pods of accounts and priority classes that do not exist.
 pub(super) fn admit(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {
-    if !list(get(pod, "spec"), "ephemeralContainers").is_empty() {
-        let mut errors = Errors::new();
-        let path = Path::new("spec").child("ephemeralContainers");
-        errors.forbidden(&path, "cannot be set on create");
-        return Err(Status::invalid("", "Pod", name(pod), &errors));
-    }
     priority(pod, seen)?;
     runtime_class(pod, seen)?;
     // Mirror pods stand for what a node runs by itself; they carry no token.

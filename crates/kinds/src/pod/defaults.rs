@@ -70,7 +70,7 @@ fn pod_spec(spec: &mut Value) {
 
 fn container(c: &mut Value) {
     let image = string(c, "image").to_string();
-    put_default(c, "imagePullPolicy", pull_policy(&image));
+    put_default(c, "imagePullPolicy", super::image::pull_policy(&image));
     put_default(c, "terminationMessagePath", "/dev/termination-log");
     put_default(c, "terminationMessagePolicy", "File");
     if let Some(resources) = ensure_object(c, "resources") {
@@ -136,27 +136,6 @@ fn handler(h: &mut Value) {
     }
 }
 
-/// `Always` for the tag `latest` (also when no tag or digest is given), else `IfNotPresent`.
-fn pull_policy(image: &str) -> &'static str {
-    // The name of a registry may be in any case; a path in capitals is no image, and its tag is not looked at.
-    let path = match image.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first.contains(char::is_uppercase) => rest,
-        _ => image,
-    };
-    let path = path.split(['@', ':']).next().unwrap_or(path);
-    if path.is_empty() || path.contains(char::is_uppercase) {
-        return "IfNotPresent";
-    }
-    let last = image.rsplit('/').next().unwrap_or(image);
-    let named = last.split('@').next().unwrap_or(last);
-    let digest = last.contains('@');
-    match named.split_once(':') {
-        Some((_, "latest")) => "Always",
-        None if !digest => "Always",
-        _ => "IfNotPresent",
-    }
-}
-
 /// What is limited but not requested is requested as much as the limit.
 fn requests_from_limits(c: &mut Value) {
     let Some(resources) = child_mut(c, "resources") else {
@@ -205,31 +184,31 @@ pub(crate) fn canonical(quantities: &mut Value) {
 pub(crate) const VOLUME_SOURCES: [&str; 30] = [
     "emptyDir",
     "hostPath",
+    "gitRepo",
     "gcePersistentDisk",
     "awsElasticBlockStore",
-    "gitRepo",
     "secret",
     "nfs",
     "iscsi",
     "glusterfs",
+    "flocker",
     "persistentVolumeClaim",
     "rbd",
-    "flexVolume",
     "cinder",
     "cephfs",
-    "flocker",
+    "quobyte",
     "downwardAPI",
     "fc",
-    "azureFile",
+    "flexVolume",
     "configMap",
+    "azureFile",
     "vsphereVolume",
-    "quobyte",
-    "azureDisk",
     "photonPersistentDisk",
-    "projected",
     "portworxVolume",
-    "scaleIO",
+    "azureDisk",
     "storageos",
+    "projected",
+    "scaleIO",
     "csi",
     "ephemeral",
     "image",
@@ -268,7 +247,7 @@ fn volume(v: &mut Value) {
     disks(v);
     if let Some(image) = child_mut(v, "image") {
         let reference = string(image, "reference").to_string();
-        put_default(image, "pullPolicy", pull_policy(&reference));
+        put_default(image, "pullPolicy", super::image::pull_policy(&reference));
     }
     if let Some(claim) = child_mut(v, "ephemeral")
         .and_then(|e| child_mut(e, "volumeClaimTemplate"))

@@ -118,3 +118,18 @@ pub(super) fn take_topology(pod: &mut Value, seen: &Snapshot) {
         }
     }
 }
+
+/// The list of addresses begins with the one address; where they differ, the one is what counts, as older clients know
+/// only that.
+pub(super) fn same_addresses(status: &mut Value) {
+    let ip = string(status, "podIP").to_string();
+    let first = list(status, "podIPs")
+        .first()
+        .map(|first| string(first, "ip").to_string());
+    match first {
+        Some(first) if ip.is_empty() => put(status, "podIP", first),
+        Some(first) if first == ip => {}
+        _ if ip.is_empty() => {}
+        _ => put(status, "podIPs", json!([{"ip": ip}])),
+    }
+}

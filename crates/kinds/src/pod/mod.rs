@@ -5,13 +5,17 @@
 mod admit;
 pub(crate) mod cells;
 pub(crate) mod defaults;
+mod disabled;
 mod fresh;
+mod image;
 mod status;
 mod template;
 pub mod typed;
 pub(crate) mod validate;
 pub(crate) mod warnings;
 mod whole;
+
+pub(crate) use disabled::drop_in_template;
 
 pub use admit::RUNTIMECLASSES;
 pub use cells::Summary;
@@ -23,7 +27,7 @@ pub use status::{
 };
 pub use template::{controller_reference, from_template, template_hash};
 
-use crate::json::{ensure_object, get, put, put_default};
+use crate::json::{ensure_object, get, put};
 use crate::{Column, Row, Rules, Write};
 use meta::{Errors, Res, Snapshot, Status, Timestamp};
 use serde_json::Value;
@@ -90,16 +94,22 @@ impl Rules for Pod {
             && let Some(spec) = ensure_object(object, "spec")
         {
             admit::fill_in(spec);
+            disabled::drop_disabled(spec, &Value::Null);
             fresh::merge_label_keys(object);
+            validate::sync_apparmor(object);
         }
         if write == Write::Update
             && let Some(spec) = ensure_object(object, "spec")
         {
             admit::tolerate(spec);
+            disabled::drop_disabled(spec, old.map_or(&Value::Null, |old| get(old, "spec")));
         }
         let spec = get(object, "spec");
         let qos = match old {
             // The class never changes in a pod's life.
+            Some(_) if write == Write::Status && !crate::row::text(object, "/status/qosClass").is_empty() => {
+                crate::row::text(object, "/status/qosClass").to_string()
+            }
             Some(old) if !crate::row::text(old, "/status/qosClass").is_empty() => {
                 crate::row::text(old, "/status/qosClass").to_string()
             }
@@ -116,14 +126,19 @@ impl Rules for Pod {
             }
         } else if let Some(before) = old.filter(|_| write == Write::Status) {
             fresh::keep_observed_generations(status, get(before, "status"));
+            disabled::drop_in_status(status, get(before, "status"));
+            fresh::same_addresses(status);
         }
-        put_default(status, "phase", "Pending");
         put(status, "qosClass", qos);
         fresh::show_times(status);
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
         validate::pod(object, errors);
+    }
+
+    fn validate_new(&self, object: &Value, errors: &mut Errors) {
+        validate::new_pod(object, errors);
     }
 
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {

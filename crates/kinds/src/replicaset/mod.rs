@@ -7,7 +7,7 @@ pub use plan::{CONTROLLER, REPLICA_FAILURE};
 
 use crate::json::{ensure_object, get, number, put_default};
 use crate::row::{ScalePaths, age, text};
-use crate::{Column, Row, Rules, Write, pod};
+use crate::{Check, Column, Row, Rules, Write, pod};
 use meta::{Errors, Res, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
@@ -60,12 +60,22 @@ impl Rules for ReplicaSet {
         status(object);
     }
 
-    fn prepare(&self, _write: Write, object: &mut Value, _old: Option<&Value>, _now: Timestamp) {
+    fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
+        if write != Write::Status {
+            crate::pod::drop_in_template(object, old);
+        }
         status(object);
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
         validate::object(object, errors);
+    }
+
+    fn update_checks(&self, write: Write) -> &'static [Check] {
+        match write {
+            Write::Status => &[Check::MetadataChange, Check::Change],
+            _ => &[Check::MetadataChange, Check::Object, Check::Change],
+        }
     }
 
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {

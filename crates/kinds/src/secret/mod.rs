@@ -7,7 +7,7 @@ pub use token::{ISSUER as TOKEN_ISSUER, TOKENS, account_of as account_of_token};
 use crate::configmap::check_key;
 use crate::json::{ensure_object, get, has, is_true, members, put, put_default, string, take, texts};
 use crate::row::{age, text};
-use crate::{Column, Row, Rules, Write};
+use crate::{Check, Column, Row, Rules, Write};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use meta::{Errors, Path, Res, Snapshot, Timestamp};
@@ -74,6 +74,18 @@ impl Rules for Secret {
             errors.too_long(&path, MAX_SIZE);
         }
         by_type(object, errors);
+    }
+
+    fn update_checks(&self, write: Write) -> &'static [Check] {
+        match write {
+            Write::Status => &[Check::MetadataChange, Check::Change],
+            _ => &[
+                Check::MetadataChange,
+                Check::Change,
+                Check::Metadata,
+                Check::Object,
+            ],
+        }
     }
 
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {
@@ -188,9 +200,15 @@ fn docker(data: &Value, key: &str, errors: &mut Errors) {
 }
 
 /// What upstream's parser says of a text that is not JSON, as far as it is told alike.
-fn json_message(bytes: &[u8], error: &serde_json::Error) -> String {
+pub(crate) fn json_message(bytes: &[u8], error: &serde_json::Error) -> String {
     let first = bytes.iter().find(|b| !b.is_ascii_whitespace());
     match first {
+        _ if error.to_string().starts_with("trailing characters") => {
+            let line = bytes.split(|b| *b == b'\n').nth(error.line().saturating_sub(1));
+            let byte = line.and_then(|line| line.get(error.column().saturating_sub(1)));
+            let shown = byte.map_or(' ', |byte| char::from(*byte));
+            format!("invalid character '{shown}' after top-level value")
+        }
         _ if error.is_eof() => "unexpected end of JSON input".to_string(),
         Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') | None => error.to_string(),
         Some(b'\'') => "invalid character '\\'' looking for beginning of value".to_string(),

@@ -9,7 +9,7 @@ use crate::json::{get, is_true, list, number, put, string};
 use crate::row::text;
 use meta::{Errors, Path, Snapshot, Status};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -65,19 +65,24 @@ pub(super) fn allocate(object: &mut Value, old: Option<&Value>, seen: &Snapshot)
         return Ok(());
     }
     let taken = Taken::by_others(seen, &uid);
-    let mut errors = Errors::new();
-    if needs_cluster_ip(spec) {
-        families::choose(spec, &mut errors);
-        if errors.is_empty() {
+    let told = |errors: Errors| match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Status::invalid("", "Service", &name, &errors)),
+    };
+    if kind(spec) != "ExternalName" {
+        let mut errors = Errors::new();
+        families::choose(spec, before, &mut errors);
+        told(errors)?;
+        // An address that is there stays, whatever is asked for: validation tells of it.
+        if string(before, "clusterIP").is_empty() {
+            let mut errors = Errors::new();
             cluster_ip(spec, &uid, &taken, &mut errors)?;
+            told(errors)?;
         }
     }
+    let mut errors = Errors::new();
     node_ports(spec, before, &uid, &taken, &mut errors)?;
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Status::invalid("", "Service", &name, &errors))
-    }
+    told(errors)
 }
 
 /// Nothing is asked for that the object did not have before.
@@ -92,6 +97,7 @@ fn is_settled(spec: &Value, before: &Value) -> bool {
         "ports",
         "healthCheckNodePort",
         "externalTrafficPolicy",
+        "allocateLoadBalancerNodePorts",
     ];
     fields.iter().all(|f| same(f)) && (!needs_cluster_ip(spec) || !string(spec, "clusterIP").is_empty())
 }
@@ -175,43 +181,76 @@ fn node_ports(
         .iter()
         .map(|p| number(p, "nodePort"))
         .collect();
-    let path = Path::new("spec").child("ports");
-    let ports = list(spec, "ports").to_vec();
-    for (i, port) in ports.iter().enumerate() {
-        let asked = number(port, "nodePort");
-        if asked != 0 {
-            let known = mine.contains(&asked);
-            check_node_port(asked, known, &used, &path.index(i).child("nodePort"), errors);
-        }
-    }
-    let chosen_by_hand = ports.iter().map(|p| number(p, "nodePort")).filter(|p| *p != 0);
-    used.extend(chosen_by_hand);
     let automatic = kind(spec) == "NodePort" || is_true(spec, "allocateLoadBalancerNodePorts");
-    let health = needs_health_check(spec).then(|| number(spec, "healthCheckNodePort"));
-    if health.is_some_and(|port| port != 0) {
-        let port = health.unwrap_or_default();
-        let known = number(before, "healthCheckNodePort") == port;
-        let path = Path::new("spec").child("healthCheckNodePort");
-        check_node_port(port, known, &used, &path, errors);
-        used.insert(port);
-    }
-    for i in 0..ports.len() {
-        if automatic && number(&list(spec, "ports")[i], "nodePort") == 0 {
-            // One number serves a port under all of its protocols.
-            let twin = list(spec, "ports")
-                .iter()
-                .find(|p| get(p, "port") == get(&ports[i], "port") && number(p, "nodePort") != 0);
-            let port = match twin {
-                Some(twin) => number(twin, "nodePort"),
-                None => free_port(uid, &used)?,
-            };
-            used.insert(port);
-            put(&mut spec["ports"][i], "nodePort", port);
+    let path = Path::new("spec").child("ports");
+    let asked: Vec<(i64, i64)> = list(spec, "ports")
+        .iter()
+        .map(|p| (number(p, "port"), number(p, "nodePort")))
+        .collect();
+    // Ports that the server chooses are none that stand further below.
+    let by_hand: BTreeSet<i64> = asked.iter().map(|(_, node)| *node).filter(|p| *p != 0).collect();
+    let mut chosen: BTreeMap<i64, i64> = BTreeMap::new();
+    for (i, (port, own)) in asked.iter().copied().enumerate() {
+        // One number serves a port under all of its protocols.
+        let twin = match chosen.get(&port) {
+            Some(node) => *node,
+            None if before.is_null() => requested(&asked, port),
+            None => own,
+        };
+        let wanted = if own != 0 && chosen.contains_key(&port) {
+            own
+        } else {
+            twin
+        };
+        let node = match wanted {
+            0 if !automatic => continue,
+            0 => free_port(uid, &used.union(&by_hand).copied().collect())?,
+            node if own == 0 && !automatic => {
+                debug_assert!(node != 0);
+                continue;
+            }
+            node => node,
+        };
+        let known = mine.contains(&node) || chosen.values().any(|n| *n == node && own != node);
+        if wanted != 0 && chosen.get(&port) != Some(&node) {
+            check_node_port(node, known, &used, &path.index(i).child("nodePort"), errors);
+            if !errors.is_empty() {
+                return Ok(());
+            }
         }
+        used.insert(node);
+        chosen.entry(port).or_insert(node);
+        put(&mut spec["ports"][i], "nodePort", node);
     }
-    if health == Some(0) {
-        let port = free_port(uid, &used)?;
-        put(spec, "healthCheckNodePort", port);
+    health_check(spec, before, uid, &mut used, errors)
+}
+
+/// What the first port of this number asks for.
+fn requested(asked: &[(i64, i64)], port: i64) -> i64 {
+    let mut same = asked.iter().filter(|(p, node)| *p == port && *node != 0);
+    same.next().map_or(0, |(_, node)| *node)
+}
+
+fn health_check(
+    spec: &mut Value,
+    before: &Value,
+    uid: &str,
+    used: &mut BTreeSet<i64>,
+    errors: &mut Errors,
+) -> Result<(), Status> {
+    if !needs_health_check(spec) {
+        return Ok(());
+    }
+    let field = "healthCheckNodePort";
+    match number(spec, field) {
+        0 => {
+            let port = free_port(uid, used)?;
+            put(spec, field, port);
+        }
+        port => {
+            let known = number(before, field) == port;
+            check_node_port(port, known, used, &Path::new("spec").child(field), errors);
+        }
     }
     Ok(())
 }

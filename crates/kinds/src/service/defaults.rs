@@ -78,6 +78,12 @@ pub(super) fn carry_over(object: &mut Value, old: Option<&Value>) {
         keep_allocated(spec, before);
         same_addresses(spec, before);
         drop_by_type(spec, before);
+        // What a balancer has told goes with it.
+        if kind(spec) != "LoadBalancer"
+            && let Some(status) = child_mut(object, "status")
+        {
+            put(status, "loadBalancer", json!({}));
+        }
     } else if !string(spec, "clusterIP").is_empty() && list(spec, "clusterIPs").is_empty() {
         let ip = get(spec, "clusterIP").clone();
         put(spec, "clusterIPs", vec![ip]);

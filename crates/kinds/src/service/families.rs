@@ -6,7 +6,6 @@ use crate::check::{ip_message, one_of_given};
 use crate::json::{get, list, put, string};
 use meta::{Errors, Path};
 use serde_json::{Value, json};
-use std::net::Ipv4Addr;
 
 const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 const POLICIES: [&str; 3] = ["PreferDualStack", "RequireDualStack", "SingleStack"];
@@ -108,7 +107,7 @@ fn match_families(spec: &Value, errors: &mut Errors) {
 
 /// Neither addresses nor families change, but from and to `ExternalName`; a second one may come and go.
 pub(super) fn update(spec: &Value, before: &Value, errors: &mut Errors) {
-    if kind(spec) == "ExternalName" || kind(before) == "ExternalName" {
+    if !super::needs_cluster_ip(spec) || !super::needs_cluster_ip(before) {
         return;
     }
     let (now, was) = (is_headless(spec), is_headless(before));
@@ -152,42 +151,108 @@ fn kept(spec: &Value, before: &Value, (field, word): (&str, &str), errors: &mut 
     }
 }
 
-/// Chooses families and policy; the errors of what this cluster does not have.
-pub(super) fn choose(spec: &mut Value, errors: &mut Errors) {
+/// Chooses families and policy; the errors of what this cluster does not have, or else of what makes no sense.
+pub(super) fn choose(spec: &mut Value, before: &Value, errors: &mut Errors) {
+    let same = |field: &str| get(spec, field) == get(before, field);
+    let fields = ["ipFamilyPolicy", "clusterIPs", "ipFamilies"];
+    if get(before, "ipFamilyPolicy") == "PreferDualStack" && fields.iter().all(|f| same(f)) {
+        return;
+    }
     let path = Path::new("spec");
     let selects = crate::json::members(spec, "selector").next().is_some();
-    if is_headless(spec) && !selects {
+    let detached = get(spec, "clusterIP") == NONE && !selects;
+    if get(spec, "ipFamilyPolicy").is_null() {
+        let policy = match get(before, "ipFamilyPolicy").as_str() {
+            Some(policy) => policy,
+            None if detached => "RequireDualStack",
+            None => "SingleStack",
+        };
+        put(spec, "ipFamilyPolicy", policy);
+    }
+    validate(spec, errors);
+    if !errors.is_empty() {
+        return;
+    }
+    fits_policy(spec, before, errors);
+    infer_families(spec, errors);
+    if !errors.is_empty() {
+        return;
+    }
+    if detached {
         return choose_detached(spec);
     }
-    let policy = string(spec, "ipFamilyPolicy").to_string();
+    let policy = string(spec, "ipFamilyPolicy");
     if policy == "RequireDualStack" {
         let detail = "this cluster is not configured for dual-stack services";
-        errors.invalid(&path.child("ipFamilyPolicy"), policy.as_str(), detail);
+        errors.invalid(&path.child("ipFamilyPolicy"), policy, detail);
     }
     for (i, family) in list(spec, "ipFamilies").iter().enumerate() {
-        if family == "IPv6" && policy != "PreferDualStack" {
+        if family == "IPv6" {
             let detail = "not configured on this cluster";
             errors.invalid(&path.child("ipFamilies").index(i), "IPv6", detail);
         }
     }
-    for (i, ip) in list(spec, "clusterIPs").iter().enumerate() {
-        let ip = ip.as_str().unwrap_or_default();
-        if ip != NONE && ip.parse::<Ipv4Addr>().is_err() {
-            let detail = "IPv6 is not configured on this cluster";
-            errors.invalid(&path.child("clusterIPs").index(i), ip, detail);
+    if errors.is_empty() && list(spec, "ipFamilies").is_empty() {
+        put(spec, "ipFamilies", json!(["IPv4"]));
+    }
+}
+
+/// One family has one address, and a second one goes only with the policy that asks for it.
+fn fits_policy(spec: &mut Value, before: &Value, errors: &mut Errors) {
+    let path = Path::new("spec").child("ipFamilyPolicy");
+    let policy = string(spec, "ipFamilyPolicy").to_string();
+    let fields = [
+        ("clusterIPs", "cluster IP", "cluster IPs"),
+        ("ipFamilies", "IP family", "IP families"),
+    ];
+    let single = policy == "SingleStack";
+    for (field, one, _) in fields.iter().filter(|_| !before.is_null()) {
+        let (now, was) = (list(spec, field).to_vec(), list(before, field));
+        if single && now == was && now.len() > 1 {
+            put(spec, field, now[..1].to_vec());
+        } else if !single && !now.is_empty() && now.len() < was.len() {
+            let detail = format!("must be 'SingleStack' to release the secondary {one}");
+            errors.invalid(&path, policy.as_str(), &detail);
         }
     }
-    if policy.is_empty() {
-        put(spec, "ipFamilyPolicy", "SingleStack");
+    for (field, _, many) in fields.iter().filter(|_| single) {
+        if list(spec, field).len() == 2 {
+            let detail =
+                format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {many} are specified");
+            errors.invalid(&path, policy.as_str(), &detail);
+        }
     }
-    if list(spec, "ipFamilies").is_empty() {
-        put(spec, "ipFamilies", json!(["IPv4"]));
+}
+
+/// Addresses say of which family they are.
+fn infer_families(spec: &mut Value, errors: &mut Errors) {
+    let ips = list(spec, "clusterIPs").to_vec();
+    let mut families = list(spec, "ipFamilies").to_vec();
+    let known = families.len();
+    for (i, ip) in ips.iter().enumerate() {
+        let ip = ip.as_str().unwrap_or_default();
+        if ip == NONE {
+            break;
+        }
+        if i < known {
+            continue;
+        }
+        match family(ip) {
+            "IPv4" => families.push("IPv4".into()),
+            other => {
+                let path = Path::new("spec").child("clusterIPs").index(i);
+                let detail = format!("{other} is not configured on this cluster");
+                errors.invalid(&path, ips.clone(), &detail);
+            }
+        }
+    }
+    if families.len() > known {
+        put(spec, "ipFamilies", families);
     }
 }
 
 /// Headless and without a selector: someone else makes its endpoints, of whatever family.
 fn choose_detached(spec: &mut Value) {
-    crate::json::put_default(spec, "ipFamilyPolicy", "RequireDualStack");
     let dual = string(spec, "ipFamilyPolicy") != "SingleStack";
     let mut families = list(spec, "ipFamilies").to_vec();
     if families.is_empty() {

@@ -10,7 +10,7 @@ pub use allocate::{CLUSTER_IPS, NODE_PORTS};
 pub(crate) use validate::endpoint_ip;
 
 use crate::json::{list, put};
-use crate::{Column, Row, Rules, Write};
+use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Res, Snapshot, Status, Timestamp, name};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -66,6 +66,13 @@ impl Rules for Service {
         validate::service(object, errors);
     }
 
+    fn update_checks(&self, write: Write) -> &'static [Check] {
+        match write {
+            Write::Status => &[Check::MetadataChange, Check::Change],
+            _ => &[Check::MetadataChange, Check::Change, Check::Object],
+        }
+    }
+
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         if write == Write::Status {
             validate::status(object, errors);
@@ -74,7 +81,7 @@ impl Rules for Service {
         }
     }
 
-    fn admit(
+    fn begin(
         &self,
         write: Write,
         object: &mut Value,

@@ -251,14 +251,15 @@ fn balancer(object: &Value, spec: &Value, root: &Path, errors: &mut Errors) {
         (false, true) => errors.forbidden(&root.child(allocate), BALANCER_ONLY),
         _ => {}
     }
-    let class = string(spec, "loadBalancerClass");
-    if has(spec, "loadBalancerClass") {
-        let path = root.child("loadBalancerClass");
-        if is_balancer {
-            qualified_name(&path, class, errors);
-        } else {
-            errors.forbidden(&path, BALANCER_ONLY);
-        }
+    balancer_class(spec, root, errors);
+}
+
+fn balancer_class(spec: &Value, root: &Path, errors: &mut Errors) {
+    let (field, is_balancer) = ("loadBalancerClass", kind(spec) == "LoadBalancer");
+    match has(spec, field) {
+        true if is_balancer => qualified_name(&root.child(field), string(spec, field), errors),
+        true => errors.forbidden(&root.child(field), BALANCER_ONLY),
+        false => {}
     }
 }
 
@@ -304,6 +305,8 @@ pub(super) fn update(object: &Value, old: &Value, errors: &mut Errors) {
         let path = Path::new("spec").child(class);
         errors.invalid(&path, get(spec, class).clone(), "may not change once set");
     }
+    // Upstream looks at it here too.
+    balancer_class(spec, &Path::new("spec"), errors);
     let port = "healthCheckNodePort";
     let checked = needs_health_check(spec) && needs_health_check(before);
     if checked && number(spec, port) != number(before, port) {

@@ -11,7 +11,7 @@ pub use controller::CONTROLLER;
 
 use crate::json::{child_mut, ensure_object, get, items_mut, number, put, put_default, string};
 use crate::row::{ScalePaths, age, text};
-use crate::{Column, Row, Rules, Write, pod};
+use crate::{Check, Column, Row, Rules, Write, pod};
 use meta::{Errors, Res, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -69,12 +69,22 @@ impl Rules for StatefulSet {
         status(object);
     }
 
-    fn prepare(&self, _write: Write, object: &mut Value, _old: Option<&Value>, _now: Timestamp) {
+    fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
+        if write != Write::Status {
+            pod::drop_in_template(object, old);
+        }
         status(object);
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
         validate::object(object, errors);
+    }
+
+    fn update_checks(&self, write: Write) -> &'static [Check] {
+        match write {
+            Write::Status => &[Check::Change, Check::MetadataChange],
+            _ => &[Check::MetadataChange, Check::Change],
+        }
     }
 
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {

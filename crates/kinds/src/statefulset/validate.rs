@@ -20,6 +20,17 @@ const MUTABLE: [&str; 7] = [
 const FORBIDDEN: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
 
 pub(super) fn object(object: &Value, errors: &mut Errors) {
+    checked(object, true, true, errors);
+}
+
+/// Claim templates and the name of the Service cannot change any more, and a template that was wrong before may stay so.
+fn of_update(object: &Value, old: &Value, errors: &mut Errors) {
+    let mut before = Errors::new();
+    checked(old, true, false, &mut before);
+    checked(object, before.is_empty(), false, errors);
+}
+
+fn checked(object: &Value, with_template: bool, of_new: bool, errors: &mut Errors) {
     let (spec, path) = (get(object, "spec"), Path::new("spec"));
     let policy = string(spec, "podManagementPolicy");
     if policy.is_empty() {
@@ -30,7 +41,8 @@ pub(super) fn object(object: &Value, errors: &mut Errors) {
     }
     strategy(get(spec, "updateStrategy"), &path.child("updateStrategy"), errors);
     retention(spec, &path, errors);
-    for (i, claim) in list(spec, "volumeClaimTemplates").iter().enumerate() {
+    let claims = list(spec, "volumeClaimTemplates").iter().enumerate();
+    for (i, claim) in claims.filter(|_| of_new) {
         let path = path.child("volumeClaimTemplates").index(i).child("spec");
         volumes::check_claim(get(claim, "spec"), &path, errors);
     }
@@ -39,14 +51,16 @@ pub(super) fn object(object: &Value, errors: &mut Errors) {
     }
     check::not_negative(get(spec, "ordinals"), "start", &path.child("ordinals"), errors);
     let service = string(spec, "serviceName");
-    if !service.is_empty() {
+    if !service.is_empty() && of_new {
         check::dns_label(&path.child("serviceName"), service, errors);
     }
     let (template, path) = (get(spec, "template"), path.child("template"));
     if let Some(selector) = check::workload_selector(spec, "statefulset", "", errors) {
         check::template_fits(&selector, spec, errors);
-        let pod = with_claims(spec, template);
-        pod::validate::template(&pod, &path, errors);
+        if with_template {
+            let pod = with_claims(spec, template);
+            pod::validate::template(&pod, &path, errors);
+        }
         // Upstream looks at the metadata twice.
         pod::validate::template_metadata(template, &path, errors);
     }
@@ -101,7 +115,7 @@ fn strategy(strategy: &Value, path: &Path, errors: &mut Errors) {
         "OnDelete" => {
             if !rolling.is_null() {
                 let detail = "only allowed for updateStrategy 'RollingUpdate'";
-                errors.invalid(&path_rolling, rolling.clone(), detail);
+                errors.invalid(&path_rolling, rolling_shown(rolling), detail);
             }
         }
         "RollingUpdate" => {
@@ -120,14 +134,9 @@ fn strategy(strategy: &Value, path: &Path, errors: &mut Errors) {
         }
         "" => errors.required(path, ""),
         kind => {
-            let part = |field: &str| Some(get(rolling, field).clone());
-            let parts = [
-                ("Partition", part("partition")),
-                ("MaxUnavailable", part("maxUnavailable")),
-            ];
             let rolling = match rolling.is_null() {
                 true => Shown("null".into()),
-                false => Shown::members(parts),
+                false => rolling_shown(rolling),
             };
             // Upstream shows its own form of the structure.
             let shown = format!(
@@ -140,11 +149,19 @@ fn strategy(strategy: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
+fn rolling_shown(rolling: &Value) -> Shown {
+    Shown::members([
+        ("Partition", Some(number(rolling, "partition").into())),
+        ("MaxUnavailable", Some(get(rolling, "maxUnavailable").clone())),
+    ])
+}
+
 pub(super) fn update(write: Write, object: &Value, old: &Value, errors: &mut Errors) {
     if write == Write::Status {
         status(get(object, "status"), old, errors);
         return;
     }
+    of_update(object, old, errors);
     let (new, old) = (get(object, "spec"), get(old, "spec"));
     let fields = |v: &Value| -> Vec<String> {
         let map = v.as_object();

@@ -19,6 +19,7 @@ const FORBIDDEN: [&str; 9] = [
     "startupProbe",
     "lifecycle",
 ];
+const NEEDS_POLICY: &str = "must specify restartPolicy when restart rules are used";
 const NOT_EPHEMERAL: &str = "cannot be set for an Ephemeral Container";
 
 /// All containers of a pod spec.
@@ -41,7 +42,12 @@ pub(super) fn containers(scope: &Scope, path: &Path, errors: &mut Errors) {
     for (i, c) in list(spec, "initContainers").iter().enumerate() {
         let path = init_path.index(i);
         common(scope, c, &path, errors);
-        restart_rules(c, &path, errors);
+        // Without a policy upstream looks no further here.
+        if has(c, "restartPolicy") {
+            restart_rules(c, &path, errors);
+        } else if !list(c, "restartPolicyRules").is_empty() {
+            errors.required(&path.child("restartPolicy"), NEEDS_POLICY);
+        }
         unique_name(c, &mut names, &path, errors);
         // Upstream always names the first one here.
         host_port_conflicts(std::slice::from_ref(c), &init_path, errors);
@@ -94,8 +100,7 @@ fn restart_rules(c: &Value, path: &Path, errors: &mut Errors) {
     let policies = ["Always", "Never", "OnFailure"];
     check::one_of_given(c, "restartPolicy", &policies, path, errors);
     if !has(c, "restartPolicy") && !rules.is_empty() {
-        let detail = "must specify restartPolicy when restart rules are used";
-        errors.required(&path.child("restartPolicy"), detail);
+        errors.required(&path.child("restartPolicy"), NEEDS_POLICY);
     }
     if rules.len() > 20 {
         errors.too_many(&path.child("restartPolicyRules"), rules.len(), 20);

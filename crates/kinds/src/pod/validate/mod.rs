@@ -1,5 +1,6 @@
 //! What a pod spec must be, for pods and for the templates of all workloads. Source: core/v1 API reference.
 
+mod annotations;
 mod containers;
 mod dns;
 mod env;
@@ -9,14 +10,17 @@ mod projected;
 mod resources;
 mod scheduling;
 mod security;
+mod states;
 mod status;
 mod update;
 mod volumes;
 mod windows;
 
+pub(crate) use annotations::sync_apparmor;
 pub(crate) use scheduling::node_selector;
 pub(crate) use update::node_selector_shown;
 pub(super) use update::update;
+pub(crate) use volumes::forbidden_name;
 
 use crate::check;
 use crate::json::{get, has, int, is_true, list, string};
@@ -34,6 +38,7 @@ struct Scope<'a> {
 /// A whole pod.
 pub(super) fn pod(pod: &Value, errors: &mut Errors) {
     let (spec, path) = (get(pod, "spec"), Path::new("spec"));
+    annotations::annotations(pod, errors);
     pod_spec(spec, Some(pod), &path, errors);
     if string(spec, "serviceAccountName").is_empty() {
         volumes::no_tokens(spec, &path, errors);
@@ -43,11 +48,20 @@ pub(super) fn pod(pod: &Value, errors: &mut Errors) {
             containers::image_of_pod(container, &path.child(kind).index(i), errors);
         }
     }
+}
+
+/// What no pod can be made with.
+pub(super) fn new_pod(pod: &Value, errors: &mut Errors) {
+    let (spec, path) = (get(pod, "spec"), Path::new("spec"));
+    if !list(spec, "ephemeralContainers").is_empty() {
+        errors.forbidden(&path.child("ephemeralContainers"), "cannot be set on create");
+    }
     let gated = !list(spec, "schedulingGates").is_empty();
     if gated && !string(spec, "nodeName").is_empty() {
         let detail = "cannot be set until all schedulingGates have been cleared";
         errors.forbidden(&path.child("nodeName"), detail);
     }
+    annotations::fit_fields(pod, errors);
 }
 
 /// The pod template of a workload (its spec's member `template`).

@@ -186,8 +186,12 @@ fn label_keys(holder: &Value, field: &str, path: &Path, errors: &mut Errors) {
 }
 
 pub(super) fn tolerations(spec: &Value, path: &Path, errors: &mut Errors) {
-    for (i, toleration) in list(spec, "tolerations").iter().enumerate() {
-        let path = path.child("tolerations").index(i);
+    toleration_list(list(spec, "tolerations"), &path.child("tolerations"), errors);
+}
+
+pub(super) fn toleration_list(tolerations: &[Value], path: &Path, errors: &mut Errors) {
+    for (i, toleration) in tolerations.iter().enumerate() {
+        let path = path.index(i);
         let (key, value) = (string(toleration, "key"), string(toleration, "value"));
         let (operator, effect) = (string(toleration, "operator"), string(toleration, "effect"));
         if !key.is_empty() {

@@ -194,78 +194,15 @@ pub(super) fn container(security: &Value, own_users: bool, path: &Path, errors: 
     if flag(security, "allowPrivilegeEscalation") == Some(false) {
         if is_true(security, "privileged") {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            errors.invalid(path, shown(security), detail);
+            errors.invalid(path, crate::internal::shown("SecurityContext", security), detail);
         }
         let added = list(get(security, "capabilities"), "add");
         for _ in added.iter().filter(|c| *c == "CAP_SYS_ADMIN") {
             let detail =
                 "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            errors.invalid(path, shown(security), detail);
+            errors.invalid(path, crate::internal::shown("SecurityContext", security), detail);
         }
     }
     windows::options(security, path, errors);
     app_armor(security, path, errors);
-}
-
-/// A container's security context as upstream shows it whole: its own form, with what is not set.
-fn shown(security: &Value) -> Shown {
-    let part = |holder: &Value, names: &[(&'static str, &str)]| match holder.is_null() {
-        true => "null".to_string(),
-        false => {
-            Shown::members(
-                names
-                    .iter()
-                    .map(|(go, field)| (*go, Some(get(holder, field).clone()))),
-            )
-            .0
-        }
-    };
-    let profile = [("Type", "type"), ("LocalhostProfile", "localhostProfile")];
-    let parts = [
-        ("capabilities", vec![("Add", "add"), ("Drop", "drop")]),
-        ("privileged", Vec::new()),
-        (
-            "seLinuxOptions",
-            vec![
-                ("User", "user"),
-                ("Role", "role"),
-                ("Type", "type"),
-                ("Level", "level"),
-            ],
-        ),
-        (
-            "windowsOptions",
-            vec![
-                ("GMSACredentialSpecName", "gmsaCredentialSpecName"),
-                ("GMSACredentialSpec", "gmsaCredentialSpec"),
-                ("RunAsUserName", "runAsUserName"),
-                ("HostProcess", "hostProcess"),
-            ],
-        ),
-        ("runAsUser", Vec::new()),
-        ("runAsGroup", Vec::new()),
-        ("runAsNonRoot", Vec::new()),
-        ("readOnlyRootFilesystem", Vec::new()),
-        ("allowPrivilegeEscalation", Vec::new()),
-        ("procMount", Vec::new()),
-        ("seccompProfile", profile.to_vec()),
-        ("appArmorProfile", profile.to_vec()),
-    ];
-    let texts: Vec<String> = parts
-        .iter()
-        .map(|(field, names)| {
-            let value = get(security, field);
-            let value = match names.is_empty() {
-                true => value.to_string(),
-                false => part(value, names),
-            };
-            let (first, rest) = field.split_at(1);
-            let name = field.strip_prefix("seL").map_or_else(
-                || format!("{}{rest}", first.to_uppercase()),
-                |rest| format!("SEL{rest}"),
-            );
-            format!("\"{name}\":{value}")
-        })
-        .collect();
-    Shown(format!("{{{}}}", texts.join(",")))
 }

@@ -26,6 +26,12 @@ pub(super) fn status(pod: &Value, old: &Value, errors: &mut Errors) {
     if generation < 0 {
         errors.invalid(&path.child("observedGeneration"), generation, NOT_NEGATIVE);
     }
+    let class = get(now, "qosClass");
+    if string(now, "qosClass") != string(was, "qosClass") {
+        errors.invalid(&path.child("qosClass"), class.clone(), check::IMMUTABLE);
+    }
+    super::states::transitions(now, was, get(old, "spec"), &path, errors);
+    super::states::claims(now, get(pod, "spec"), &path, errors);
     addresses(now, was, "podIPs", &path, errors);
     if let Some(first) = list(now, "hostIPs").first().map(|ip| string(ip, "ip"))
         && first != string(now, "hostIP")
@@ -34,6 +40,8 @@ pub(super) fn status(pod: &Value, old: &Value, errors: &mut Errors) {
         errors.invalid(&path, first, "must be equal to `hostIP`");
     }
     addresses(now, was, "hostIPs", &path, errors);
+    super::states::users(now, get(pod, "spec"), &path, errors);
+    super::states::devices(now, get(pod, "spec"), &path, errors);
 }
 
 fn conditions(status: &Value, path: &Path, errors: &mut Errors) {
@@ -59,7 +67,17 @@ fn addresses(status: &Value, was: &Value, field: &str, path: &Path, errors: &mut
         check::ip(ip, &path.index(i), errors);
     }
     let of_6 = all.iter().filter(|ip| ip.contains(':')).count();
-    if all.len() > 2 || (all.len() == 2 && of_6 != 1) {
+    let no_ip = |ip: &&str| check::ip_message(ip) == Some(check::NOT_AN_IP);
+    let mut broken = all
+        .iter()
+        .enumerate()
+        .filter(|(_, ip)| all.len() > 1 && no_ip(ip));
+    let broken = broken.next();
+    if let Some((i, ip)) = broken {
+        let detail = format!("failed to check for dual stack with error:invalid IP[{i}]: {ip}");
+        errors.internal(&path, &detail);
+    }
+    if all.len() > 2 || (all.len() == 2 && of_6 != 1) || broken.is_some() {
         let shown = all.iter().map(|ip| Shown::members([("IP", Some((*ip).into()))]));
         let detail = "may specify no more than one IP for each IP family";
         errors.invalid(&path, Shown::list(shown), detail);

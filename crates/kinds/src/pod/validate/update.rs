@@ -1,20 +1,21 @@
 //! What of a pod may change once it exists.
 
 use crate::Write;
+use crate::internal;
 use crate::json::{get, has, int, list, members, number, put, string, take};
 use meta::field::Shown;
 use meta::{Errors, Path};
 use serde_json::{Value, json};
 
 const UPDATABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
-/// Lines of difference that an error shows at most.
-const DIFF_MAX: usize = 20;
 
 pub(in crate::pod) fn update(write: Write, pod: &Value, old: &Value, errors: &mut Errors) {
     if write == Write::Status {
+        super::annotations::updates(pod, old, errors);
         super::status::status(pod, old, errors);
         return;
     }
+    super::annotations::updates(pod, old, errors);
     let (new, old, path) = (get(pod, "spec"), get(old, "spec"), Path::new("spec"));
     match write {
         Write::Update => spec(new, old, &path, errors),
@@ -64,41 +65,9 @@ fn spec(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
 }
 
 fn unchanged(new: &Value, old: &Value, sentence: &str, path: &Path, errors: &mut Errors) {
-    let mut lines = Vec::new();
-    differences(&plain(new), &plain(old), "spec", &mut lines);
-    if !lines.is_empty() {
-        lines.truncate(DIFF_MAX);
-        errors.forbidden(path, &format!("{sentence}\n{}", lines.join("\n")));
-    }
-}
-
-/// Members whose empty value is the same as none at all.
-const FLAGS: [&str; 7] = [
-    "hostNetwork",
-    "hostPID",
-    "hostIPC",
-    "stdin",
-    "stdinOnce",
-    "tty",
-    "readOnly",
-];
-/// Texts of which the empty one says something.
-const SAYS_NONE: [&str; 3] = ["storageClassName", "runtimeClassName", "hostnameOverride"];
-
-/// A spec without what stands in it for nothing, as clients write it or leave it out.
-fn plain(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let kept = map.iter().filter(|(key, value)| match value {
-                Value::Null | Value::Bool(false) => !value.is_null() && !FLAGS.contains(&key.as_str()),
-                Value::Array(items) => !items.is_empty(),
-                Value::String(text) => !text.is_empty() || SAYS_NONE.contains(&key.as_str()),
-                _ => true,
-            });
-            Value::Object(kept.map(|(key, value)| (key.clone(), plain(value))).collect())
-        }
-        Value::Array(items) => items.iter().map(plain).collect(),
-        other => other.clone(),
+    let [old, new] = [old, new].map(internal::pod_spec);
+    if let Some(difference) = internal::difference("PodSpec", &old, &new) {
+        errors.forbidden(path, &format!("{sentence}\n{difference}"));
     }
 }
 
@@ -153,13 +122,18 @@ fn tolerations(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
             return;
         }
     }
+    let path = path.child("tolerations");
+    super::scheduling::toleration_list(list(new, "tolerations"), &path, errors);
 }
 
 fn gates(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
     let before = list(old, "schedulingGates");
     for (i, gate) in list(new, "schedulingGates").iter().enumerate() {
         let name = string(gate, "name");
-        if !before.iter().any(|g| string(g, "name") == name) {
+        // Of gates of one name, upstream tells of the last one.
+        let again = |g: &Value| string(g, "name") == name;
+        let more = list(new, "schedulingGates")[i + 1..].iter().any(again);
+        if !more && !before.iter().any(again) {
             let path = path.child("schedulingGates").index(i).child("name");
             let detail = format!("only deletion is allowed, but found new scheduling gate '{name}'");
             errors.forbidden(&path, &detail);
@@ -268,11 +242,13 @@ fn ephemeral(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
                 let detail = format!("existing ephemeral containers {name:?} may not be removed\n");
                 errors.forbidden(&path.child(field), &detail);
             }
-            Some(c) if c != was => {
-                let detail = format!("existing ephemeral containers {name:?} may not be changed\n");
-                errors.forbidden(&path.child(field), &detail);
+            Some(c) => {
+                if let Some(difference) = internal::difference("EphemeralContainer", was, c) {
+                    let detail =
+                        format!("existing ephemeral containers {name:?} may not be changed\n{difference}");
+                    errors.forbidden(&path.child(field), &detail);
+                }
             }
-            Some(_) => {}
         }
     }
     let mut same = new.clone();
@@ -296,27 +272,4 @@ fn resize(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
     }
     let sentence = "only cpu and memory resources are mutable";
     unchanged(&same, old, sentence, path, errors);
-}
-
-/// `spec.a[0].b: old -> new`, a line a changed field.
-fn differences(new: &Value, old: &Value, at: &str, lines: &mut Vec<String>) {
-    if new == old || lines.len() > DIFF_MAX {
-        return;
-    }
-    match (new, old) {
-        (Value::Object(n), Value::Object(o)) => {
-            let mut keys: Vec<&String> = n.keys().chain(o.keys()).collect();
-            keys.sort();
-            keys.dedup();
-            for key in keys {
-                differences(get(new, key), get(old, key), &format!("{at}.{key}"), lines);
-            }
-        }
-        (Value::Array(n), Value::Array(o)) if n.len() == o.len() => {
-            for (i, (n, o)) in n.iter().zip(o).enumerate() {
-                differences(n, o, &format!("{at}[{i}]"), lines);
-            }
-        }
-        _ => lines.push(format!("  {at}: {old} -> {new}")),
-    }
 }

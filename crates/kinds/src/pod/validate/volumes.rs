@@ -2,9 +2,9 @@
 
 use super::{Scope, env, projected};
 use crate::check;
-use crate::json::{get, has, int, is_true, list, members, quantity_text, string};
+use crate::json::{get, has, int, is_true, list, quantity_text, string};
 use crate::pod::defaults::VOLUME_SOURCES;
-use crate::volumes::{Holder, check_claim, check_source, descending, no_backsteps, source_path};
+use crate::volumes::{Holder, check_claim, check_source, descending, source_path};
 use meta::{Errors, Path, Quantity};
 use serde_json::Value;
 
@@ -58,7 +58,10 @@ fn sources(volume: &Value, pod: Option<&Value>, path: &Path, errors: &mut Errors
         }
         given += 1;
         if given > 1 {
-            errors.forbidden(&path.child(kind), "may not specify more than 1 volume type");
+            errors.forbidden(
+                &path.child(forbidden_name(kind)),
+                "may not specify more than 1 volume type",
+            );
             continue;
         }
         let own = source_path(kind, path);
@@ -72,6 +75,15 @@ fn sources(volume: &Value, pod: Option<&Value>, path: &Path, errors: &mut Errors
     }
     if given == 0 {
         errors.required(path, "must specify a volume type");
+    }
+}
+
+/// What upstream calls a source that is one too many, its slips included.
+pub(crate) fn forbidden_name(kind: &str) -> &str {
+    match kind {
+        "cephfs" => "cephFS",
+        "downwardAPI" => "downwarAPI",
+        kind => kind,
     }
 }
 
@@ -118,6 +130,23 @@ fn image(source: &Value, of_pod: bool, path: &Path, errors: &mut Errors) {
     check::one_of(source, "pullPolicy", &pull, true, path, errors);
 }
 
+/// Metadata that a template of claims does not have, in upstream's order.
+const NOT_IN_TEMPLATES: [&str; 13] = [
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+];
+
 fn ephemeral(volume: &Value, source: &Value, pod: Option<&Value>, path: &Path, errors: &mut Errors) {
     let template = get(source, "volumeClaimTemplate");
     let own = path.child("ephemeral").child("volumeClaimTemplate");
@@ -127,10 +156,11 @@ fn ephemeral(volume: &Value, source: &Value, pod: Option<&Value>, path: &Path, e
         let (metadata, at) = (get(template, "metadata"), own.child("metadata"));
         check::annotations(metadata, &at.child("annotations"), errors);
         check::labels(metadata, "labels", &at.child("labels"), errors);
-        for (field, value) in members(template, "metadata") {
-            let empty = matches!(value, Value::Null) || value == "";
-            if !matches!(field.as_str(), "annotations" | "labels" | "creationTimestamp") && !empty {
-                errors.forbidden(&at.child(field), "cannot be set");
+        for field in NOT_IN_TEMPLATES {
+            if has(metadata, field) {
+                // Upstream makes the name of the field from Go's.
+                let name = if field == "uid" { "uID" } else { field };
+                errors.forbidden(&at.child(name), "cannot be set");
             }
         }
         check_claim(get(template, "spec"), &own.child("spec"), errors);
@@ -269,7 +299,7 @@ fn recursive_read_only(mount: &Value, path: &Path, errors: &mut Errors) {
     if !is_true(mount, "readOnly") {
         errors.forbidden(&path, "may only be specified when readOnly is true");
     }
-    if !matches!(string(mount, "mountPropagation"), "" | "None") {
+    if has(mount, "mountPropagation") && string(mount, "mountPropagation") != "None" {
         let detail = "may only be specified when mountPropagation is None or not specified";
         errors.forbidden(&path, detail);
     }
@@ -282,8 +312,9 @@ pub(super) fn devices(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors
         let path = path.child("volumeDevices").index(i);
         let (name, place) = (string(device, "name"), string(device, "devicePath"));
         check::required(device, "name", &path, errors);
-        check::required(device, "devicePath", &path, errors);
-        no_backsteps(place, &path.child("devicePath"), errors);
+        if names.contains(&name) {
+            errors.invalid(&path.child("name"), name, "must be unique");
+        }
         match scope.volumes.iter().find(|v| string(v, "name") == name) {
             None => errors.not_found(&path.child("name"), name),
             Some(volume) => {
@@ -296,19 +327,29 @@ pub(super) fn devices(scope: &Scope, c: &Value, path: &Path, errors: &mut Errors
                 }
             }
         }
-        for (seen, value, field) in [(&mut names, name, "name"), (&mut places, place, "devicePath")] {
-            if seen.contains(&value) {
-                errors.invalid(&path.child(field), value, "must be unique");
-            }
-            seen.push(value);
+        check::required(device, "devicePath", &path, errors);
+        if places.contains(&place) {
+            errors.invalid(&path.child("devicePath"), place, "must be unique");
+        }
+        if place.split('/').any(|part| part == "..") {
+            errors.invalid(
+                &path.child("devicePath"),
+                place,
+                "can not contain backsteps ('..')",
+            );
+        } else {
+            places.push(place);
+        }
+        if mounts.iter().any(|m| string(m, "name") == name) {
+            let detail = "must not already exist in volumeMounts";
+            errors.invalid(&path.child("name"), name, detail);
         }
         if mounts.iter().any(|m| string(m, "mountPath") == place) {
             let detail = "must not already exist as a path in volumeMounts";
             errors.invalid(&path.child("devicePath"), place, detail);
         }
-        if mounts.iter().any(|m| string(m, "name") == name) {
-            let detail = "must not already exist in volumeMounts";
-            errors.invalid(&path.child("name"), name, detail);
+        if !name.is_empty() {
+            names.push(name);
         }
     }
 }

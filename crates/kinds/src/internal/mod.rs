@@ -1,0 +1,348 @@
+//! Specs as upstream prints them when it tells what of one has changed: in the form of its internal version (Go's names in
+//! Go's order, nothing left out), as indented JSON, and of two such texts the unified difference.
+
+mod layout;
+mod unified;
+
+use crate::json::{child_mut, ensure_object, get, put, quantity_text, take};
+use meta::Quantity;
+use meta::field::Shown;
+use meta::schema::{Schema, SchemaKind, StringForm, Written};
+use serde_json::Value;
+
+/// What a text stands for.
+#[derive(Clone, Copy, PartialEq)]
+enum For {
+    People,
+    /// Quantities of equal size read the same.
+    Comparing,
+    /// Without breaks and blanks, within a sentence.
+    Line,
+}
+
+/// The difference from `old` to `new`, both of this type (`core.v1.PodSpec`); `None` when they say the same.
+pub(crate) fn difference(type_name: &str, old: &Value, new: &Value) -> Option<String> {
+    let text = |value: &Value, purpose: For| {
+        let mut out = String::new();
+        match schema_of(type_name) {
+            Some((name, schema)) => write_value(&mut out, name, Some(&schema), value, 0, purpose),
+            None => out.push_str(&value.to_string()),
+        }
+        out
+    };
+    if text(old, For::Comparing) == text(new, For::Comparing) {
+        return None;
+    }
+    Some(unified::difference(
+        &text(old, For::People),
+        &text(new, For::People),
+    ))
+}
+
+/// A structure whole, as it stands in a sentence.
+pub(crate) fn shown(type_name: &str, value: &Value) -> Shown {
+    let mut out = String::new();
+    match schema_of(type_name) {
+        Some((name, schema)) => write_value(&mut out, name, Some(&schema), value, 0, For::Line),
+        None => out.push_str(&value.to_string()),
+    }
+    Shown(out)
+}
+
+/// The part of a type's layout that is printed, and the schema it comes from.
+fn schema_of(type_name: &str) -> Option<(&str, Schema)> {
+    let (layout, holder) = match type_name {
+        "PersistentVolumeSource" => (type_name, "PersistentVolumeSpec"),
+        name => (name, name),
+    };
+    let schema = Schema::of(crate::schema::arena(), &format!("io.k8s.api.core.v1.{holder}"))?;
+    Some((layout, schema))
+}
+
+/// A pod spec with what upstream keeps in the security context.
+pub(crate) fn pod_spec(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    for field in [
+        "hostNetwork",
+        "hostPID",
+        "hostIPC",
+        "shareProcessNamespace",
+        "hostUsers",
+    ] {
+        if let Some(value) = take(&mut spec, field)
+            && let Some(security) = ensure_object(&mut spec, "securityContext")
+        {
+            put(security, field, value);
+        }
+    }
+    // Upstream has no use for the older name of the account.
+    take(&mut spec, "serviceAccount");
+    for kind in ["volumes"] {
+        for volume in crate::json::items_mut(&mut spec, kind) {
+            let metadata = child_mut(volume, "ephemeral")
+                .and_then(|e| child_mut(e, "volumeClaimTemplate"))
+                .and_then(|t| child_mut(t, "metadata"));
+            if let Some(metadata) = metadata.filter(|m| m.as_object().is_some_and(serde_json::Map::is_empty))
+            {
+                *metadata = Value::Null;
+            }
+        }
+    }
+    spec
+}
+
+fn indent(out: &mut String, depth: usize, purpose: For) {
+    if purpose == For::Line {
+        return;
+    }
+    out.push('\n');
+    out.extend(std::iter::repeat_n(' ', depth));
+}
+
+fn colon(purpose: For) -> &'static str {
+    if purpose == For::Line { ":" } else { ": " }
+}
+
+/// Upstream also escapes what HTML gives a meaning to.
+fn write_scalar(out: &mut String, value: &Value) {
+    for c in value.to_string().chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+}
+
+fn write_value(
+    out: &mut String,
+    name: &str,
+    schema: Option<&Schema>,
+    value: &Value,
+    depth: usize,
+    purpose: For,
+) {
+    match (schema.map(Schema::kind), value) {
+        (Some(SchemaKind::Quantity), value) if purpose == For::Comparing => {
+            let size = Quantity::parse(&quantity_text(value)).unwrap_or_default();
+            out.push_str(&format!("{size:?}"));
+        }
+        (Some(SchemaKind::Object(_)), Value::Object(_)) => match layout::fields(name) {
+            Some(fields) => write_struct(out, fields, schema, value, depth, purpose),
+            None => write_plain(out, value, depth, purpose),
+        },
+        (Some(SchemaKind::Array { .. }), Value::Array(items)) if !items.is_empty() => {
+            let of = schema.and_then(Schema::items);
+            let name = of.as_ref().map_or(String::new(), type_name);
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                indent(out, depth + 1, purpose);
+                write_value(out, &name, of.as_ref(), item, depth + 1, purpose);
+            }
+            indent(out, depth, purpose);
+            out.push(']');
+        }
+        (Some(SchemaKind::Map { .. }), Value::Object(map)) if !map.is_empty() => {
+            let of = schema.and_then(Schema::values);
+            let mut keys: Vec<&String> = map.keys().collect();
+            keys.sort();
+            out.push('{');
+            for (i, key) in keys.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                indent(out, depth + 1, purpose);
+                write_scalar(out, &key.as_str().into());
+                out.push_str(colon(purpose));
+                write_value(out, "", of.as_ref(), &map[key], depth + 1, purpose);
+            }
+            indent(out, depth, purpose);
+            out.push('}');
+        }
+        _ => write_plain(out, value, depth, purpose),
+    }
+}
+
+fn write_struct(
+    out: &mut String,
+    fields: &[layout::Field],
+    schema: Option<&Schema>,
+    value: &Value,
+    depth: usize,
+    purpose: For,
+) {
+    out.push('{');
+    let mut first = true;
+    for field in fields {
+        if field.json == layout::METADATA {
+            write_metadata(out, get(value, layout::METADATA), depth, purpose, &mut first);
+            continue;
+        }
+        if !std::mem::take(&mut first) {
+            out.push(',');
+        }
+        indent(out, depth + 1, purpose);
+        out.push_str(&format!("\"{}\"{}", field.go, colon(purpose)));
+        let own = schema.and_then(|s| s.field(&field.json));
+        let name = own.as_ref().map_or(String::new(), type_name);
+        match get(value, &field.json) {
+            Value::Null => {
+                let zero = zero(field, schema, own.as_ref());
+                write_value(out, &name, own.as_ref(), &zero, depth + 1, purpose);
+            }
+            given => write_value(out, &name, own.as_ref(), given, depth + 1, purpose),
+        }
+    }
+    indent(out, depth, purpose);
+    out.push('}');
+}
+
+/// Metadata stands in its holder, with the names of the API and without what is not there.
+fn write_metadata(out: &mut String, metadata: &Value, depth: usize, purpose: For, first: &mut bool) {
+    const ORDER: [&str; 14] = [
+        "name",
+        "generateName",
+        "namespace",
+        "selfLink",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "labels",
+        "annotations",
+        "ownerReferences",
+        "finalizers",
+    ];
+    for field in ORDER {
+        let value = get(metadata, field);
+        if value.is_null() {
+            continue;
+        }
+        if !std::mem::take(first) {
+            out.push(',');
+        }
+        indent(out, depth + 1, purpose);
+        out.push_str(&format!("\"{field}\"{}", colon(purpose)));
+        write_plain(out, value, depth + 1, purpose);
+    }
+}
+
+/// What Go has in a field that nobody set.
+fn zero(field: &layout::Field, holder: Option<&Schema>, own: Option<&Schema>) -> Value {
+    // Fields that only the internal version has here.
+    let Some(own) = own else {
+        let flags = ["hostNetwork", "hostPID", "hostIPC"];
+        return if flags.contains(&&*field.json) {
+            false.into()
+        } else {
+            Value::Null
+        };
+    };
+    let is_pointer =
+        holder.is_some_and(|holder| matches!(holder.written(&field.json), Written::Given | Written::OrNull));
+    match own.kind() {
+        _ if is_pointer => Value::Null,
+        SchemaKind::Bool => false.into(),
+        SchemaKind::Integer { .. } | SchemaKind::Number | SchemaKind::IntOrString => 0.into(),
+        SchemaKind::Quantity => "0".into(),
+        SchemaKind::String(StringForm::Plain) => "".into(),
+        SchemaKind::Object(_) => Value::Object(serde_json::Map::new()),
+        _ => Value::Null,
+    }
+}
+
+/// The last word of a type's name.
+fn type_name(schema: &Schema) -> String {
+    let mut names = schema.arena().type_names();
+    let found = names.find(|(_, node)| *node == schema.node_id());
+    found
+        .and_then(|(name, _)| name.rsplit('.').next())
+        .unwrap_or_default()
+        .to_string()
+}
+
+/// JSON as it is, but for the names that types of the API's own machinery have in either version.
+fn write_plain(out: &mut String, value: &Value, depth: usize, purpose: For) {
+    match value {
+        Value::Array(items) if !items.is_empty() => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                indent(out, depth + 1, purpose);
+                write_plain(out, item, depth + 1, purpose);
+            }
+            indent(out, depth, purpose);
+            out.push(']');
+        }
+        Value::Object(map) if !map.is_empty() => {
+            let mut keys: Vec<&String> = map.keys().collect();
+            // A label selector begins with its labels, a requirement has its values last.
+            keys.sort_by_key(|key| (*key == "values" || *key == "matchExpressions", key.to_string()));
+            out.push('{');
+            for (i, key) in keys.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                indent(out, depth + 1, purpose);
+                write_scalar(out, &key.as_str().into());
+                out.push_str(colon(purpose));
+                write_plain(out, &map[key], depth + 1, purpose);
+            }
+            indent(out, depth, purpose);
+            out.push('}');
+        }
+        scalar => write_scalar(out, scalar),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_field_of_the_layout_is_a_field_of_the_api() {
+        for (name, fields) in layout::all() {
+            let Some((_, schema)) = schema_of(name) else {
+                panic!("no type {name}");
+            };
+            for field in fields {
+                let moved = name == "PodSecurityContext" && field.go.starts_with("Host");
+                let moved = moved || field.go == "ShareProcessNamespace";
+                assert!(
+                    schema.field(&field.json).is_some() || moved,
+                    "{name}.{}",
+                    field.json
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_is_shown_among_its_neighbours() {
+        let claim = |size: &str, mode: &str| {
+            json!({
+                "accessModes": ["ReadWriteOnce"], "volumeMode": mode,
+                "resources": {"requests": {"storage": size}},
+            })
+        };
+        let shown = difference(
+            "PersistentVolumeClaimSpec",
+            &claim("1Gi", "Filesystem"),
+            &claim("1Gi", "Block"),
+        );
+        insta::assert_snapshot!(shown.expect("a difference"));
+        let same = difference(
+            "PersistentVolumeClaimSpec",
+            &claim("1Gi", "Block"),
+            &claim("1024Mi", "Block"),
+        );
+        assert_eq!(same, None, "sizes are compared, not their texts");
+    }
+}
