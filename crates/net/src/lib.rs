@@ -45,6 +45,7 @@ pub mod publish;
 pub mod ruleset;
 pub mod services;
 pub mod sockets;
+pub mod table;
 
 mod lower;
 mod nft;

@@ -12,8 +12,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 /// Ports of the node's address that are the cluster's own: the API's, and those of the way out.
 const OWN: [u16; 3] = [
     super::INNER_PORT,
-    net::ruleset::EGRESS_TCP_PORT,
-    net::ruleset::EGRESS_UDP_PORT,
+    net::table::EGRESS_TCP_PORT,
+    net::table::EGRESS_UDP_PORT,
 ];
 
 /// The pods of this machine's node that name host ports, kept in step with the API: looking through all pods at each

@@ -58,8 +58,8 @@ pub struct Started {
 /// A pod's surroundings, ready for the network room and for containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sandbox {
-    /// The network namespace as a path to join; `None` with `hostNetwork`.
-    pub network_namespace: Option<PathBuf>,
+    /// A path to join; with `hostNetwork` it leads to the node's.
+    pub network_namespace: PathBuf,
 }
 
 /// What a pod uses, by container.

@@ -34,6 +34,8 @@ pub struct RuntimeConfig {
     pub data_dir: PathBuf,
     /// The cluster's name: its cgroups are `/isopod/<cluster>/…`.
     pub cluster: String,
+    /// The network namespace that `hostNetwork` pods share: the cluster's own, never the machine's, unless nobody says so.
+    pub node_netns: PathBuf,
     /// Program and first arguments of a shim: usually `/proc/self/exe shim`.
     pub shim_command: Vec<OsString>,
     /// How many containers are made at the same time; 0: four times the processors.
@@ -47,6 +49,7 @@ impl RuntimeConfig {
         Self {
             data_dir: data_dir.into(),
             cluster: cluster.to_owned(),
+            node_netns: "/proc/self/ns/net".into(),
             shim_command: vec!["/proc/self/exe".into(), "shim".into()],
             parallel_starts: 0,
             answer_limit: ANSWER_LIMIT,
