@@ -172,6 +172,7 @@ fn is(number: Protocol) -> [Expr; 2] {
 }
 
 /// The expressions of `rule`. Registers are 4 bytes wide here; a set's key is as many in a row as it has fields.
+// LONG: one arm a rule, each the other side of `Rule::to_text`.
 pub(crate) fn lower(rule: &Rule) -> Vec<Expr> {
     match rule {
         Rule::Dispatch => with_service([lookup("services", W0, Some(Register::Verdict))]),

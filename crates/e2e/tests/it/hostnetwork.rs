@@ -276,6 +276,41 @@ fn their_ports_are_found_on_the_machine() {
     cluster.remove();
 }
 
+/// Some ports of the shared network are the cluster's own. Who waits for one until no server runs is named by the next.
+#[test]
+fn a_port_of_the_clusters_own_is_not_had_for_long() {
+    let test = "a_port_of_the_clusters_own_is_not_had_for_long";
+    let Some(cluster) = Cluster::with_images(test, &[]) else {
+        return;
+    };
+    let line =
+        "mkdir /www; until httpd -p 6443 -h /www 2>/dev/null; do usleep 50000; done; echo got it; sleep 3600";
+    cluster.apply(&pod("thief", line, "hostNetwork: true", ""));
+    cluster.wait("pod/thief", "condition=Ready");
+    host::kill(&cluster.server());
+    let got = cluster
+        .dir()
+        .join("pods")
+        .read_dir()
+        .expect("pods")
+        .map(|pod| pod.expect("a pod").path().join("logs/main/0.log"))
+        .next()
+        .expect("a log");
+    let until = Instant::now() + LIMIT;
+    while !std::fs::read_to_string(&got).is_ok_and(|log| log.contains("got it")) {
+        assert!(Instant::now() < until, "the port was not free");
+        // pause: the pod says it in its log, and no server follows that
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let said = cluster.up().fails();
+    let way_out = format!("end it with isopod down --name {}", cluster.name);
+    assert!(said.contains("6443") && said.contains(&way_out), "{said}");
+    cluster.isopod("down");
+    cluster.up().ok();
+    cluster.wait("pod/thief", "condition=Ready");
+    cluster.remove();
+}
+
 /// Each cluster has a node of its own to share.
 #[test]
 fn those_of_two_clusters_do_not_meet() {

@@ -19,7 +19,8 @@ use super::table::DnsTable;
 use crate::cluster::ClusterNet;
 use crate::relay::accept;
 
-const DNS_PORT: u16 = 53;
+/// At the DNS Service's address.
+pub const DNS_PORT: u16 = 53;
 /// Questions being forwarded at once; a further one is answered SERVFAIL.
 const FORWARDS_LIMIT: usize = 512;
 /// TCP clients at once; further ones wait in the listener's backlog.
