@@ -459,7 +459,7 @@ impl ShimRuntime {
         containers.sort_by(|a, b| a.id.cmp(&b.id));
         PodState {
             uid: pod.uid.clone(),
-            ready: answers && sandbox::is_there(&pod.dir, &sandbox),
+            ready: answers && sandbox::is_there(&pod.dir, &sandbox, &self.0.config.node_netns),
             sandbox,
             containers,
         }

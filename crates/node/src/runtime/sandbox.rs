@@ -33,7 +33,12 @@ fn make(dir: &Path, spec: &PodSandboxSpec, node_netns: &Path) -> io::Result<()> 
     }
     let mut wanted = vec![("uts", CloneFlags::CLONE_NEWUTS)];
     if spec.host_network {
-        share(node_netns, &ns.join("net"))?;
+        let net = ns.join("net");
+        if is_namespace(&net) && !is_same(&net, node_netns)? {
+            // Of a network that was removed behind our back.
+            umount2(&net, MntFlags::MNT_DETACH)?;
+        }
+        share(node_netns, &net)?;
     } else {
         wanted.push(("net", CloneFlags::CLONE_NEWNET));
     }
@@ -88,10 +93,17 @@ pub async fn create(dir: &Path, spec: &PodSandboxSpec, node_netns: &Path) -> io:
         .unwrap_or_else(|_| Err(io::Error::other("the thread that makes the sandbox died")))
 }
 
-/// All namespaces that the spec asks for are mounted.
-pub fn is_there(dir: &Path, spec: &PodSandboxSpec) -> bool {
+/// All namespaces that the spec asks for are mounted, and what is shared is what the node has now.
+pub fn is_there(dir: &Path, spec: &PodSandboxSpec, node_netns: &Path) -> bool {
     let has = |name: &str| is_namespace(&dir.join("ns").join(name));
-    has("net") && has("uts") && (spec.host_ipc || has("ipc"))
+    let own = |net: &Path| !spec.host_network || is_same(net, node_netns).is_ok_and(|same| same);
+    has("net") && has("uts") && (spec.host_ipc || has("ipc")) && own(&dir.join("ns/net"))
+}
+
+fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let (one, other) = (fs::metadata(one)?, fs::metadata(other)?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }
 
 fn is_namespace(path: &Path) -> bool {
