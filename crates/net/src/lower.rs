@@ -11,7 +11,9 @@ use nlink::netlink::nftables::{
 use crate::config::Cidr;
 use crate::pods::LINK_PREFIX;
 use crate::services::Protocol;
-use crate::table::{EGRESS_MARK, EGRESS_TCP_PORT, EGRESS_UDP_PORT, LOOPBACK, Rule, Source};
+use crate::table::{
+    DNS_INNER_PORT, DNS_PORT, EGRESS_MARK, EGRESS_TCP_PORT, EGRESS_UDP_PORT, LOOPBACK, Rule, Source,
+};
 
 const ICMP_NET_UNREACHABLE: u8 = 0;
 const ICMP_PORT_UNREACHABLE: u8 = 3;
@@ -127,6 +129,14 @@ fn dnat(addr: Register, port: Register) -> Expr {
     nat(DNAT, addr, &[(NAT_REG_PROTO_MIN, port as u32)])
 }
 
+fn dnat_to(ip: Ipv4Addr, port: u16) -> [Expr; 3] {
+    [
+        load(W4, &ip.octets()),
+        load(W5, &port.to_be_bytes()),
+        dnat(W4, W5),
+    ]
+}
+
 fn snat(addr: Register) -> Expr {
     const SNAT: u32 = 0;
     nat(SNAT, addr, &[])
@@ -207,6 +217,13 @@ pub(crate) fn lower(rule: &Rule) -> Vec<Expr> {
                 MasqExpr::new().into(),
             ]
         }
+        Rule::Dns { dns_ip, protocol } => {
+            let mut exprs = vec![daddr(W0), equals(W0, dns_ip.octets().to_vec())];
+            exprs.extend(is(*protocol));
+            exprs.extend([dport(W0), equals(W0, DNS_PORT.to_be_bytes().to_vec())]);
+            exprs.extend(dnat_to(*dns_ip, DNS_INNER_PORT));
+            exprs
+        }
         Rule::FromLoopback { node_ip } => {
             let mut exprs = in_network(saddr(W0), LOOPBACK, true).to_vec();
             exprs.extend(link(MetaKey::OifName, LINK_PREFIX));
@@ -257,11 +274,7 @@ pub(crate) fn lower(rule: &Rule) -> Vec<Expr> {
 fn egress_tcp(from: Source, inside: &[Cidr], node_ip: Ipv4Addr) -> Vec<Expr> {
     let mut exprs = to_outside(from, inside);
     exprs.extend(is(Protocol::Tcp));
-    exprs.extend([
-        load(W4, &node_ip.octets()),
-        load(W5, &EGRESS_TCP_PORT.to_be_bytes()),
-        dnat(W4, W5),
-    ]);
+    exprs.extend(dnat_to(node_ip, EGRESS_TCP_PORT));
     exprs
 }
 

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use crate::config::{Cidr, GATEWAY, NetConfig};
 use crate::ruleset::Ruleset;
+use crate::services::Protocol;
 
 /// The one table, inside the cluster's namespace.
 pub const TABLE: &str = "isopod";
@@ -15,6 +16,10 @@ pub const STICKY_LIMIT: u32 = 65_535;
 pub const EGRESS_TCP_PORT: u16 = 15_001;
 /// The same for UDP; it takes packets by TPROXY.
 pub const EGRESS_UDP_PORT: u16 = 15_002;
+/// What DNS listens on, at its Service's address: pods on the host's network may listen on all addresses at port 53.
+pub const DNS_INNER_PORT: u16 = 15_053;
+/// What DNS is asked at.
+pub(crate) const DNS_PORT: u16 = 53;
 /// Packets with this mark are delivered locally whatever their destination (TPROXY).
 pub const EGRESS_MARK: u32 = 0x15_0d;
 
@@ -40,6 +45,11 @@ pub enum Rule {
         seconds: u32,
     },
     Hairpin,
+    /// From the port that all ask at to the one where DNS listens.
+    Dns {
+        dns_ip: Ipv4Addr,
+        protocol: Protocol,
+    },
     /// What the node's loopback address led to a pod comes from the node.
     FromLoopback {
         node_ip: Ipv4Addr,
@@ -107,6 +117,9 @@ impl Rule {
                 )
             }
             Self::Hairpin => "ip saddr . ip daddr @hairpin masquerade".to_owned(),
+            Self::Dns { dns_ip, protocol } => format!(
+                "ip daddr {dns_ip} meta l4proto {protocol} th dport {DNS_PORT} dnat ip to {dns_ip}:{DNS_INNER_PORT}"
+            ),
             Self::FromLoopback { node_ip } => {
                 format!("ip saddr {LOOPBACK} oifname {pods} snat ip to {node_ip}")
             }
@@ -219,7 +232,11 @@ impl Table {
             inside: inside.to_vec(),
             node_ip: config.node_ip,
         };
-        let mut prerouting = vec![Rule::Dispatch];
+        let dns = |protocol| Rule::Dns {
+            dns_ip: config.dns_ip,
+            protocol,
+        };
+        let mut prerouting = vec![Rule::Dispatch, dns(Protocol::Udp), dns(Protocol::Tcp)];
         let mut output = prerouting.clone();
         let mut refuse_output = vec![refuse(true), refuse(false)];
         let from_node = Rule::FromLoopback {

@@ -159,6 +159,18 @@ fn they_are_reached_and_reach_all_others() {
         cluster.wait(&format!("pod/{name}"), "condition=Ready");
     }
     all_ways(&cluster, port);
+    // As a reboot: the server first, so that it does nothing about what comes.
+    host::kill(&cluster.server());
+    for process in cluster.traces().processes {
+        host::kill(&process);
+    }
+    cluster.up().ok();
+    for name in ["web", "tools", "client"] {
+        let again = "jsonpath={.status.containerStatuses[0].restartCount}=2";
+        cluster.wait(&format!("pod/{name}"), again);
+        cluster.wait(&format!("pod/{name}"), "condition=Ready");
+    }
+    all_ways(&cluster, port);
     cluster.kubectl("delete pod web");
     assert!(try_get(&format!("127.0.0.1:{port}"), "/").is_err());
     cluster.remove();

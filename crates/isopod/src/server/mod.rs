@@ -19,8 +19,7 @@ use control::shell::{Surroundings, run as run_controller};
 use futures::FutureExt;
 use hostports::HostPorts;
 use meta::Env;
-use net::dns::DNS_PORT;
-use net::table::{EGRESS_TCP_PORT, EGRESS_UDP_PORT};
+use net::table::{DNS_INNER_PORT, EGRESS_TCP_PORT, EGRESS_UDP_PORT};
 use net::{ClusterNet, DnsServer, DnsTable, NetConfig, Publisher, Upstreams};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -265,8 +264,8 @@ fn taken_inside(error: std::io::Error, name: &str, what: &str) -> anyhow::Error 
         return anyhow::Error::new(error).context(message);
     }
     anyhow::anyhow!(
-        "{message}: a pod on the host's network has taken port {DNS_PORT}, {INNER_PORT}, {EGRESS_TCP_PORT} or {EGRESS_UDP_PORT} \
-         of it, which are the cluster's own; end it with isopod down --name {name}, then isopod up --name {name}"
+        "{message}: a pod on the host's network has taken port {INNER_PORT}, {EGRESS_TCP_PORT}, {EGRESS_UDP_PORT} or \
+         {DNS_INNER_PORT} of it, which are the cluster's own; end it with isopod down --name {name}, then isopod up --name {name}"
     )
 }
 

@@ -10,5 +10,5 @@ mod forward;
 
 pub use forward::Upstreams;
 pub use resolv::{DnsPolicy, PodDnsConfig, resolv_conf};
-pub use server::{DNS_PORT, DnsServer};
+pub use server::DnsServer;
 pub use table::{DnsEndpoint, DnsKind, DnsPort, DnsService, DnsTable, DnsZone};

@@ -61,25 +61,35 @@ async fn they_reach_pods_and_services_and_are_reached() {
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
+/// Also when one of them serves names itself, at the same port of all addresses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn they_ask_the_clusters_dns() {
     let world = World::new().await;
+    let mut server = world.on_host("s");
+    (server.serve_udp(53), server.serve_tcp(53));
     let zone = DnsZone::new("cluster.local", world.net().config());
     let table = DnsTable::build(zone, &[]);
     let dns = DnsServer::start(world.net(), table, Upstreams::Fixed(Vec::new()));
     let _dns = dns.await.unwrap();
     let address = SocketAddr::from((world.net().config().dns_ip, 53));
-    let asked = world.on_host("h").inside(move || {
-        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        // `dns-version.cluster.local`, TXT.
-        let question = b"\x07\x07\x01\0\0\x01\0\0\0\0\0\0\x0bdns-version\x07cluster\x05local\0\0\x10\0\x01";
-        socket.send_to(question, address).unwrap();
-        let mut answer = [0; 512];
-        let (length, from) = socket.recv_from(&mut answer).unwrap();
-        (answer[..length].ends_with(b"1.1.0"), from)
-    });
-    assert_eq!(asked.join().unwrap(), (true, address));
+    let (on_host, pod) = (world.on_host("h"), world.pod("a").await);
+    for other in [&on_host, &pod] {
+        let asked = other.inside(move || (ask_at((NODE, 53)).unwrap(), named(address)));
+        assert_eq!(asked.join().unwrap(), ("s".to_owned(), true));
+    }
+}
+
+/// Whether this DNS knows the cluster.
+fn named(address: SocketAddr) -> bool {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    // `dns-version.cluster.local`, TXT.
+    let question = b"\x07\x07\x01\0\0\x01\0\0\0\0\0\0\x0bdns-version\x07cluster\x05local\0\0\x10\0\x01";
+    socket.send_to(question, address).unwrap();
+    let mut answer = [0; 512];
+    let (length, from) = socket.recv_from(&mut answer).unwrap();
+    assert_eq!(from, address);
+    answer[..length].ends_with(b"1.1.0")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
