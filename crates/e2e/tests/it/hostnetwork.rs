@@ -144,23 +144,34 @@ fn they_are_reached_and_reach_all_others() {
         assert_eq!(before, &host::network(), "while pods run");
     }
 
+    over_restarts(&cluster, port);
+    cluster.kubectl("delete pod web");
+    assert!(try_get(&format!("127.0.0.1:{port}"), "/").is_err());
+    cluster.remove();
+    if let Some(before) = before {
+        assert_eq!(before, host::network(), "after `isopod rm`");
+    }
+}
+
+/// Of the server, by `down` and `up`, and of the machine.
+fn over_restarts(cluster: &Cluster, port: u16) {
     let running = |cluster: &Cluster| {
         cluster.kubectl("get po -o 'jsonpath={.items[*].status.containerStatuses[*].containerID}'")
     };
-    let containers = running(&cluster);
-    host::kill(&cluster.server());
+    let containers = running(cluster);
+    host::kill(cluster.server());
     cluster.up().ok();
-    all_ways(&cluster, port);
-    assert_eq!(running(&cluster), containers, "a container was started anew");
+    all_ways(cluster, port);
+    assert_eq!(running(cluster), containers, "a container was started anew");
     cluster.isopod("down");
     assert!(try_get(&format!("127.0.0.1:{port}"), "/").is_err());
     cluster.up().ok();
     for name in ["web", "tools", "client"] {
         cluster.wait(&format!("pod/{name}"), "condition=Ready");
     }
-    all_ways(&cluster, port);
+    all_ways(cluster, port);
     // As a reboot: the server first, so that it does nothing about what comes.
-    host::kill(&cluster.server());
+    host::kill(cluster.server());
     for process in cluster.traces().processes {
         host::kill(&process);
     }
@@ -170,13 +181,7 @@ fn they_are_reached_and_reach_all_others() {
         cluster.wait(&format!("pod/{name}"), again);
         cluster.wait(&format!("pod/{name}"), "condition=Ready");
     }
-    all_ways(&cluster, port);
-    cluster.kubectl("delete pod web");
-    assert!(try_get(&format!("127.0.0.1:{port}"), "/").is_err());
-    cluster.remove();
-    if let Some(before) = before {
-        assert_eq!(before, host::network(), "after `isopod rm`");
-    }
+    all_ways(cluster, port);
 }
 
 /// Names and files are the node's, as are its links.

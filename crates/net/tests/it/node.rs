@@ -66,7 +66,8 @@ async fn they_reach_pods_and_services_and_are_reached() {
 async fn they_ask_the_clusters_dns() {
     let world = World::new().await;
     let mut server = world.on_host("s");
-    (server.serve_udp(53), server.serve_tcp(53));
+    server.serve_udp(53);
+    server.serve_tcp(53);
     let zone = DnsZone::new("cluster.local", world.net().config());
     let table = DnsTable::build(zone, &[]);
     let dns = DnsServer::start(world.net(), table, Upstreams::Fixed(Vec::new()));
