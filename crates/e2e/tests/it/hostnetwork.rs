@@ -155,14 +155,13 @@ fn they_are_reached_and_reach_all_others() {
 
 /// Of the server, by `down` and `up`, and of the machine.
 fn over_restarts(cluster: &Cluster, port: u16) {
-    let running = |cluster: &Cluster| {
-        cluster.kubectl("get po -o 'jsonpath={.items[*].status.containerStatuses[*].containerID}'")
-    };
-    let containers = running(cluster);
-    host::kill(cluster.server());
+    let running =
+        || cluster.kubectl("get po -o 'jsonpath={.items[*].status.containerStatuses[*].containerID}'");
+    let containers = running();
+    host::kill(&cluster.server());
     cluster.up().ok();
     all_ways(cluster, port);
-    assert_eq!(running(cluster), containers, "a container was started anew");
+    assert_eq!(running(), containers, "a container was started anew");
     cluster.isopod("down");
     assert!(try_get(&format!("127.0.0.1:{port}"), "/").is_err());
     cluster.up().ok();
@@ -171,7 +170,7 @@ fn over_restarts(cluster: &Cluster, port: u16) {
     }
     all_ways(cluster, port);
     // As a reboot: the server first, so that it does nothing about what comes.
-    host::kill(cluster.server());
+    host::kill(&cluster.server());
     for process in cluster.traces().processes {
         host::kill(&process);
     }
