@@ -117,6 +117,15 @@ impl Pod {
         volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.as_str()))
     }
 
+    /// It has a node.
+    pub fn is_placed(&self) -> bool {
+        self.facts
+            .spec
+            .node_name
+            .as_deref()
+            .is_some_and(|name| !name.is_empty())
+    }
+
     pub fn is_deleting(&self) -> bool {
         self.object.meta().is_deleting()
     }

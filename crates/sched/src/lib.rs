@@ -4,6 +4,7 @@ pub mod admit;
 mod filter;
 mod node;
 mod score;
+mod volumes;
 
 use filter::Obstacle;
 use kinds::plan::{Act, EventAct, Plan, Target};
@@ -43,8 +44,12 @@ fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
             .previous
             .as_ref()
             .is_none_or(|before| node::constraints(before) != node::constraints(object));
-    let claim_changed = change.res == kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
-    if node_changed || claim_changed {
+    let volume_changed = [
+        kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS,
+        kinds::persistentvolume::PERSISTENTVOLUMES,
+    ]
+    .contains(&change.res);
+    if node_changed || volume_changed {
         waiting(seen)
     } else {
         Vec::new()
@@ -96,7 +101,7 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
         plan.wake = Some(until);
         return plan.why(format!("waits for the volume of claim {claim}"));
     }
-    match choose(seen, obstacle, &value) {
+    match choose(seen, obstacle, pod, &value) {
         Ok(node) => bind(pod, &node, &mut plan),
         Err(why) => {
             // Said once: a new look at the same obstacle, also after a restart, is no news.
@@ -110,18 +115,19 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
 }
 
 /// The best node, or upstream's sentence about why there is none.
-fn choose(seen: &Seen, obstacle: Option<Obstacle>, value: &Value) -> Result<String, String> {
+fn choose(seen: &Seen, obstacle: Option<Obstacle>, pod: &Object, value: &Value) -> Result<String, String> {
     if let Some(Obstacle::Said(problem)) = obstacle {
         let total = seen.snapshot.count(kinds::node::NODES);
         return Err(format!("0/{total} nodes are available: {problem}."));
     }
     let wants = filter::Wants::of(value);
+    let volumes = volumes::Volumes::of(seen, pod);
     let nodes = node::views(seen.snapshot);
     let total = nodes.len();
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let mut best: Option<(i64, NodeView)> = None;
     for node in nodes {
-        let problems = filter::problems(&wants, &node);
+        let problems = filter::problems(&wants, &volumes, &node);
         if problems.is_empty() {
             let score = score::score(&wants, &node);
             if best.as_ref().is_none_or(|(known, _)| score > *known) {

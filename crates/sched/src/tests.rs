@@ -123,3 +123,91 @@ fn a_node_refuses_what_it_cannot_hold() {
         )
     );
 }
+
+/// What the scheduler says of a pod with the claim `data`, on the one node `n`.
+fn placed(claim: Value, others: &[(Res, Value)]) -> String {
+    let mut snapshot = Snapshot::default();
+    let mut put = |res: Res, value: Value| {
+        let draft = Draft::new(value).expect("an object");
+        snapshot.put(res, draft.seal(1));
+    };
+    let pod = |name: &str, node: Value| {
+        json!({"metadata": {"name": name, "namespace": "shop", "uid": name}, "spec": {"containers": [], "nodeName": node,
+            "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]}})
+    };
+    put(
+        kinds::node::NODES,
+        json!({"metadata": {"name": "n", "labels": {"zone": "a"}}, "status": {"allocatable": {"pods": "9"}}}),
+    );
+    put(
+        PERSISTENTVOLUMECLAIMS,
+        json!({"metadata": {"name": "data", "namespace": "shop"}, "spec": claim}),
+    );
+    put(PODS, pod("web-0", Value::Null));
+    for (res, value) in others {
+        let value = if *res == PODS {
+            pod("other", "n".into())
+        } else {
+            value.clone()
+        };
+        put(*res, value);
+    }
+    let rows = Registry::builtin();
+    let now = Timestamp::EPOCH;
+    let seen = Seen {
+        now,
+        snapshot: &snapshot,
+        rows: &rows,
+    };
+    plan(&seen, &Key::new(PODS, "shop", "web-0")).why.join("; ")
+}
+
+fn volume(zone: &str) -> (Res, Value) {
+    let terms = json!([{"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]}]);
+    let spec = json!({"storageClassName": "static", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": terms}}});
+    (
+        kinds::persistentvolume::PERSISTENTVOLUMES,
+        json!({"metadata": {"name": "pv"}, "spec": spec}),
+    )
+}
+
+const PLACED: &str = "Successfully assigned shop/web-0 to n";
+
+#[test]
+fn a_pod_goes_where_its_volume_is() {
+    let bound = json!({"volumeName": "pv"});
+    assert_eq!(placed(bound.clone(), &[volume("a")]), PLACED);
+    assert_eq!(
+        placed(bound, &[volume("b")]),
+        "0/1 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity."
+    );
+}
+
+#[test]
+fn a_claim_of_a_class_without_provisioner_needs_a_volume_on_the_node() {
+    let class = json!({"metadata": {"name": "static"}, "provisioner": kinds::storageclass::NO_PROVISIONER,
+        "volumeBindingMode": "WaitForFirstConsumer"});
+    let class = (STORAGECLASSES, class);
+    let claim = json!({"storageClassName": "static", "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}}});
+    assert_eq!(placed(claim.clone(), &[class.clone(), volume("a")]), PLACED);
+    let none = "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.";
+    assert_eq!(placed(claim.clone(), &[class.clone(), volume("b")]), none);
+    assert_eq!(placed(claim, &[class]), none);
+}
+
+#[test]
+fn a_claim_for_one_pod_has_one() {
+    let claim = |mode: &str| json!({"volumeName": "pv", "accessModes": [mode]});
+    let other = (PODS, Value::Null);
+    assert_eq!(placed(claim("ReadWriteOncePod"), &[volume("a")]), PLACED);
+    assert_eq!(
+        placed(claim("ReadWriteOnce"), &[volume("a"), other.clone()]),
+        PLACED
+    );
+    assert_eq!(
+        placed(claim("ReadWriteOncePod"), &[volume("a"), other]),
+        "0/1 nodes are available: 1 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod."
+    );
+}

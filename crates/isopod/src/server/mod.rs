@@ -121,11 +121,12 @@ async fn serve(place: &Place) -> Result<()> {
     bootstrap::run(own.as_ref(), &pki.ca, &place.volumes(), &addresses).await?;
     note_up(place)?;
     tasks.spawn(server.clone().serve(listener, acceptor.clone()));
-    write_running(place, &settings, false)?;
+    note_running(place, std::process::id(), settings.api_port, false)?;
     say(&Progress::Api {
         port: settings.api_port,
     });
     start_controllers(&api, &env, &stop, &tasks);
+    tasks.spawn(bootstrap::keep(own, addresses.clone(), stop.clone()));
 
     let net = Arc::new(ClusterNet::open(net_config).await?);
     let inner = net
@@ -145,7 +146,7 @@ async fn serve(place: &Place) -> Result<()> {
     wait_for_end(&agents).await?;
     tracing::info!("stopping");
     // Not needed to end well: who starts the next server waits for this one, instead of taking it for a running one.
-    if let Err(error) = write_running(place, &settings, true) {
+    if let Err(error) = note_running(place, std::process::id(), settings.api_port, true) {
         tracing::warn!("cannot note that the server is ending: {error:#}");
     }
     stop.cancel();
@@ -280,14 +281,17 @@ fn tls_parts(pki: &Pki) -> Result<Tls> {
     })
 }
 
-fn write_running(place: &Place, settings: &Settings, ending: bool) -> Result<()> {
-    let pid = std::process::id() as i32;
-    let started_ticks = crate::process::start_ticks(pid).context("cannot read /proc/self/stat")?;
+/// Notes which process is the cluster's server. Whoever starts it does so at once: before the server has come so far, it
+/// has to be found as well.
+pub fn note_running(place: &Place, pid: u32, api_port: u16, ending: bool) -> Result<()> {
+    let pid = i32::try_from(pid).context("no process number")?;
+    let started_ticks =
+        crate::process::start_ticks(pid).with_context(|| format!("cannot read /proc/{pid}/stat"))?;
     let version = env!("CARGO_PKG_VERSION").to_string();
     let running = Running {
         pid,
         started_ticks,
-        api_port: settings.api_port,
+        api_port,
         version,
         ending,
     };
