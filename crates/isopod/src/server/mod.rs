@@ -19,6 +19,7 @@ use control::shell::{Surroundings, run as run_controller};
 use futures::FutureExt;
 use hostports::HostPorts;
 use meta::Env;
+use net::table::{DNS_INNER_PORT, EGRESS_TCP_PORT, EGRESS_UDP_PORT};
 use net::{ClusterNet, DnsServer, DnsTable, NetConfig, Publisher, Upstreams};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -131,11 +132,11 @@ async fn serve(place: &Place) -> Result<()> {
     let inner = net
         .listen(SocketAddrV4::new(addresses.endpoint, INNER_PORT))
         .await;
-    let inner = inner.context("cannot listen for pods inside the cluster's network")?;
+    let inner = inner.map_err(|e| taken_inside(e, &place.name, "listen for pods"))?;
     tasks.spawn(server.clone().serve(inner, acceptor));
     let _egress = net::Egress::start(&net)
         .await
-        .context("cannot start the way out for pods")?;
+        .map_err(|e| taken_inside(e, &place.name, "start the way out for pods"))?;
     start_proxy(place, &api, &env, &net, &stop, &tasks).await?;
     let agents = node::start(place, &settings, &api, &env, &net).await?;
     say(&Progress::Node {
@@ -257,6 +258,18 @@ async fn listen(settings: &Settings, name: &str) -> Result<TcpListener> {
     }
 }
 
+/// Pods on the host's network share the namespace, and may have taken what is the cluster's own while no server ran.
+fn taken_inside(error: std::io::Error, name: &str, what: &str) -> anyhow::Error {
+    let message = format!("cannot {what} inside the cluster's network");
+    if error.kind() != std::io::ErrorKind::AddrInUse {
+        return anyhow::Error::new(error).context(message);
+    }
+    anyhow::anyhow!(
+        "{message}: a pod on the host's network has taken port {INNER_PORT}, {EGRESS_TCP_PORT}, {EGRESS_UDP_PORT} or \
+         {DNS_INNER_PORT} of it, which are the cluster's own; end it with isopod down --name {name}, then isopod up --name {name}"
+    )
+}
+
 fn tls_parts(pki: &Pki) -> Result<Tls> {
     let certificate =
         |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).context("a certificate is damaged");
@@ -318,7 +331,7 @@ async fn start_proxy(
         client: api.client(caller("system:kube-proxy", &["system:masters"])),
         env: env.clone(),
         net: net.clone(),
-        dns: dns.context("cannot start DNS inside the cluster's network")?,
+        dns: dns.map_err(|e| taken_inside(e, &place.name, "start DNS"))?,
         publisher: Publisher::new(net.sockets().clone()),
         zone,
         // The node has the cluster's name.
