@@ -313,7 +313,7 @@ mod tests {
                 panic!("no type {name}");
             };
             for field in fields {
-                let moved = name == "PodSecurityContext" && field.go.starts_with("Host");
+                let moved = *name == "PodSecurityContext" && field.go.starts_with("Host");
                 let moved = moved || field.go == "ShareProcessNamespace";
                 assert!(
                     schema.field(&field.json).is_some() || moved,
