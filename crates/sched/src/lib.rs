@@ -47,6 +47,7 @@ fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
     let volume_changed = [
         kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS,
         kinds::persistentvolume::PERSISTENTVOLUMES,
+        kinds::storageclass::STORAGECLASSES,
     ]
     .contains(&change.res);
     if node_changed || volume_changed {
