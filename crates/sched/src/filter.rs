@@ -1,5 +1,6 @@
 //! What rules a node out for a pod, in upstream's words.
 
+use crate::neighbours::Neighbours;
 use crate::node::{NodeView, Taint};
 use crate::volumes::Volumes;
 use kinds::Seen;
@@ -96,16 +97,11 @@ fn said(why: String) -> Option<Obstacle> {
 }
 
 /// All that rules this node out; empty when it will do.
-pub fn problems(wants: &Wants, volumes: &Volumes, node: &NodeView) -> Vec<String> {
+pub fn problems(wants: &Wants, volumes: &Volumes, neighbours: &Neighbours, node: &NodeView) -> Vec<String> {
     if node.unschedulable && !tolerates_unschedulable(wants) {
         return vec!["node(s) were unschedulable".into()];
     }
-    if let Some(taint) = node
-        .taints
-        .iter()
-        .find(|t| t.effect != "PreferNoSchedule" && !tolerates(wants, t))
-    {
-        let Taint { key, value, .. } = taint;
+    if let Some(Taint { key, value, .. }) = untolerated(wants, node) {
         return vec![format!("node(s) had untolerated taint(s) {{{key}: {value}}}")];
     }
     if !matches_selector(wants, node) {
@@ -115,10 +111,11 @@ pub fn problems(wants: &Wants, volumes: &Volumes, node: &NodeView) -> Vec<String
         return vec![NO_PORTS.into()];
     }
     let lacking = lacking(wants, node);
-    match volumes.problem(node) {
-        Some(problem) if lacking.is_empty() => vec![problem.into()],
-        _ => lacking,
+    if !lacking.is_empty() {
+        return lacking;
     }
+    let problem = volumes.problem(node).or_else(|| neighbours.problem(node));
+    problem.map(str::to_string).into_iter().collect()
 }
 
 pub fn lacks_ports(wants: &Wants, node: &NodeView) -> bool {
@@ -152,6 +149,15 @@ fn tolerations<'a>(wants: &Wants<'a>) -> impl Iterator<Item = &'a Value> + use<'
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
+}
+
+/// A taint that keeps the pod off the node.
+pub fn untolerated<'a>(wants: &Wants, node: &'a NodeView) -> Option<&'a Taint> {
+    let hard = |taint: &&Taint| taint.effect != "PreferNoSchedule";
+    node.taints
+        .iter()
+        .filter(hard)
+        .find(|taint| !tolerates(wants, taint))
 }
 
 fn tolerates_unschedulable(wants: &Wants) -> bool {

@@ -2,6 +2,7 @@
 
 pub mod admit;
 mod filter;
+mod neighbours;
 mod node;
 mod score;
 mod volumes;
@@ -10,6 +11,7 @@ use filter::Obstacle;
 use kinds::plan::{Act, EventAct, Plan, Target};
 use kinds::pod::PODS;
 use kinds::row::text;
+use kinds::workload::Pod;
 use kinds::{Controller, Key, Seen};
 use meta::{Change, ChangeKind, Object};
 use node::NodeView;
@@ -32,12 +34,20 @@ fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
         if is_waiting(object) {
             return vec![Key::of(PODS, object)];
         }
-        let ended = kinds::workload::Pod::of(object).is_finished();
-        return if change.kind == ChangeKind::Deleted || ended {
-            waiting(seen)
-        } else {
-            Vec::new()
-        };
+        let pod = Pod::of(object);
+        if change.kind == ChangeKind::Deleted || pod.is_finished() {
+            return waiting(seen);
+        }
+        // Another place is taken, or is near to somebody now.
+        let same =
+            |before: &Object| Pod::of(before).is_placed() && before.meta().labels == object.meta().labels;
+        let moved = !change.previous.as_ref().is_some_and(same);
+        return if moved { minding_others(seen) } else { Vec::new() };
+    }
+    if change.res == kinds::namespace::NAMESPACES {
+        let same = |before: &Object| before.meta().labels == object.meta().labels;
+        let moved = !change.previous.as_ref().is_some_and(same);
+        return if moved { minding_others(seen) } else { Vec::new() };
     }
     let node_changed = change.res == kinds::node::NODES
         && change
@@ -65,8 +75,15 @@ fn waiting(seen: &Seen) -> Vec<Key> {
         .collect()
 }
 
+/// Those that wait, and for which it matters who runs where.
+fn minding_others(seen: &Seen) -> Vec<Key> {
+    let pods = seen.snapshot.list(PODS, "").filter(|pod| is_waiting(pod));
+    let minding = pods.filter(|pod| Pod::of(pod).share().minds_others);
+    minding.map(|pod| Key::of(PODS, pod)).collect()
+}
+
 fn is_waiting(pod: &Object) -> bool {
-    let facts = kinds::workload::Pod::of(pod);
+    let facts = Pod::of(pod);
     facts
         .facts
         .spec
@@ -124,11 +141,12 @@ fn choose(seen: &Seen, obstacle: Option<Obstacle>, pod: &Object, value: &Value) 
     let wants = filter::Wants::of(value);
     let volumes = volumes::Volumes::of(seen, pod);
     let nodes = node::views(seen.snapshot);
+    let neighbours = neighbours::Neighbours::of(seen, pod, &wants, &nodes);
     let total = nodes.len();
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let mut best: Option<(i64, NodeView)> = None;
     for node in nodes {
-        let problems = filter::problems(&wants, &volumes, &node);
+        let problems = filter::problems(&wants, &volumes, &neighbours, &node);
         if problems.is_empty() {
             let score = score::score(&wants, &node);
             if best.as_ref().is_none_or(|(known, _)| score > *known) {
