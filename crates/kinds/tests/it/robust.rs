@@ -171,6 +171,7 @@ fn run(res: Res, mutant: &Value, good: &Value, what: &str) {
     rules.prepare(Write::Create, &mut once, None, now());
     let mut errors = Errors::new();
     rules.validate(&once, &mut errors);
+    rules.validate_new(&once, &mut errors);
     for write in [
         Write::Update,
         Write::Status,
@@ -183,6 +184,7 @@ fn run(res: Res, mutant: &Value, good: &Value, what: &str) {
     for write in [Write::Update, Write::Status, Write::Other("finalize")] {
         let mut changed = mutant.clone();
         rules.prepare(write, &mut changed, Some(good), now());
+        rules.begin(write, &mut changed, Some(good), &cluster(&[])).err();
         rules.admit(write, &mut changed, Some(good), &cluster(&[])).err();
         rules.holds(&changed);
         rules.mark_deleted(&mut changed);
@@ -190,6 +192,7 @@ fn run(res: Res, mutant: &Value, good: &Value, what: &str) {
     for path in kinds::Registry::builtin().by_res(res).expect("row").selectable {
         rules.field(&once, path);
     }
+    rules.begin(Write::Create, &mut once, None, &cluster(&[])).err();
     rules.admit(Write::Create, &mut once, None, &cluster(&[])).err();
     rules.warnings(&once, None);
     rules.deletion_grace(&once, None);

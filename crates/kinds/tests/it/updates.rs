@@ -157,7 +157,7 @@ fn a_statefulset_keeps_its_identity() {
         ),
         ("/spec/selector/matchLabels", json!({"a": "b"})),
     ] {
-        assert_eq!(of(&[change]), sentence);
+        assert!(of(&[change]).ends_with(sentence));
     }
 }
 
