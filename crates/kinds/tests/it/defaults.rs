@@ -1,7 +1,7 @@
 //! Minimal objects in, complete ones out.
 
 use crate::{cluster, defaulted, pod, prepared, rules};
-use insta::assert_json_snapshot;
+use insta::{assert_json_snapshot, assert_snapshot};
 use kinds::Write;
 use kinds::deployment::DEPLOYMENTS;
 use kinds::pod::PODS;
@@ -365,4 +365,46 @@ fn tolerations_for_failing_nodes_come_again_with_an_update() {
             "node.kubernetes.io/unreachable"
         ]
     );
+}
+
+/// Features that are off by default in v1.36: who does not have their fields does not get them.
+#[test]
+fn fields_of_disabled_features_go_unless_they_were_there() {
+    let spec = json!({
+        "containers": [{"name": "c", "image": "a", "lifecycle": {"stopSignal": "SIGUSR1"}}],
+        "volumes": [{"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"name": "a", "path": "a"}}]}}],
+        "schedulingGroup": {"podGroupName": "g"},
+    });
+    let mut old = defaulted(PODS, pod(spec.clone()));
+    let made = prepared(PODS, pod(spec));
+    let shown = |object: &Value| {
+        let spec = &object["spec"];
+        let parts = [
+            &spec["containers"][0]["lifecycle"],
+            &spec["volumes"][0]["projected"]["sources"],
+        ];
+        json!([parts, spec["schedulingGroup"]])
+    };
+    assert_eq!(shown(&made), json!([[null, [{}]], null]));
+    old["status"] = made["status"].clone();
+    let mut changed = old.clone();
+    rules(PODS).prepare(Write::Update, &mut changed, Some(&old), crate::now());
+    assert_eq!(shown(&changed), shown(&old));
+}
+
+#[test]
+fn annotations_of_old_become_fields_or_are_refused() {
+    let apparmor = "container.apparmor.security.beta.kubernetes.io/c";
+    let mut object = pod(json!({"containers": [{"name": "c", "image": "a"}]}));
+    object["metadata"]["annotations"] = json!({apparmor: "localhost/p"});
+    let made = prepared(PODS, object.clone());
+    assert_eq!(
+        made["spec"]["containers"][0]["securityContext"]["appArmorProfile"],
+        json!({"type": "Localhost", "localhostProfile": "p"})
+    );
+    object["metadata"]["annotations"] = json!({
+        apparmor: "x", "kubernetes.io/config.mirror": "m", "controller.kubernetes.io/pod-deletion-cost": "+1",
+        "seccomp.security.alpha.kubernetes.io/pod": "y",
+    });
+    assert_snapshot!(crate::errors(PODS, object));
 }
