@@ -142,7 +142,8 @@ impl Api {
             match self.0.store.commit(views::stored(row, writes)?).await {
                 Ok(mut committed) => {
                     for object in &mut committed.objects {
-                        *object = views::shown(row, object)?;
+                        let shown = views::shown(row, object)?.into_owned();
+                        *object = shown;
                     }
                     return Ok((core::finish(then, committed)?, warnings));
                 }

@@ -3,6 +3,7 @@
 
 use kinds::Row;
 use meta::{Call, Draft, Object, Snapshot, Status};
+use std::borrow::Cow;
 use store::Write;
 
 /// The snapshot with what the call is about in this row's form too.
@@ -13,23 +14,23 @@ pub fn snapshot(row: &Row, call: &Call, seen: Snapshot) -> Result<Snapshot, Stat
     let mut with = seen.clone();
     if call.name.is_empty() {
         for object in seen.list(of, &call.namespace) {
-            with.put(row.res, shown(row, object)?);
+            with.put(row.res, shown(row, object)?.into_owned());
         }
     } else if let Some(object) = seen.get(of, &call.namespace, &call.name) {
-        with.put(row.res, shown(row, object)?);
+        with.put(row.res, shown(row, object)?.into_owned());
     }
     Ok(with)
 }
 
 /// A stored object in the row's form, at the revision that it has.
-pub fn shown(row: &Row, object: &Object) -> Result<Object, Status> {
+pub fn shown<'a>(row: &Row, object: &'a Object) -> Result<Cow<'a, Object>, Status> {
     if row.rules.version_of().is_none() {
-        return Ok(object.clone());
+        return Ok(Cow::Borrowed(object));
     }
     let mut value = object.value();
     row.rules.shown(&mut value);
     let draft = Draft::new(value).map_err(Status::internal)?;
-    Ok(draft.seal(object.revision()))
+    Ok(Cow::Owned(draft.seal(object.revision())))
 }
 
 /// Writes of the row as writes of what is stored.

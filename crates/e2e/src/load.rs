@@ -1,6 +1,6 @@
 //! Load on the API and on HTTP servers: N clients, each with a connection of its own, call as fast as they are answered.
 
-use crate::client::{Connection, Protocol, Target};
+use crate::client::{Connection, Protocol, Target, request};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http::{Method, Request};
@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -74,13 +74,13 @@ async fn expect(
     path: &str,
     kind: &str,
     body: &Value,
-) -> Result<Bytes> {
+) -> Result<()> {
     let body = if body.is_null() {
         Bytes::new()
     } else {
         body.to_string().into()
     };
-    let answer = connection.call(method.clone(), path, kind, body).await?;
+    let answer = connection.run(request(method.clone(), path, kind, body)?).await?;
     if !answer.status.is_success() {
         bail!(
             "{method} {path}: {} {}",
@@ -88,7 +88,7 @@ async fn expect(
             String::from_utf8_lossy(&answer.body)
         );
     }
-    Ok(answer.body)
+    Ok(())
 }
 
 /// Makes the namespaces, with the objects that GET and LIST read.
@@ -121,9 +121,7 @@ pub async fn cordon(target: &Target, node: &str) -> Result<()> {
     let patch = json!({"spec": {"unschedulable": true}});
     let path = format!("/api/v1/nodes/{node}");
     let kind = "application/merge-patch+json";
-    expect(&mut connection, Method::PATCH, &path, kind, &patch)
-        .await
-        .map(drop)
+    expect(&mut connection, Method::PATCH, &path, kind, &patch).await
 }
 
 /// Runs `clients` of them for `duration`. Their names begin with `tag`, which must be a new one each time for creates.
@@ -223,7 +221,7 @@ async fn one_call(
         }
         Operation::List | Operation::Mixed => (Method::GET, listed, "", Value::Null),
     };
-    expect(connection, method, &path, kind, &body).await.map(drop)
+    expect(connection, method, &path, kind, &body).await
 }
 
 /// Fan-out: `watchers` see what `writers` write; how many events a second, and how long each took from the write's start.
@@ -236,7 +234,6 @@ pub async fn watch(
 ) -> Result<Figures> {
     let began = Instant::now();
     let ended = Arc::new(AtomicBool::new(false));
-    let ready = Arc::new(AtomicU64::new(0));
     let mut tasks = JoinSet::new();
     let mut open = Vec::new();
     for _ in 0..watchers {
@@ -255,18 +252,15 @@ pub async fn watch(
         open.push((connection, response.into_body()));
     }
     for (connection, mut body) in open {
-        let (ended, ready) = (ended.clone(), ready.clone());
+        let ended = ended.clone();
         tasks.spawn(async move {
             let (mut latencies, mut rest) = (Vec::new(), Vec::new());
-            ready.fetch_add(1, Ordering::SeqCst);
             while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_secs(2), body.frame()).await {
                 let frame = frame.context("a watch broke")?;
-                rest.extend_from_slice(frame.data_ref().map_or(&[][..], |d| d));
                 let now = began.elapsed().as_micros() as u64;
-                let whole = rest.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
-                let sent = rest[..whole].split(|b| *b == b'\n').filter_map(sent_us);
-                latencies.extend(sent.map(|sent| now.saturating_sub(sent) as u32));
-                rest.drain(..whole);
+                let piece = frame.data_ref().map_or(&[][..], |data| data);
+                let sent = sent_times(&mut rest, piece);
+                latencies.extend(sent.iter().map(|sent| now.saturating_sub(*sent) as u32));
                 if ended.load(Ordering::SeqCst) && rest.is_empty() {
                     break;
                 }
@@ -289,12 +283,29 @@ pub async fn watch(
     })
 }
 
+/// The times that the lines of a stream carry which end in this piece; `rest` is the line that has begun.
+fn sent_times(rest: &mut Vec<u8>, piece: &[u8]) -> Vec<u64> {
+    let (mut times, mut from) = (Vec::new(), 0);
+    for end in memchr::memchr_iter(b'\n', piece) {
+        let line = &piece[from..end];
+        if rest.is_empty() {
+            times.extend(sent_us(line));
+        } else {
+            rest.extend_from_slice(line);
+            times.extend(sent_us(rest));
+            rest.clear();
+        }
+        from = end + 1;
+    }
+    rest.extend_from_slice(&piece[from..]);
+    times
+}
+
 /// The time that a write carries, found without parsing the event.
 fn sent_us(line: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(line).ok()?;
-    let rest = &text[text.find("sent-")? + 5..];
-    let end = rest.find(|c: char| !c.is_ascii_digit())?;
-    rest[..end].parse().ok()
+    let rest = &line[memchr::memmem::find(line, b"sent-")? + 5..];
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
+    Some(digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
 async fn write_stamped(

@@ -292,7 +292,7 @@ fn make_private(dir: &Path) -> std::io::Result<()> {
 /// Replaces a file as a whole, or not at all.
 pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
     let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
     let write = || -> std::io::Result<()> {
         let mut file = std::fs::OpenOptions::new()
@@ -301,9 +301,18 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
             .truncate(true)
             .mode(mode)
             .open(&temporary)?;
+        if let Ok(before) = std::fs::metadata(path) {
+            // A user's own file stays the user's when root writes it.
+            std::os::unix::fs::fchown(&file, Some(before.uid()), Some(before.gid()))?;
+        }
         file.write_all(content)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)
     };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    let written = write();
+    if written.is_err() {
+        // ignored: where nothing could be written there may be nothing to remove
+        std::fs::remove_file(&temporary).ok();
+    }
+    written.with_context(|| format!("cannot write {}", path.display()))
 }

@@ -3,7 +3,7 @@
 use crate::kubeconfig;
 use crate::pki::Pki;
 use crate::place::{LAYOUT, Made, Place, Settings};
-use crate::server::Progress;
+use crate::server::{Progress, note_running};
 use crate::{cli, down, process};
 use anyhow::{Context, Result, anyhow, bail};
 use indicatif::ProgressBar;
@@ -121,7 +121,7 @@ fn bring_up(place: &Place, orders: &Orders, known: Option<&Settings>, start: Ins
             place.pki().display()
         );
     }
-    let mut child = start_server(place)?;
+    let mut child = start_server(place, settings.api_port)?;
     let node = follow(
         &mut child,
         place,
@@ -200,7 +200,7 @@ fn free_port() -> Result<u16> {
 }
 
 /// Starts the server in a session of its own, so that it outlives this terminal.
-fn start_server(place: &Place) -> Result<Child> {
+fn start_server(place: &Place, api_port: u16) -> Result<Child> {
     rotate(&place.log_file())?;
     let log = std::fs::OpenOptions::new()
         .create(true)
@@ -215,11 +215,21 @@ fn start_server(place: &Place) -> Result<Child> {
         .stdout(Stdio::piped())
         .stderr(log);
     // The group is the server's own: Ctrl-C in this terminal is not for it.
-    command
+    let mut child = command
         .process_group(0)
         .current_dir("/")
         .spawn()
-        .context("cannot start the server")
+        .context("cannot start the server")?;
+    // One that has ended already says why on its output.
+    let is_there = process::start_ticks(child.id() as i32).is_some();
+    if is_there && let Err(error) = note_running(place, child.id(), api_port, false) {
+        child
+            .kill()
+            .and_then(|()| child.wait())
+            .context("cannot end the server")?;
+        return Err(error);
+    }
+    Ok(child)
 }
 
 /// The log of the last start is kept, those before it go.
@@ -258,9 +268,7 @@ fn follow(child: &mut Child, place: &Place, settings: &Settings, wait: u64) -> R
                         eprintln!("API answers on 127.0.0.1:{port}");
                     }
                     bar.set_message(format!("API answers on 127.0.0.1:{port}; waiting for the node"));
-                    let (ca, admin) = Pki::read_admin(place)?;
-                    let config = kubeconfig::config(&place.name, port, &ca, &admin);
-                    kubeconfig::add(&settings.kubeconfig, &place.name, &config)?;
+                    give_context(place, settings)?;
                 }
                 Ok(Progress::Node { name }) => {
                     bar.finish_and_clear();
@@ -273,11 +281,17 @@ fn follow(child: &mut Child, place: &Place, settings: &Settings, wait: u64) -> R
                 }
                 Err(_) => tracing::debug!(line, "the server said"),
             },
-            Err(mpsc::RecvTimeoutError::Timeout) => bail!(Late {
-                wait,
-                log: place.log_file().display().to_string(),
-                name: place.name.clone(),
-            }),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                // Its keys are the first that a server makes; without them there is nothing to give yet.
+                if Pki::read_admin(place).is_ok() {
+                    give_context(place, settings)?;
+                }
+                bail!(Late {
+                    wait,
+                    log: place.log_file().display().to_string(),
+                    name: place.name.clone(),
+                })
+            }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = child.wait().context("the server cannot be waited for")?;
                 bail!(
@@ -288,6 +302,12 @@ fn follow(child: &mut Child, place: &Place, settings: &Settings, wait: u64) -> R
             }
         }
     }
+}
+
+fn give_context(place: &Place, settings: &Settings) -> Result<()> {
+    let (ca, admin) = Pki::read_admin(place)?;
+    let config = kubeconfig::config(&place.name, settings.api_port, &ca, &admin);
+    kubeconfig::add(&settings.kubeconfig, &place.name, &config)
 }
 
 fn last_lines(file: PathBuf) -> String {

@@ -182,11 +182,13 @@ fn waits_for_dependents(owner: &Object) -> bool {
 /// Deletes an object whose owners are all gone, and drops references to those that are gone when others are left.
 fn judge(seen: &Seen, res: Res, object: &Object, plan: &mut Plan) {
     let owners = &object.meta().owners;
-    if owners.is_empty()
-        || owners
-            .iter()
-            .any(|o| seen.rows.by_kind(&o.api_version, &o.kind).is_none())
-    {
+    // Of what the whole cluster has, nothing in a namespace can be the owner: nobody says in which.
+    let across = object.namespace().is_empty();
+    let can_be_found = |owner: &OwnerRef| {
+        let row = seen.rows.by_kind(&owner.api_version, &owner.kind);
+        row.is_some_and(|row| !(across && row.namespaced))
+    };
+    if owners.is_empty() || !owners.iter().all(can_be_found) {
         return;
     }
     let gone: Vec<&str> = owners

@@ -23,6 +23,7 @@ pub mod event;
 pub mod lease;
 pub mod namespace;
 pub mod node;
+pub mod node_selector;
 pub mod persistentvolume;
 pub mod persistentvolumeclaim;
 pub mod pod;

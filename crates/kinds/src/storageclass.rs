@@ -176,8 +176,12 @@ fn topology_values<'a>(e: &'a Value, path: &Path, errors: &mut Errors) -> BTreeS
 
 /// Our own provisioner: one folder of the node a claim.
 pub const PROVISIONER: &str = "isopod.dev/folder";
-/// Parameter that names the folder under which claims get theirs.
+/// The provisioner of classes whose volumes somebody makes by hand.
+pub const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+/// Parameter that names the folder under which claims get theirs; without it that is the node's own.
 pub const FOLDER: &str = "folder";
+/// Annotation of a node: the folder under which it keeps the volumes of claims.
+pub const NODE_FOLDER: &str = "isopod.dev/volumes";
 const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 /// The mark and its older form; only `kubectl get` looks at the latter.
 const DEFAULT_KEYS: [&str; 2] = [DEFAULT, "storageclass.beta.kubernetes.io/is-default-class"];

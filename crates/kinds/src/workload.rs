@@ -30,7 +30,16 @@ pub struct Share {
     pub requests: BTreeMap<String, Quantity>,
     /// `(protocol, host IP, port)`
     pub host_ports: Vec<(String, String, i64)>,
+    /// Required terms of its anti-affinity: whom it keeps away from where it runs.
+    pub repels: Vec<Value>,
+    /// It asks for others near it, or far, or for an even spread.
+    pub minds_others: bool,
 }
+
+/// Where a pod's spec says, with which other pods it must not, or has to, share a place.
+pub const REPELS: &str = "/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+pub const NEEDS: &str = "/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+pub const SPREADS: &str = "/topologySpreadConstraints";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -87,6 +96,15 @@ pub struct Pod {
     pub facts: Arc<PodFacts>,
 }
 
+/// The members of a list somewhere in a value.
+pub fn items<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
 impl Pod {
     /// Stored pods passed validation, so a pod that does not decode cannot occur; it would count as unknown.
     pub fn of(object: &Object) -> Self {
@@ -108,6 +126,10 @@ impl Pod {
             Share {
                 requests: crate::pod::requests(spec),
                 host_ports: host_ports(spec),
+                repels: items(spec, REPELS).cloned().collect(),
+                minds_others: [REPELS, NEEDS, SPREADS]
+                    .iter()
+                    .any(|part| items(spec, part).count() > 0),
             }
         })
     }
@@ -116,6 +138,15 @@ impl Pod {
     pub fn claims(&self) -> impl Iterator<Item = &str> {
         let volumes = self.facts.spec.volumes.iter();
         volumes.filter_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.as_str()))
+    }
+
+    /// It has a node.
+    pub fn is_placed(&self) -> bool {
+        self.facts
+            .spec
+            .node_name
+            .as_deref()
+            .is_some_and(|name| !name.is_empty())
     }
 
     pub fn is_deleting(&self) -> bool {

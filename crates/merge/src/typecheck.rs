@@ -123,7 +123,7 @@ fn scalar_error(kind: &SchemaKind, value: &Value) -> Option<String> {
     })
 }
 
-/// Who the message is about: `default/web; apps/v1, Kind=Deployment`.
+/// Who the message is about: `default/web; apps/v1, Kind=Deployment`, or `/v1, Kind=Pod` in the core group.
 pub(crate) fn subject(object: &Value) -> String {
     let text = |pointer: &str| {
         object
@@ -131,11 +131,12 @@ pub(crate) fn subject(object: &Value) -> String {
             .and_then(Value::as_str)
             .unwrap_or_default()
     };
+    let version = text("/apiVersion");
+    let core = if version.contains('/') { "" } else { "/" };
     format!(
-        "{}/{}; {}, Kind={}",
+        "{}/{}; {core}{version}, Kind={}",
         text("/metadata/namespace"),
         text("/metadata/name"),
-        text("/apiVersion"),
         text("/kind")
     )
 }

@@ -72,23 +72,17 @@ impl Snapshot {
     ) -> impl Iterator<Item = (&'a Arc<str>, &'a Object)> + use<'a> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         let from = if after.is_empty() || after < prefix {
-            Included(prefix.to_string())
+            Included(prefix)
         } else {
-            Excluded(after.to_string())
+            Excluded(after)
         };
-        let prefix = prefix.to_string();
-        let range = self.tables.get(&res).map(move |table| {
-            let from = match &from {
-                Included(k) => Included(k.as_str()),
-                Excluded(k) => Excluded(k.as_str()),
-                Unbounded => Unbounded,
-            };
-            table.range::<_, str>((from, Unbounded))
-        });
-        range
-            .into_iter()
-            .flatten()
-            .take_while(move |(key, _)| key.starts_with(&prefix))
+        // With an end no key has to be looked at.
+        let end = behind(prefix);
+        let beyond = end.as_deref().is_some_and(|end| after >= end);
+        let to = end.as_deref().map_or(Unbounded, Excluded);
+        let table = self.tables.get(&res).filter(|_| !beyond);
+        let range = table.map(|table| table.range::<_, str>((from, to)));
+        range.into_iter().flatten()
     }
 
     pub fn count(&self, res: Res) -> usize {
@@ -151,6 +145,37 @@ impl Snapshot {
             if set.is_empty() {
                 self.owned.remove(&*owner.uid);
             }
+        }
+    }
+}
+
+/// The least text that comes after all that begin with `prefix`; `None` when nothing does.
+fn behind(prefix: &str) -> Option<String> {
+    let mut kept = prefix.chars();
+    while let Some(last) = kept.next_back() {
+        // No character comes after the last one, and none between the surrogates.
+        let next = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32);
+        if let Some(next) = next {
+            return Some(format!("{}{next}", kept.as_str()));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_before_what_only_looks_like_it() {
+        for (prefix, end) in [
+            ("", None),
+            ("ns/", Some("ns0")),
+            ("a\u{d7ff}", Some("a\u{e000}")),
+            ("a\u{10ffff}", Some("b")),
+            ("\u{10ffff}", None),
+        ] {
+            assert_eq!(behind(prefix).as_deref(), end, "{prefix:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nlink::netlink::Route;
-use nlink::netlink::types::route::RouteScope;
+use nlink::netlink::types::route::{RouteScope, RouteType};
 use nlink::{Connection, Ipv4Address, Ipv4Route, RuleBuilder};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Mutex;
@@ -16,12 +16,17 @@ use crate::config::{ConfigError, NetConfig, run_dir};
 use crate::namespace::{self, NamespaceError};
 use crate::nft::Backend;
 use crate::pods::{PodError, Pods, set_sysctl, set_sysctl_or_warn};
-use crate::ruleset::{EGRESS_MARK, Ruleset, Table};
+use crate::ruleset::Ruleset;
 use crate::services::Service;
 use crate::sockets::Sockets;
+use crate::table::{EGRESS_MARK, Table};
 
 /// The routing table for packets that TPROXY marked.
 const EGRESS_TABLE: u32 = 100;
+/// The routing table for the outside, as the node itself sees it; pods have no route there.
+const OUTSIDE_TABLE: u32 = 101;
+/// Behind the main table, which the kernel has at 32766.
+const OUTSIDE_PRIORITY: u32 = 33_000;
 
 /// Why the network cannot be opened or changed.
 #[derive(Debug, thiserror::Error)]
@@ -195,21 +200,51 @@ async fn set_up(config: &NetConfig, namespace: &File, sockets: &Sockets) -> Resu
         .await
         .map_err(err("add the service route"))?;
     if config.egress.is_some() {
-        let rules = route.get_rules_v4().await.map_err(err("read routing rules"))?;
-        if !rules.iter().any(|r| r.table_id() == EGRESS_TABLE) {
-            let rule = RuleBuilder::v4().fwmark(EGRESS_MARK).table(EGRESS_TABLE);
-            route
-                .add_rule(rule)
-                .await
-                .map_err(err("add the relay's routing rule"))?;
+        set_up_egress(config, &route).await?;
+    }
+    Ok(())
+}
+
+/// What the kernel needs to hand over what goes to the outside.
+async fn set_up_egress(config: &NetConfig, route: &Connection<Route>) -> Result<(), NetError> {
+    let err = |what| {
+        move |source| NetError::Setup {
+            cluster: config.cluster.clone(),
+            what,
+            source,
         }
-        let local = Ipv4Route::default_route()
-            .dev("lo")
-            .table(EGRESS_TABLE)
-            .scope(RouteScope::Host);
-        let local = local.route_type(nlink::netlink::types::route::RouteType::Local);
+    };
+    let known = route.get_rules_v4().await.map_err(err("read routing rules"))?;
+    let rules = [
+        RuleBuilder::v4().fwmark(EGRESS_MARK).table(EGRESS_TABLE),
+        // `lo` as the link of arrival stands for the node's own sockets.
+        RuleBuilder::v4()
+            .iif("lo")
+            .table(OUTSIDE_TABLE)
+            .priority(OUTSIDE_PRIORITY),
+    ];
+    for (rule, table) in rules.into_iter().zip([EGRESS_TABLE, OUTSIDE_TABLE]) {
+        if known.iter().any(|rule| rule.table_id() == table) {
+            continue;
+        }
         route
-            .replace_route(local)
+            .add_rule(rule)
+            .await
+            .map_err(err("add the relay's routing rule"))?;
+    }
+    let to_lo = |table| Ipv4Route::default_route().dev("lo").table(table);
+    let turned = to_lo(EGRESS_TABLE).scope(RouteScope::Host);
+    let outside = to_lo(OUTSIDE_TABLE).scope(RouteScope::Link);
+    // An address that no pod has is nowhere.
+    let pods = Ipv4Route::from_addr(config.pod_cidr.base(), config.pod_cidr.prefix());
+    let routes = [
+        turned.route_type(RouteType::Local),
+        outside.prefsrc(config.node_ip),
+        pods.table(OUTSIDE_TABLE).route_type(RouteType::Unreachable),
+    ];
+    for new in routes {
+        route
+            .replace_route(new)
             .await
             .map_err(err("add the relay's route"))?;
     }
@@ -225,6 +260,8 @@ fn cluster_sysctls() -> io::Result<()> {
         // A pod sends with its own address only.
         ("net/ipv4/conf/all/rp_filter", "1"),
         ("net/ipv4/conf/default/rp_filter", "1"),
+        // For ports of the node at 127.0.0.1 that are a pod's; the rules keep pods from it.
+        ("net/ipv4/conf/all/route_localnet", "1"),
     ] {
         set_sysctl_or_warn(name, value);
     }

@@ -17,8 +17,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::cluster::ClusterNet;
 use crate::config::EgressConfig;
 use crate::relay::{DATAGRAM_BYTES, Flows, accept, pump, reset, within_dial_timeout};
-use crate::ruleset::{EGRESS_TCP_PORT, EGRESS_UDP_PORT};
 use crate::sockets::Sockets;
+use crate::table::{EGRESS_TCP_PORT, EGRESS_UDP_PORT};
 
 /// Connections to the outside at once; further ones wait in the listener's backlog.
 const CONNECTIONS_LIMIT: usize = 2048;

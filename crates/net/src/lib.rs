@@ -22,7 +22,8 @@
 //! let port = ServicePort { name: "http".into(), protocol: Protocol::Tcp, port: 80, node_port: Some(30080), endpoints };
 //! let (namespace, name, cluster_ips) = ("default".into(), "web".into(), vec![vip]);
 //! net.set_services(&[Service { namespace, name, cluster_ips, ports: vec![port], affinity: None }]).await?;
-//! let ports = vec![PublishPort { protocol: Protocol::Tcp, port: 8000, target: std::net::SocketAddrV4::new(vip, 80) }];
+//! let target = std::net::SocketAddrV4::new(vip, 80);
+//! let ports = vec![PublishPort { protocol: Protocol::Tcp, port: 8000, target, otherwise: None }];
 //! let service = "default/web".to_owned();
 //! let published = publisher.set(&[Publication { service, on: PublishOn::AnyLoopback, prefer: None, ports }]).await;
 //! assert!(published[0].address().is_some()); // the Service's ingress IP
@@ -45,6 +46,7 @@ pub mod publish;
 pub mod ruleset;
 pub mod services;
 pub mod sockets;
+pub mod table;
 
 mod lower;
 mod nft;

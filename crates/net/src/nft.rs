@@ -16,8 +16,9 @@ use nlink::netlink::nftables::{
 use nlink::netlink::{Netfilter, Nftables};
 
 use crate::lower::lower;
-use crate::ruleset::{Change, Hook, Pick, Rule, Ruleset, STICKY_LIMIT, ServiceKey, TABLE, Table};
+use crate::ruleset::{Change, Pick, Ruleset, ServiceKey};
 use crate::services::{Endpoint, Protocol};
+use crate::table::{Hook, Rule, STICKY_LIMIT, TABLE, Table};
 
 /// Elements in one netlink message, whose nested attribute holds 64 KiB.
 const ELEMENTS_CHUNK: usize = 400;
@@ -282,6 +283,7 @@ fn is_stale(entry: &ConntrackEntry, changed: &BTreeMap<ServiceKey, BTreeSet<Endp
 fn base_chain(hook: Hook) -> BaseChain {
     match hook {
         Hook::FilterPrerouting => BaseChain::filter(FilterHook::Prerouting, Priority::Mangle),
+        Hook::RouteOutput => BaseChain::route(Priority::Mangle),
         Hook::NatPrerouting => BaseChain::nat(NatHook::Prerouting, Priority::DstNat),
         Hook::NatOutput => BaseChain::nat(NatHook::Output, Priority::DstNat),
         Hook::NatPostrouting => BaseChain::nat(NatHook::Postrouting, Priority::SrcNat),

@@ -35,13 +35,15 @@ pub enum PublishOn {
     Address(Ipv4Addr),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishPort {
     pub protocol: Protocol,
     /// On the host.
     pub port: u16,
     /// Inside the cluster's namespace: the ClusterIP and its port, or the node's address and the node port.
     pub target: SocketAddrV4,
+    /// Where a TCP connection goes that the target refuses.
+    pub otherwise: Option<SocketAddrV4>,
 }
 
 /// One Service to publish, or a pod's host ports. `(service, on)` is unique: a LoadBalancer Service has one of each kind.
@@ -108,7 +110,7 @@ impl Published {
 type PortKey = (Protocol, u16);
 
 struct Listener {
-    target: Arc<ArcSwap<SocketAddrV4>>,
+    target: Arc<ArcSwap<PublishPort>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -321,11 +323,11 @@ impl Publisher {
     /// Listens on the port unless that is so already; the target may be a new one.
     async fn ensure(&self, entry: &mut Active, port: &PublishPort) -> io::Result<()> {
         if let Some(listener) = entry.listeners.get(&port_key(port)) {
-            listener.target.store(Arc::new(port.target));
+            listener.target.store(Arc::new(*port));
             return Ok(());
         }
         let address = SocketAddr::from((entry.address, port.port));
-        let target = Arc::new(ArcSwap::from_pointee(port.target));
+        let target = Arc::new(ArcSwap::from_pointee(*port));
         let stop = self.context.ended.child_token();
         let (context, aim, stopped) = (self.context.clone(), target.clone(), stop.clone());
         let task = match port.protocol {
@@ -383,7 +385,7 @@ async fn stop(listener: Listener) {
     }
 }
 
-async fn serve(listener: TcpListener, context: Context, target: Arc<ArcSwap<SocketAddrV4>>) {
+async fn serve(listener: TcpListener, context: Context, target: Arc<ArcSwap<PublishPort>>) {
     loop {
         // The semaphore is never closed; should it be, the listener ends.
         let Ok(permit) = context.connections.clone().acquire_owned().await else {
@@ -397,10 +399,18 @@ async fn serve(listener: TcpListener, context: Context, target: Arc<ArcSwap<Sock
 async fn forward(
     client: tokio::net::TcpStream,
     context: Context,
-    target: SocketAddrV4,
+    port: PublishPort,
     permit: OwnedSemaphorePermit,
 ) {
-    let dial = within_dial_timeout(context.sockets.dial(target));
+    let target = port.target;
+    let dial = within_dial_timeout(async {
+        match (context.sockets.dial(target).await, port.otherwise) {
+            (Err(e), Some(other)) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                context.sockets.dial(other).await
+            }
+            (dialed, _) => dialed,
+        }
+    });
     let result = tokio::select! {
         result = dial => result,
         () = context.ended.cancelled() => return,
@@ -423,7 +433,7 @@ async fn forward(
 async fn receive(
     socket: Arc<UdpSocket>,
     context: Context,
-    target: Arc<ArcSwap<SocketAddrV4>>,
+    target: Arc<ArcSwap<PublishPort>>,
     stopped: &CancellationToken,
 ) {
     let flows = Arc::new(Flows::<SocketAddr>::new());
@@ -437,7 +447,7 @@ async fn receive(
                 continue;
             }
         };
-        let target = **target.load();
+        let target = target.load().target;
         let upstream = match flows.touch(&client, target) {
             Some(upstream) => upstream,
             None => match context.sockets.udp_connect(target).await {

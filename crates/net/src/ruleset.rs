@@ -1,5 +1,5 @@
 //! Services as nftables rules: pure. [`Ruleset::build`] says what should be there, [`Ruleset::diff`]
-//! what to change, and [`Table::to_text`] prints it as `nft` would read it.
+//! what to change, and [`crate::table::Table::to_text`] prints it as `nft` would read it.
 //!
 //! There is no chain per Service (the kernel re-validates those in more than linear time). A Service
 //! is elements: `services` maps (address, protocol, port) to a chain that is shared by all Services
@@ -7,22 +7,10 @@
 //! Affinity is one map, `sticky`, which the kernel itself fills, checks against `live` and expires.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
-use crate::config::{Cidr, GATEWAY, NetConfig};
 use crate::services::{Endpoint, Protocol, Service};
-
-/// The one table, inside the cluster's namespace.
-pub const TABLE: &str = "isopod";
-/// Clients that `sticky` remembers at most; further ones are balanced without affinity.
-pub const STICKY_LIMIT: u32 = 65_535;
-/// What the relay for the way out listens on, at the node's address inside the namespace.
-pub const EGRESS_TCP_PORT: u16 = 15_001;
-/// The same for UDP; it takes packets by TPROXY.
-pub const EGRESS_UDP_PORT: u16 = 15_002;
-/// Packets with this mark are delivered locally whatever their destination (TPROXY).
-pub const EGRESS_MARK: u32 = 0x15_0d;
+use crate::table::Rule;
 
 /// What a client connects to: a port of a ClusterIP, or a node port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,7 +97,9 @@ impl Ruleset {
                 .affinity
                 .map(|t| u32::try_from(t.as_secs()).unwrap_or(u32::MAX).max(1));
             for port in &service.ports {
-                let node = port.node_port.map(|node_port| (node_ip, node_port));
+                // Of the node's addresses loopback is one for those who share it.
+                let node = [node_ip, Ipv4Addr::LOCALHOST].into_iter();
+                let node = node.filter_map(|ip| Some((ip, port.node_port?)));
                 let addresses = service.cluster_ips.iter().map(|ip| (*ip, port.port)).chain(node);
                 for (ip, number) in addresses {
                     let key = ServiceKey {
@@ -302,229 +292,6 @@ impl<K: Ord + Copy> SetChange<K> {
             set.remove(key);
         }
         set.extend(self.add.iter().copied());
-    }
-}
-
-/// One rule. What it means is its text; `nft.rs` lowers it to expressions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rule {
-    Dispatch,
-    Random {
-        endpoints: u32,
-    },
-    StickyKnown {
-        seconds: u32,
-    },
-    StickyForget,
-    StickyRandom {
-        endpoints: u32,
-        seconds: u32,
-    },
-    Hairpin,
-    EgressTcp {
-        inside: Vec<Cidr>,
-        node_ip: Ipv4Addr,
-    },
-    EgressUdp {
-        inside: Vec<Cidr>,
-    },
-    Refuse {
-        services: Cidr,
-        except: Ipv4Addr,
-        reset: bool,
-    },
-}
-
-impl Rule {
-    pub fn to_text(&self) -> String {
-        let from_pods = |inside: &[Cidr]| {
-            let list: Vec<String> = inside.iter().map(|cidr| format!("ip daddr != {cidr}")).collect();
-            format!("iifname \"{}*\" {}", crate::pods::LINK_PREFIX, list.join(" "))
-        };
-        let draw = |n: &u32| {
-            format!("dnat ip to ip daddr . meta l4proto . th dport . numgen random mod {n} map @backends")
-        };
-        match self {
-            Self::Dispatch => "ip daddr . meta l4proto . th dport vmap @services".to_owned(),
-            Self::Random { endpoints } => draw(endpoints),
-            Self::StickyKnown { seconds } => format!(
-                "update @sticky {{ client . service timeout {seconds}s : @sticky's if in @live }} dnat ip to it"
-            ),
-            Self::StickyForget => "delete @sticky { client . service }".to_owned(),
-            Self::StickyRandom { endpoints, seconds } => {
-                format!(
-                    "update @sticky {{ client . service timeout {seconds}s : drawn }} {}",
-                    draw(endpoints)
-                )
-            }
-            Self::Hairpin => "ip saddr . ip daddr @hairpin masquerade".to_owned(),
-            Self::EgressTcp { inside, node_ip } => {
-                format!(
-                    "{} meta l4proto tcp dnat ip to {node_ip}:{EGRESS_TCP_PORT}",
-                    from_pods(inside)
-                )
-            }
-            Self::EgressUdp { inside } => format!(
-                "{} meta l4proto udp tproxy ip to :{EGRESS_UDP_PORT} meta mark set {EGRESS_MARK:#x} accept",
-                from_pods(inside)
-            ),
-            Self::Refuse {
-                services,
-                except,
-                reset: true,
-            } => {
-                format!("ip daddr {services} ip daddr != {except} meta l4proto tcp reject with tcp reset")
-            }
-            Self::Refuse {
-                services,
-                except,
-                reset: false,
-            } => {
-                format!("ip daddr {services} ip daddr != {except} reject with icmp port-unreachable")
-            }
-        }
-    }
-}
-
-/// Where a base chain hooks into the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hook {
-    FilterPrerouting,
-    NatPrerouting,
-    NatOutput,
-    NatPostrouting,
-    FilterForward,
-    FilterOutput,
-}
-
-impl Hook {
-    const fn to_text(self) -> &'static str {
-        match self {
-            Self::FilterPrerouting => "type filter hook prerouting priority mangle; policy accept;",
-            Self::NatPrerouting => "type nat hook prerouting priority dstnat; policy accept;",
-            Self::NatOutput => "type nat hook output priority -100; policy accept;",
-            Self::NatPostrouting => "type nat hook postrouting priority srcnat; policy accept;",
-            Self::FilterForward => "type filter hook forward priority filter; policy accept;",
-            Self::FilterOutput => "type filter hook output priority filter; policy accept;",
-        }
-    }
-}
-
-/// The part of the table that never changes while the cluster has the same configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
-    pub chains: Vec<(&'static str, Hook, Vec<Rule>)>,
-}
-
-/// The sets and maps, as `nft` would declare them.
-const SETS: &str = "\
-\tmap services { type ipv4_addr . inet_proto . inet_service : verdict; }
-\tmap backends { type ipv4_addr . inet_proto . inet_service . mark : ipv4_addr . inet_service; }
-\tmap sticky { type ipv4_addr . ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; size 65535; flags dynamic,timeout; }
-\tset live { type ipv4_addr . inet_proto . inet_service . ipv4_addr . inet_service; }
-\tset hairpin { type ipv4_addr . ipv4_addr; }
-";
-
-impl Table {
-    pub fn new(config: &NetConfig) -> Self {
-        let mut inside = vec![config.pod_cidr, config.service_cidr];
-        let single = [GATEWAY, config.node_ip]
-            .into_iter()
-            .filter_map(|ip| Cidr::new(ip, 32));
-        for cidr in single {
-            if !inside.iter().any(|net| net.contains(cidr.base())) {
-                inside.push(cidr);
-            }
-        }
-        let mut nat = vec![Rule::Dispatch];
-        let mut chains = Vec::new();
-        if config.egress.is_some() {
-            chains.push((
-                "egress",
-                Hook::FilterPrerouting,
-                vec![Rule::EgressUdp {
-                    inside: inside.clone(),
-                }],
-            ));
-            nat.push(Rule::EgressTcp {
-                inside,
-                node_ip: config.node_ip,
-            });
-        }
-        let refuse = |reset| Rule::Refuse {
-            services: config.service_cidr,
-            except: config.dns_ip,
-            reset,
-        };
-        chains.extend([
-            ("prerouting", Hook::NatPrerouting, nat),
-            ("output", Hook::NatOutput, vec![Rule::Dispatch]),
-            ("postrouting", Hook::NatPostrouting, vec![Rule::Hairpin]),
-            (
-                "refuse-forward",
-                Hook::FilterForward,
-                vec![refuse(true), refuse(false)],
-            ),
-            (
-                "refuse-output",
-                Hook::FilterOutput,
-                vec![refuse(true), refuse(false)],
-            ),
-        ]);
-        Self { chains }
-    }
-
-    /// The same for a kernel that has no TPROXY: no way out for UDP.
-    pub fn without_tproxy(mut self) -> Self {
-        self.chains
-            .retain(|(_, _, rules)| !rules.iter().any(|rule| matches!(rule, Rule::EgressUdp { .. })));
-        self
-    }
-
-    /// A digest of the static part; a table with another one was made by another configuration or version.
-    pub fn version(&self) -> String {
-        format!(
-            "isopod {:016x}",
-            crate::pods::fnv64(self.to_text(&Ruleset::default()).as_bytes())
-        )
-    }
-
-    /// The whole table in the syntax of `nft` (where `nft` has none, in words): for people and goldens.
-    pub fn to_text(&self, rules: &Ruleset) -> String {
-        let mut text = format!("table ip {TABLE} {{\n{SETS}");
-        let mut chain = |head: String, rules: &[Rule]| {
-            text.push_str(&head);
-            for rule in rules {
-                text.push_str("\t\t");
-                text.push_str(&rule.to_text());
-                text.push('\n');
-            }
-            text.push_str("\t}\n");
-        };
-        for pick in rules.picks() {
-            chain(format!("\tchain {} {{\n", pick.chain()), &pick.rules());
-        }
-        for (name, hook, rules) in &self.chains {
-            chain(format!("\tchain {name} {{\n\t\t{}\n", hook.to_text()), rules);
-        }
-        let mut element = |set: &str, what: String| {
-            // Writing to a String cannot fail.
-            writeln!(text, "\telement {set} {{ {what} }}").unwrap_or_default();
-        };
-        for (key, pick) in &rules.services {
-            element("services", format!("{key} : goto {}", pick.chain()));
-        }
-        for ((key, index), endpoint) in &rules.backends {
-            element("backends", format!("{key} . {index} : {endpoint}"));
-        }
-        for (key, endpoint) in &rules.live {
-            element("live", format!("{key} . {endpoint}"));
-        }
-        for ip in &rules.hairpin {
-            element("hairpin", format!("{ip} . {ip}"));
-        }
-        text.push_str("}\n");
-        text
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::NetConfig;
 use crate::services::ServicePort;
+use crate::table::Table;
 
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 

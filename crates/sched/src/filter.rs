@@ -1,7 +1,10 @@
 //! What rules a node out for a pod, in upstream's words.
 
+use crate::neighbours::Neighbours;
 use crate::node::{NodeView, Taint};
+use crate::volumes::Volumes;
 use kinds::Seen;
+use kinds::node_selector;
 use kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
 use kinds::pod;
 use kinds::row::text;
@@ -94,16 +97,11 @@ fn said(why: String) -> Option<Obstacle> {
 }
 
 /// All that rules this node out; empty when it will do.
-pub fn problems(wants: &Wants, node: &NodeView) -> Vec<String> {
+pub fn problems(wants: &Wants, volumes: &Volumes, neighbours: &Neighbours, node: &NodeView) -> Vec<String> {
     if node.unschedulable && !tolerates_unschedulable(wants) {
         return vec!["node(s) were unschedulable".into()];
     }
-    if let Some(taint) = node
-        .taints
-        .iter()
-        .find(|t| t.effect != "PreferNoSchedule" && !tolerates(wants, t))
-    {
-        let Taint { key, value, .. } = taint;
+    if let Some(Taint { key, value, .. }) = untolerated(wants, node) {
         return vec![format!("node(s) had untolerated taint(s) {{{key}: {value}}}")];
     }
     if !matches_selector(wants, node) {
@@ -112,7 +110,12 @@ pub fn problems(wants: &Wants, node: &NodeView) -> Vec<String> {
     if lacks_ports(wants, node) {
         return vec![NO_PORTS.into()];
     }
-    lacking(wants, node)
+    let lacking = lacking(wants, node);
+    if !lacking.is_empty() {
+        return lacking;
+    }
+    let problem = volumes.problem(node).or_else(|| neighbours.problem(node));
+    problem.map(str::to_string).into_iter().collect()
 }
 
 pub fn lacks_ports(wants: &Wants, node: &NodeView) -> bool {
@@ -148,6 +151,15 @@ fn tolerations<'a>(wants: &Wants<'a>) -> impl Iterator<Item = &'a Value> + use<'
         .flatten()
 }
 
+/// A taint that keeps the pod off the node.
+pub fn untolerated<'a>(wants: &Wants, node: &'a NodeView) -> Option<&'a Taint> {
+    let hard = |taint: &&Taint| taint.effect != "PreferNoSchedule";
+    node.taints
+        .iter()
+        .filter(hard)
+        .find(|taint| !tolerates(wants, taint))
+}
+
 fn tolerates_unschedulable(wants: &Wants) -> bool {
     let taint = Taint {
         key: "node.kubernetes.io/unschedulable".into(),
@@ -172,48 +184,6 @@ pub fn matches_selector(wants: &Wants, node: &NodeView) -> bool {
     if !selector.into_iter().flatten().all(equal) {
         return false;
     }
-    let required = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
-    match wants.spec.pointer(required).and_then(Value::as_array) {
-        None => true,
-        Some(terms) => terms.iter().any(|term| matches_term(term, node)),
-    }
-}
-
-/// One node selector term: all of its expressions hold. An empty term matches nothing, as upstream.
-pub fn matches_term(term: &Value, node: &NodeView) -> bool {
-    let list = |field: &str| {
-        term.get(field)
-            .and_then(Value::as_array)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
-    };
-    let (labels, fields) = (list("matchExpressions"), list("matchFields"));
-    if labels.is_empty() && fields.is_empty() {
-        return false;
-    }
-    labels
-        .iter()
-        .all(|e| holds(e, node.labels.get(text(e, "/key")).map(String::as_str)))
-        && fields.iter().all(|e| {
-            holds(
-                e,
-                (text(e, "/key") == "metadata.name").then_some(node.name.as_str()),
-            )
-        })
-}
-
-fn holds(expression: &Value, value: Option<&str>) -> bool {
-    let values = expression.get("values").and_then(Value::as_array);
-    let listed = |v: &str| values.into_iter().flatten().any(|w| w.as_str() == Some(v));
-    let number = |v: Option<&str>| v.and_then(|v| v.parse::<i64>().ok());
-    let bound = || number(values.and_then(|v| v.first()).and_then(Value::as_str));
-    match text(expression, "/operator") {
-        "In" => value.is_some_and(listed),
-        "NotIn" => !value.is_some_and(listed),
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => number(value).zip(bound()).is_some_and(|(v, b)| v > b),
-        "Lt" => number(value).zip(bound()).is_some_and(|(v, b)| v < b),
-        _ => false,
-    }
+    let required = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
+    node_selector::selects(wants.spec.pointer(required), &node.chosen())
 }

@@ -2,13 +2,16 @@
 
 pub mod admit;
 mod filter;
+mod neighbours;
 mod node;
 mod score;
+mod volumes;
 
 use filter::Obstacle;
 use kinds::plan::{Act, EventAct, Plan, Target};
 use kinds::pod::PODS;
 use kinds::row::text;
+use kinds::workload::Pod;
 use kinds::{Controller, Key, Seen};
 use meta::{Change, ChangeKind, Object};
 use node::NodeView;
@@ -31,20 +34,33 @@ fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
         if is_waiting(object) {
             return vec![Key::of(PODS, object)];
         }
-        let ended = kinds::workload::Pod::of(object).is_finished();
-        return if change.kind == ChangeKind::Deleted || ended {
-            waiting(seen)
-        } else {
-            Vec::new()
-        };
+        let pod = Pod::of(object);
+        if change.kind == ChangeKind::Deleted || pod.is_finished() {
+            return waiting(seen);
+        }
+        // Another place is taken, or is near to somebody now.
+        let same =
+            |before: &Object| Pod::of(before).is_placed() && before.meta().labels == object.meta().labels;
+        let moved = !change.previous.as_ref().is_some_and(same);
+        return if moved { minding_others(seen) } else { Vec::new() };
+    }
+    if change.res == kinds::namespace::NAMESPACES {
+        let same = |before: &Object| before.meta().labels == object.meta().labels;
+        let moved = !change.previous.as_ref().is_some_and(same);
+        return if moved { minding_others(seen) } else { Vec::new() };
     }
     let node_changed = change.res == kinds::node::NODES
         && change
             .previous
             .as_ref()
             .is_none_or(|before| node::constraints(before) != node::constraints(object));
-    let claim_changed = change.res == kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
-    if node_changed || claim_changed {
+    let volume_changed = [
+        kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS,
+        kinds::persistentvolume::PERSISTENTVOLUMES,
+        kinds::storageclass::STORAGECLASSES,
+    ]
+    .contains(&change.res);
+    if node_changed || volume_changed {
         waiting(seen)
     } else {
         Vec::new()
@@ -59,8 +75,15 @@ fn waiting(seen: &Seen) -> Vec<Key> {
         .collect()
 }
 
+/// Those that wait, and for which it matters who runs where.
+fn minding_others(seen: &Seen) -> Vec<Key> {
+    let pods = seen.snapshot.list(PODS, "").filter(|pod| is_waiting(pod));
+    let minding = pods.filter(|pod| Pod::of(pod).share().minds_others);
+    minding.map(|pod| Key::of(PODS, pod)).collect()
+}
+
 fn is_waiting(pod: &Object) -> bool {
-    let facts = kinds::workload::Pod::of(pod);
+    let facts = Pod::of(pod);
     facts
         .facts
         .spec
@@ -96,7 +119,7 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
         plan.wake = Some(until);
         return plan.why(format!("waits for the volume of claim {claim}"));
     }
-    match choose(seen, obstacle, &value) {
+    match choose(seen, obstacle, pod, &value) {
         Ok(node) => bind(pod, &node, &mut plan),
         Err(why) => {
             // Said once: a new look at the same obstacle, also after a restart, is no news.
@@ -110,18 +133,20 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
 }
 
 /// The best node, or upstream's sentence about why there is none.
-fn choose(seen: &Seen, obstacle: Option<Obstacle>, value: &Value) -> Result<String, String> {
+fn choose(seen: &Seen, obstacle: Option<Obstacle>, pod: &Object, value: &Value) -> Result<String, String> {
     if let Some(Obstacle::Said(problem)) = obstacle {
         let total = seen.snapshot.count(kinds::node::NODES);
         return Err(format!("0/{total} nodes are available: {problem}."));
     }
     let wants = filter::Wants::of(value);
+    let volumes = volumes::Volumes::of(seen, pod);
     let nodes = node::views(seen.snapshot);
+    let neighbours = neighbours::Neighbours::of(seen, pod, &wants, &nodes);
     let total = nodes.len();
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let mut best: Option<(i64, NodeView)> = None;
     for node in nodes {
-        let problems = filter::problems(&wants, &node);
+        let problems = filter::problems(&wants, &volumes, &neighbours, &node);
         if problems.is_empty() {
             let score = score::score(&wants, &node);
             if best.as_ref().is_none_or(|(known, _)| score > *known) {

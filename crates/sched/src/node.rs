@@ -1,5 +1,6 @@
 //! A node as the scheduler sees it: what it offers, what runs on it, whom it keeps away.
 
+use kinds::node_selector::Chosen;
 use kinds::pod::PODS;
 use kinds::row::text;
 use kinds::workload::Share;
@@ -24,6 +25,16 @@ pub struct Taint {
     pub key: String,
     pub value: String,
     pub effect: String,
+}
+
+impl NodeView {
+    /// As node selectors see it.
+    pub fn chosen(&self) -> Chosen<'_> {
+        Chosen {
+            name: &self.name,
+            labels: &self.labels,
+        }
+    }
 }
 
 /// The parts of a node that can change a decision.

@@ -1,7 +1,8 @@
 //! Which of the nodes that will do is best: room left, preferred affinity, no taints to avoid.
 
-use crate::filter::{Wants, matches_term, tolerates};
+use crate::filter::{Wants, tolerates};
 use crate::node::NodeView;
+use kinds::node_selector::matches_term;
 use serde_json::Value;
 
 /// Higher is better. Each part is 0 to 100, as upstream's plugins score.
@@ -26,10 +27,11 @@ fn least_allocated(wants: &Wants, node: &NodeView) -> i64 {
 fn preferred_affinity(wants: &Wants, node: &NodeView) -> i64 {
     let path = "/affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution";
     let terms = wants.spec.pointer(path).and_then(Value::as_array);
-    let weight = |term: &Value| match matches_term(term.get("preference").unwrap_or(&Value::Null), node) {
-        true => term.get("weight").and_then(Value::as_i64).unwrap_or(0),
-        false => 0,
-    };
+    let weight =
+        |term: &Value| match matches_term(term.get("preference").unwrap_or(&Value::Null), &node.chosen()) {
+            true => term.get("weight").and_then(Value::as_i64).unwrap_or(0),
+            false => 0,
+        };
     terms.into_iter().flatten().map(weight).sum::<i64>().clamp(0, 100)
 }
 

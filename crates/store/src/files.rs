@@ -79,7 +79,8 @@ fn way_on(path: &Path, offset: usize) -> String {
     }
     format!(
         "; or, to give up what this file holds from there on and all later revisions, move the later log files away and \
-         run `truncate -s {offset} {}`",
+         run `rm -f {}; truncate -s {offset} {}`",
+        closed_path(path.parent().unwrap_or(path)).display(),
         path.display()
     )
 }
@@ -176,6 +177,40 @@ pub fn checkpoint_path(dir: &Path, revision: u64) -> PathBuf {
 
 pub fn unfinished_path(dir: &Path, revision: u64) -> PathBuf {
     dir.join(format!("checkpoint-{revision:020}.tmp"))
+}
+
+pub fn closed_path(dir: &Path) -> PathBuf {
+    dir.join("closed")
+}
+
+/// Noted when a store is closed in good order: so much of its last log was whole. Without it, a last batch that is
+/// damaged later would be taken for one that a power cut tore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// The log's revision.
+    pub log: u64,
+    pub end: u64,
+}
+
+impl Closed {
+    pub fn write(self, dir: &Path) -> io::Result<()> {
+        let (path, new) = (closed_path(dir), dir.join("closed.tmp"));
+        let mut file = create_file(&new)?;
+        writeln!(file, "{} {}", self.log, self.end)?;
+        file.sync_all()?;
+        std::fs::rename(&new, &path)?;
+        sync_dir(dir)
+    }
+
+    /// That of the last good end; older than what was written since, and never newer.
+    pub fn read(dir: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(closed_path(dir)).ok()?;
+        let (log, end) = text.trim_end().split_once(' ')?;
+        Some(Self {
+            log: log.parse().ok()?,
+            end: end.parse().ok()?,
+        })
+    }
 }
 
 /// What stands in a data directory; revisions in ascending order.

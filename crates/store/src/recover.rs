@@ -184,6 +184,11 @@ impl Recovered {
         }
         self.id = header.id;
         let scan = scan(&path, &bytes)?;
+        let closed = files::Closed::read(dir).filter(|closed| closed.log == revision);
+        if let Some(closed) = closed.filter(|closed| (scan.end as u64) < closed.end) {
+            let why = format!("it was whole up to byte {} when the store was closed", closed.end);
+            return Err(damaged(&path, scan.end, why));
+        }
         let past = &mut self.past;
         past.extend(&scan.frames)
             .map_err(|(at, e)| damaged(&path, at, e))?;

@@ -32,22 +32,24 @@ pub fn list(cx: &Cx, call: &Call) -> Result<Decision, Status> {
     let mut all = snapshot.after(cx.row.res, &prefix, &after);
     let mut objects = Vec::new();
     let (mut last, mut more) = (None, false);
+    // The keys' prefix has chosen the namespace already.
+    let takes_all = filter.takes_all();
     for (key, object) in all.by_ref() {
-        if !filter.matches(cx.row, object) {
+        if !takes_all && !filter.matches(cx.row, object) {
             continue;
         }
         if objects.len() == limit {
             more = true;
             break;
         }
-        last = Some(key.clone());
+        last = Some(key);
         objects.push(object.clone());
     }
     let continue_token = match last {
-        Some(last) if more => page::token(snapshot.revision(), &last),
+        Some(last) if more => page::token(snapshot.revision(), last),
         _ => String::new(),
     };
-    let remaining = (more && filter.takes_all()).then(|| 1 + all.count());
+    let remaining = (more && takes_all).then(|| 1 + all.count());
     Ok(Decision::Answer(
         Reply::List {
             objects,

@@ -6,6 +6,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use hyper::body::{Frame, Incoming, SizeHint};
 use meta::Object;
+use std::iter::Peekable;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -82,7 +83,7 @@ impl Relay {
 /// A list from stored bytes: nothing is decoded or encoded, and only one chunk is held at a time.
 pub struct ListBody {
     head: Option<Bytes>,
-    objects: std::vec::IntoIter<Object>,
+    objects: Peekable<std::vec::IntoIter<Object>>,
     first: bool,
     tail: Option<&'static [u8]>,
     left: u64,
@@ -94,7 +95,7 @@ impl ListBody {
         let left = head.len() + items.saturating_sub(1) + tail.len();
         Self {
             head: Some(head),
-            objects: objects.into_iter(),
+            objects: objects.into_iter().peekable(),
             first: true,
             tail: Some(tail),
             left: left as u64,
@@ -103,20 +104,22 @@ impl ListBody {
 
     fn next_chunk(&mut self) -> Option<Bytes> {
         self.tail?;
-        let mut out = BytesMut::with_capacity(CHUNK_BYTES.min(self.left as usize) + 1024);
+        let mut out = BytesMut::with_capacity(CHUNK_BYTES.min(self.left as usize));
         if let Some(head) = self.head.take() {
             out.put_slice(&head);
         }
-        while out.len() < CHUNK_BYTES {
-            let Some(object) = self.objects.next() else {
-                out.put_slice(self.tail.take().unwrap_or_default());
-                break;
-            };
+        // A chunk that had to grow would be copied once more.
+        let fits =
+            |out: &BytesMut, object: &Object| out.is_empty() || out.len() + object.json().len() < CHUNK_BYTES;
+        while let Some(object) = self.objects.next_if(|object| fits(&out, object)) {
             if !self.first {
                 out.put_u8(b',');
             }
             self.first = false;
             out.put_slice(object.json());
+        }
+        if self.objects.peek().is_none() {
+            out.put_slice(self.tail.take().unwrap_or_default());
         }
         self.left -= out.len() as u64;
         Some(out.freeze())

@@ -80,13 +80,16 @@ async fn answer(
     let registry = api.parts().registry.load_full();
     let caller = impersonate::acting_as(api, &registry, caller, &mut parts.headers)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
+    // What is rare and large is boxed: each request's future is moved about whole.
     match route::route(&registry, &path)? {
-        Route::Path => other_path(server, &caller, &registry, &parts, &path, &query).await,
+        Route::Path => Box::pin(other_path(server, &caller, &registry, &parts, &path, &query)).await,
         Route::Resource(place) if is_stream(place.subresource) => {
-            super::pods::serve(server, &caller, &registry, place, &mut parts, &query).await
+            let served = super::pods::serve(server, &caller, &registry, place, &mut parts, &query);
+            Box::pin(served).await
         }
         Route::Resource(place) if place.subresource == route::PROXY => {
-            super::proxy::serve(server, peer, &caller, &registry, place, parts, body).await
+            let served = super::proxy::serve(server, peer, &caller, &registry, place, parts, body);
+            Box::pin(served).await
         }
         Route::Resource(place) => resource(server, &caller, &registry, place, parts, body, &query).await,
     }
@@ -156,7 +159,8 @@ async fn resource(
     let form = negotiate::negotiate(&parts.headers, query, offer)?;
     if reading && watching && place.subresource.is_empty() && !place.row.rules.is_question() {
         let deprecation = place.row.rules.deprecation();
-        let mut response = start_watch(server, caller, registry, place, options, query, form).await?;
+        let watch = start_watch(server, caller, registry, place, options, query, form);
+        let mut response = Box::pin(watch).await?;
         respond::warn(&mut response, deprecation);
         return Ok(response);
     }

@@ -3,6 +3,7 @@
 mod body;
 mod channel;
 mod forward;
+mod gather;
 mod handle;
 mod impersonate;
 mod negotiate;
@@ -21,6 +22,7 @@ pub use body::Body;
 use crate::core::Caller;
 use crate::{Api, discovery, openapi};
 use futures::FutureExt;
+use gather::Gather;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -30,10 +32,12 @@ use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -223,12 +227,30 @@ impl Server {
             loopback: from.is_loopback(),
             address: Some(from),
         };
-        self.serve_stream(stream, peer).await;
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            let gather = Gather::new(stream);
+            let sender = gather.clone();
+            self.drive(gather, peer, |cx| sender.send(cx)).await;
+        } else {
+            self.serve_stream(stream, peer).await;
+        }
     }
 
     /// Serves one connection that is already decrypted, until either side ends it.
     pub async fn serve_stream<S>(self: Arc<Self>, stream: S, peer: Peer)
     where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.drive(stream, peer, |_| Poll::Ready(Ok(()))).await;
+    }
+
+    /// Serves one connection; `after` is called after each poll of it.
+    async fn drive<S>(
+        self: Arc<Self>,
+        stream: S,
+        peer: Peer,
+        mut after: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
+    ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let peer = Arc::new(peer);
@@ -251,15 +273,21 @@ impl Server {
             .max_header_list_size(MAX_HEADERS_BYTES)
             .max_concurrent_streams(MAX_STREAMS);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.closing.cancelled() => {
+        let closing = self.closing.cancelled();
+        tokio::pin!(connection, closing);
+        let mut closes = false;
+        let ended = std::future::poll_fn(|cx| {
+            if !closes && closing.as_mut().poll(cx).is_ready() {
+                closes = true;
                 connection.as_mut().graceful_shutdown();
-                connection.await
             }
-        };
-        if let Err(error) = ended {
+            let ended = connection.as_mut().poll(cx);
+            match after(cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+                _ => ended,
+            }
+        });
+        if let Err(error) = ended.await {
             tracing::debug!(%error, "an API connection ended early");
         }
     }
@@ -268,7 +296,7 @@ impl Server {
     pub async fn respond(self: Arc<Self>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_string();
-        let request = Request::from_parts(parts, request::RequestBody::Wire(body));
+        let request = Request::from_parts(parts, request::RequestBody::Wire(request::Wire::new(body)));
         match AssertUnwindSafe(self.limited(peer, request)).catch_unwind().await {
             Ok(response) => response,
             Err(_) => {

@@ -9,7 +9,7 @@ use codec::Decoded;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http_body_util::BodyExt;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use kinds::Registry;
 use kinds::review::Extra;
 use meta::client::FieldValidation;
@@ -17,21 +17,64 @@ use meta::{Snapshot, Status, Verb};
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 const BODY_LIMIT: Duration = Duration::from_secs(60);
 /// The group of all who are known.
 pub const AUTHENTICATED: &str = "system:authenticated";
 
+/// What a client may still send after it was answered. Most clients read no answer before they have sent all.
+const UNREAD_MAX_BYTES: usize = 8 << 20;
+const UNREAD_LIMIT: Duration = Duration::from_secs(5);
+
 /// A body that still has to be read, or one that is there.
 pub enum RequestBody {
-    Wire(Incoming),
+    Wire(Wire),
     Bytes(Bytes),
 }
 
+/// A body on its way. What nobody read of it is read in the background: if the connection were closed or the stream
+/// reset under a client that still sends, it would see that instead of the answer.
+pub struct Wire(Option<Incoming>);
+
+impl Wire {
+    pub fn new(incoming: Incoming) -> Self {
+        Self((!incoming.is_end_stream()).then_some(incoming))
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(incoming) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        if incoming.is_end_stream() || !matches!(frame, Some(Ok(_))) {
+            self.0 = None;
+        }
+        Poll::Ready(frame)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Some(incoming) = self.0.take() {
+            tokio::spawn(tokio::time::timeout(UNREAD_LIMIT, read_away(incoming)));
+        }
+    }
+}
+
+async fn read_away(mut incoming: Incoming) {
+    let mut left = UNREAD_MAX_BYTES;
+    while let Some(Ok(frame)) = incoming.frame().await {
+        let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else {
+            return;
+        };
+        left = rest;
+    }
+}
+
 /// As it comes, for whoever passes it on.
-impl hyper::body::Body for RequestBody {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -40,7 +83,7 @@ impl hyper::body::Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
-            Self::Wire(incoming) => Pin::new(incoming).poll_frame(cx),
+            Self::Wire(wire) => wire.poll_frame(cx),
             Self::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
         }
@@ -48,14 +91,17 @@ impl hyper::body::Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Wire(incoming) => incoming.is_end_stream(),
+            Self::Wire(wire) => wire.0.is_none(),
             Self::Bytes(bytes) => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Wire(incoming) => incoming.size_hint(),
+            Self::Wire(wire) => wire
+                .0
+                .as_ref()
+                .map_or(SizeHint::with_exact(0), Incoming::size_hint),
             Self::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
@@ -113,16 +159,16 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The whole body, if it is not over the limit and comes in time.
-pub async fn read(body: RequestBody, limit: usize) -> Result<Bytes, Status> {
-    let mut incoming = match body {
+pub async fn read(mut body: RequestBody, limit: usize) -> Result<Bytes, Status> {
+    match body {
         RequestBody::Bytes(bytes) if bytes.len() > limit => return Err(Status::too_large(limit)),
         RequestBody::Bytes(bytes) => return Ok(bytes),
-        RequestBody::Wire(incoming) => incoming,
-    };
+        RequestBody::Wire(_) => {}
+    }
     let all = async {
         let mut first: Option<Bytes> = None;
         let mut rest = BytesMut::new();
-        while let Some(frame) = incoming.frame().await {
+        while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| Status::bad_request(format!("the body could not be read: {e}")))?;
             let Ok(data) = frame.into_data() else { continue };
             let have = first.as_ref().map_or(0, Bytes::len).max(rest.len());

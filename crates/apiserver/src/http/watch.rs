@@ -10,15 +10,17 @@ use crate::core::select::Filter;
 use crate::options::Query;
 use crate::views;
 use bytes::{BufMut, Bytes, BytesMut};
+use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use http::{Response, StatusCode};
 use kinds::Row;
 use meta::{Change, ChangeKind, Errors, Object, Options, Path, Res, Snapshot, Status};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Changes;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// Watches without a timeout end after this and up to twice this, as upstream's.
@@ -49,7 +51,8 @@ struct Watcher {
     /// The newest revision that the client knows it has everything of.
     told: u64,
     seen: u64,
-    deadline: Instant,
+    /// Ready when the watch is to end: its time is over, or the server shuts down.
+    end: BoxFuture<'static, ()>,
 }
 
 pub async fn watch(
@@ -101,11 +104,24 @@ pub async fn watch(
         bookmarks,
         told: after,
         seen: after,
-        deadline: Instant::now() + Duration::from_secs(seconds.min(7 * 86_400)),
+        end: end(&server, Duration::from_secs(seconds.min(7 * 86_400))),
         server,
     };
     let stream = futures::stream::unfold(watcher, Watcher::next).boxed();
     Ok(respond::respond(StatusCode::OK, Body::Stream(stream), form))
+}
+
+/// One future for the whole watch: to wait anew for each piece would cost more than most pieces.
+fn end(server: &Server, after: Duration) -> BoxFuture<'static, ()> {
+    let closing = server.closing.clone();
+    let limit = tokio::time::sleep(after);
+    async move {
+        tokio::select! {
+            () = limit => {}
+            () = closing.cancelled() => {}
+        }
+    }
+    .boxed()
 }
 
 fn start(options: &Options, query: &Query) -> Result<Start, Status> {
@@ -180,13 +196,13 @@ impl Watcher {
                 }
             };
             tokio::select! {
+                biased;
+                () = &mut self.end => return None,
                 batch = changes.next() => {
                     self.take(batch, &mut out);
                     self.take_ready(&mut out);
                 }
                 () = tick => self.bookmark(&mut out),
-                () = sleep_until(self.deadline) => return None,
-                () = self.server.closing.cancelled() => return None,
             }
         }
         Some((out.freeze(), self))
@@ -276,7 +292,7 @@ impl Watcher {
     }
 
     /// The object in the row's own form.
-    fn shown(&self, object: &Object) -> Option<Object> {
+    fn shown<'a>(&self, object: &'a Object) -> Option<Cow<'a, Object>> {
         let shown = views::shown(&self.row, object);
         shown
             .inspect_err(

@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use apiserver::NodeOps;
+use apiserver::http::Peer;
 use apiserver::node_ops::{Duplex, ExecOptions, Exit, LogOptions, Output, Session};
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -312,4 +313,47 @@ async fn a_followed_log_ends_when_the_server_closes() {
     let ended = tokio::time::timeout(std::time::Duration::from_secs(20), ours.read_to_end(&mut rest)).await;
     ended.expect("the log ends").expect("in good order");
     assert!(rest.ends_with(b"0\r\n\r\n"), "the body is complete");
+}
+
+/// A client that reads nothing before all is sent: each answer is there then, and the connection goes on.
+#[tokio::test]
+async fn who_is_answered_early_may_still_send() {
+    let world = world().await;
+    let path = "/api/v1/namespaces/default/configmaps";
+    for (peer, path, media_type, size_bytes, expected) in [
+        (
+            &*world.admin,
+            "/api/v1/namespaces/default/configmaps/x/y",
+            "application/json",
+            300_000,
+            404,
+        ),
+        (&*world.admin, path, "text/plain", 300_000, 415),
+        (&*world.admin, path, "application/json", 4_000_000, 413),
+        (&Peer::default(), path, "application/json", 300_000, 401),
+    ] {
+        let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(world.server.clone().serve_stream(theirs, peer.clone()));
+        for _ in 0..2 {
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {media_type}\r\ncontent-length: {size_bytes}\r\n\r\n"
+            );
+            ours.write_all(head.as_bytes()).await.expect("sent");
+            ours.write_all(&vec![b'['; size_bytes])
+                .await
+                .expect("all is taken");
+            let mut answer = String::new();
+            while !answer.ends_with("}\n") {
+                let mut piece = vec![0; 4096];
+                let count = ours.read(&mut piece).await.expect("an answer");
+                assert!(count > 0, "it ended early: {answer}");
+                answer.push_str(&String::from_utf8_lossy(&piece[..count]));
+            }
+            let begin = format!("HTTP/1.1 {expected} ");
+            assert!(
+                answer.starts_with(&begin),
+                "{size_bytes} bytes to {path}: {answer}"
+            );
+        }
+    }
 }

@@ -338,3 +338,25 @@ fn mistakes_in_manifests() {
         .run();
     cluster.remove();
 }
+
+/// `up` gave up waiting (or was told not to): the server starts on, and whoever comes next must find it.
+#[test]
+fn a_cluster_that_is_still_starting_is_found() {
+    let Some(cluster) = Cluster::prepare("a_cluster_that_is_still_starting_is_found", &[]) else {
+        return;
+    };
+    let up = format!("up --wait 0 --api-port {}", cluster.api_port);
+    for _ in 0..8 {
+        let said = cluster.isopod_with(&up).run().fails();
+        assert!(said.contains("not ready after 0 s"), "{said}");
+        assert_eq!(
+            cluster.isopod("rm").trim(),
+            format!("cluster {} is removed", cluster.name)
+        );
+        assert!(!cluster.dir().exists());
+    }
+    cluster.isopod_with(&up).run().fails();
+    let said = cluster.isopod_with(&up).run().fails();
+    assert!(said.contains("is up already"), "{said}");
+    cluster.remove();
+}

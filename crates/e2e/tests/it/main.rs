@@ -11,6 +11,7 @@ mod errors;
 mod garbage;
 mod helm;
 mod host;
+mod hostnetwork;
 mod images;
 mod interactive;
 mod kubectl;

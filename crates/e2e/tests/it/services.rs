@@ -369,3 +369,33 @@ fn ports_of_the_host_lead_to_their_pod_and_a_taken_one_is_had_when_it_is_free() 
     drop((log, exec));
     cluster.remove();
 }
+
+/// `kubectl delete all --all` is a habit; what pods find the API and DNS by must outlive it.
+#[test]
+fn the_clusters_own_services_come_back() {
+    let Some(cluster) = Cluster::with_images("the_clusters_own_services_come_back", &[]) else {
+        return;
+    };
+    let address = cluster.jsonpath("svc/kubernetes", "{.spec.clusterIP}");
+    let uid = cluster.jsonpath("svc/kubernetes", "{.metadata.uid}");
+    cluster.kubectl("delete all --all");
+    cluster.kubectl("delete endpoints,endpointslices kubernetes");
+    cluster.kubectl("delete svc,endpointslices -n kube-system --all");
+    let mut services = cluster.watch("get svc -A -w --no-headers");
+    services.until("the kubernetes Service", |line| {
+        line.contains(" kubernetes ") && line.contains(&address)
+    });
+    services.until_contains("kube-dns");
+    drop(services);
+    assert_ne!(cluster.jsonpath("svc/kubernetes", "{.metadata.uid}"), uid);
+    client(&cluster);
+    let found = from_client(&cluster, "nslookup kubernetes.default.svc.cluster.local");
+    assert!(found.contains(&address), "{found}");
+    assert_eq!(
+        from_client(&cluster, "echo $KUBERNETES_SERVICE_HOST").trim(),
+        address
+    );
+    let port = "nc -w 5 kubernetes.default 443 </dev/null && echo open";
+    assert_eq!(from_client(&cluster, port).trim(), "open");
+    cluster.remove();
+}

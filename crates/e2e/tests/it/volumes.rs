@@ -170,6 +170,77 @@ fn claims_and_volumes_as_users_see_them() {
     cluster.remove();
 }
 
+/// What users bring along: classes of their own, volumes made by hand, claims before their volumes.
+#[test]
+fn classes_and_volumes_of_the_users_own() {
+    let Some(cluster) = Cluster::with_images("classes_and_volumes_of_the_users_own", &[]) else {
+        return;
+    };
+    let made = cluster.home.path().join("made/by/hand");
+    let claim = |name: &str, mode: &str, more: &str| {
+        format!(
+            "{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: {name}}}, spec: {{accessModes: [{mode}], resources: {{requests: {{storage: 1Mi}}}}, {more}}}}}\n---\n"
+        )
+    };
+    let user = |name: &str, claim: &str| {
+        pod(
+            name,
+            "sleep 3600",
+            &format!("volumes: [{{name: d, persistentVolumeClaim: {{claimName: {claim}}}}}]"),
+            "volumeMounts: [{name: d, mountPath: /d}]",
+        )
+    };
+    cluster.apply(&format!(
+        "{{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {{name: later}}, provisioner: isopod.dev/folder, volumeBindingMode: WaitForFirstConsumer}}
+---
+{}{}",
+        claim("late", "ReadWriteOncePod", "storageClassName: later"),
+        claim("named", "ReadWriteOnce", "storageClassName: '', volumeName: by-hand"),
+    ));
+    let mut events = cluster.watch("get events -w --no-headers");
+    events.until_contains("waiting for first consumer");
+    drop(events);
+    cluster.apply(&user("first", "late"));
+    cluster.wait("pod/first", "condition=Ready");
+    let volume = cluster.jsonpath("pvc/late", "{.spec.volumeName}");
+    let path = cluster.jsonpath(&format!("pv/{volume}"), "{.spec.hostPath.path}");
+    assert!(
+        path.starts_with(&cluster.dir().display().to_string()),
+        "{path} is not the cluster's"
+    );
+    // Nobody else may have it meanwhile.
+    cluster.apply(&user("second", "late"));
+    cluster.wait(
+        "pod/second",
+        "jsonpath={.status.conditions[?(@.type==\"PodScheduled\")].reason}=Unschedulable",
+    );
+    let why = cluster.jsonpath(
+        "pod/second",
+        "{.status.conditions[?(@.type==\"PodScheduled\")].message}",
+    );
+    assert!(
+        why.contains("ReadWriteOncePod access mode already in-use by another pod"),
+        "{why}"
+    );
+    cluster.kubectl("delete pod first");
+    cluster.wait("pod/second", "condition=Ready");
+    cluster.kubectl("delete pod second");
+    cluster.kubectl(&format!("delete pvc late {LIMIT}"));
+    cluster.kubectl(&format!("wait --for=delete pv/{volume} {LIMIT}"));
+    assert!(!Path::new(&path).exists(), "{path} is left");
+    // The volume comes after the claim that names it, and its folder with the first pod.
+    cluster.apply(&format!(
+        "{{apiVersion: v1, kind: PersistentVolume, metadata: {{name: by-hand}}, spec: {{accessModes: [ReadWriteOnce], capacity: {{storage: 1Mi}}, hostPath: {{path: {}}}}}}}",
+        made.display()
+    ));
+    cluster.wait("pvc/named", "jsonpath={.status.phase}=Bound");
+    cluster.apply(&user("third", "named"));
+    cluster.wait("pod/third", "condition=Ready");
+    cluster.kubectl("exec third -- touch /d/file");
+    assert!(made.join("file").is_file());
+    cluster.remove();
+}
+
 #[test]
 fn a_claim_grows_and_never_shrinks() {
     let Some(cluster) = Cluster::start("a_claim_grows_and_never_shrinks", &[]) else {

@@ -2,6 +2,7 @@
 //! the CA for pods. Written through the API; what is there already stays as it is, unless it must follow the machine.
 
 use anyhow::{Result, anyhow};
+use futures::StreamExt;
 use kinds::configmap::CONFIGMAPS;
 use kinds::endpoints::ENDPOINTS;
 use kinds::endpointslice::ENDPOINTSLICES;
@@ -9,12 +10,15 @@ use kinds::namespace::NAMESPACES;
 use kinds::service::SERVICES;
 use kinds::serviceaccount::{ROOT_CA_NAME, ROOT_CA_SOURCE};
 use kinds::storageclass::{FOLDER, PROVISIONER, STORAGECLASSES};
-use meta::{Call, Client, Res};
+use meta::{Call, Change, Client, Res};
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// Where the API is, for pods.
+#[derive(Clone)]
 pub struct Addresses {
     /// First address of the service range.
     pub service: Ipv4Addr,
@@ -33,15 +37,57 @@ pub async fn run(client: &dyn Client, ca: &str, volumes: &Path, addresses: &Addr
         .map(|n| (NAMESPACES, "", n))
         .chain([(STORAGECLASSES, "", class)]);
     ensure_all(client, first).await?;
-    let rest = [
-        (CONFIGMAPS, ROOT_CA_SOURCE, root_ca(ca)),
+    let ca = (CONFIGMAPS, ROOT_CA_SOURCE, root_ca(ca));
+    ensure_all(client, own_services(addresses).into_iter().chain([ca])).await
+}
+
+/// The API and DNS, as pods find them.
+fn own_services(addresses: &Addresses) -> [(Res, &'static str, Value); 5] {
+    [
         (SERVICES, "default", kubernetes_service(addresses)),
         (ENDPOINTS, "default", kubernetes_endpoints(addresses)),
         (ENDPOINTSLICES, "default", kubernetes_slice(addresses)),
         (SERVICES, "kube-system", dns_service(addresses)),
         (ENDPOINTSLICES, "kube-system", dns_slice(addresses)),
-    ];
-    ensure_all(client, rest).await
+    ]
+}
+
+/// Brings the cluster's own Services back when somebody deletes them (`kubectl delete svc --all`), and their endpoints
+/// when somebody changes them: without them no pod finds the API or DNS.
+pub async fn keep(client: Arc<dyn Client>, addresses: Addresses, stop: CancellationToken) {
+    let own = own_services(&addresses);
+    loop {
+        // Also what happened before the first change that is seen, or in a gap.
+        restore(client.as_ref(), &own, |_| true).await;
+        let mut changes = client.changes(client.snapshot().revision());
+        loop {
+            let change = tokio::select! {
+                () = stop.cancelled() => return,
+                change = changes.next() => change,
+            };
+            match change {
+                Some(Ok(change)) => restore(client.as_ref(), &own, |own| is_about(&change, own)).await,
+                Some(Err(_)) => break,
+                None => return,
+            }
+        }
+    }
+}
+
+fn is_about(change: &Change, (res, namespace, object): &(Res, &str, Value)) -> bool {
+    let changed = &change.object;
+    change.res == *res && changed.namespace() == *namespace && object["metadata"]["name"] == changed.name()
+}
+
+async fn restore(
+    client: &dyn Client,
+    own: &[(Res, &'static str, Value)],
+    wanted: impl Fn(&(Res, &'static str, Value)) -> bool,
+) {
+    let writes = own.iter().filter(|own| wanted(own)).cloned();
+    if let Err(error) = ensure_all(client, writes).await {
+        tracing::warn!("the cluster's own Services are not as they should be: {error:#}");
+    }
 }
 
 async fn ensure_all<'a>(

@@ -1,5 +1,7 @@
-//! `hostPort`s of containers: published on the host's loopback, and inside the cluster's network on the node's address.
+//! `hostPort`s of containers: published on the host's loopback, and inside the cluster's network on the node's addresses.
+//! A pod on the host's network listens on the latter itself, and all its ports are host ports.
 
+use super::proxy::{array, port_number, protocol};
 use kinds::pod::PODS;
 use kinds::row::text;
 use meta::snapshot::{Change, ChangeKind};
@@ -12,8 +14,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 /// Ports of the node's address that are the cluster's own: the API's, and those of the way out.
 const OWN: [u16; 3] = [
     super::INNER_PORT,
-    net::ruleset::EGRESS_TCP_PORT,
-    net::ruleset::EGRESS_UDP_PORT,
+    net::table::EGRESS_TCP_PORT,
+    net::table::EGRESS_UDP_PORT,
 ];
 
 /// The pods of this machine's node that name host ports, kept in step with the API: looking through all pods at each
@@ -27,7 +29,14 @@ pub struct HostPorts {
 /// A pod that holds host ports now.
 pub struct Pod {
     pub object: Object,
-    ports: Vec<HostPort>,
+    ports: Ports,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Ports {
+    good: Vec<HostPort>,
+    /// What is wrong with the others.
+    wrong: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,7 +45,15 @@ struct HostPort {
     host_ip: Ipv4Addr,
     protocol: Protocol,
     port: u16,
-    target: SocketAddrV4,
+    target: Target,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Target {
+    /// A pod's own address.
+    Pod(SocketAddrV4),
+    /// The pod is on the host's network.
+    Host,
 }
 
 impl HostPorts {
@@ -74,7 +91,7 @@ impl HostPorts {
             return false;
         }
         let had = self.pods.remove(&key).is_some();
-        if ports.is_empty() {
+        if ports == Ports::default() {
             return had;
         }
         let object = object.clone();
@@ -86,42 +103,51 @@ impl HostPorts {
         self.pods.values()
     }
 
-    /// What the packet rules have of them. Only ports of the node's own address exist inside.
+    /// What the packet rules have of them: ports of the node's addresses inside.
     pub fn rules(&self) -> impl Iterator<Item = Service> {
-        self.pods.values().map(|pod| Service {
-            namespace: pod.object.namespace().into(),
-            name: pod.publication_name(),
-            cluster_ips: vec![self.node_ip],
-            ports: pod.ports.iter().filter_map(|port| self.rule(port)).collect(),
-            affinity: None,
-        })
+        let rule = |pod: &Pod, port: &HostPort| {
+            let Target::Pod(target) = port.target else {
+                return None;
+            };
+            let own = |ip: &Ipv4Addr| *ip == self.node_ip && OWN.contains(&port.port);
+            let port_rule = ServicePort {
+                name: String::new(),
+                protocol: port.protocol,
+                port: port.port,
+                node_port: None,
+                endpoints: vec![Endpoint {
+                    ip: *target.ip(),
+                    port: target.port(),
+                }],
+            };
+            Some(Service {
+                namespace: pod.object.namespace().into(),
+                name: pod.publication_name(),
+                cluster_ips: self.inside(port).filter(|ip| !own(ip)).collect(),
+                ports: vec![port_rule],
+                affinity: None,
+            })
+        };
+        let all = self.pods.values();
+        all.flat_map(move |pod| pod.ports.good.iter().filter_map(move |port| rule(pod, port)))
     }
 
-    fn rule(&self, port: &HostPort) -> Option<ServicePort> {
-        let inside = port.host_ip.is_unspecified() || port.host_ip == self.node_ip;
-        (inside && !OWN.contains(&port.port)).then(|| ServicePort {
-            name: String::new(),
-            protocol: port.protocol,
-            port: port.port,
-            node_port: None,
-            endpoints: vec![Endpoint {
-                ip: *port.target.ip(),
-                port: port.target.port(),
-            }],
-        })
+    /// The node's addresses that a port is meant for. Those on the host's network see its loopback, too.
+    fn inside(&self, port: &HostPort) -> impl Iterator<Item = Ipv4Addr> + use<> {
+        let (all, one) = (port.host_ip.is_unspecified(), port.host_ip);
+        let known = one == self.node_ip || one.is_loopback();
+        let several = [self.node_ip, Ipv4Addr::LOCALHOST].into_iter();
+        several.filter(move |_| all).chain((!all && known).then_some(one))
     }
 
     /// What the host sees of them, by address.
     pub fn publications(&self) -> impl Iterator<Item = Publication> {
         self.pods.values().flat_map(|pod| {
             let mut by_address: BTreeMap<Ipv4Addr, Vec<PublishPort>> = BTreeMap::new();
-            for port in &pod.ports {
+            for port in &pod.ports.good {
                 if let Some(address) = on_host(port.host_ip) {
-                    by_address.entry(address).or_default().push(PublishPort {
-                        protocol: port.protocol,
-                        port: port.port,
-                        target: port.target,
-                    });
+                    let port = self.published(port, address);
+                    by_address.entry(address).or_default().push(port);
                 }
             }
             by_address.into_iter().map(|(address, ports)| Publication {
@@ -133,9 +159,29 @@ impl HostPorts {
         })
     }
 
+    /// A pod on the host's network is reached as on any machine, by its loopback, where it may be the only one to listen;
+    /// one that listens on the node's address alone would be out of reach, as that is no address of the machine.
+    fn published(&self, port: &HostPort, address: Ipv4Addr) -> PublishPort {
+        let node = SocketAddrV4::new(self.node_ip, port.port);
+        let (target, otherwise) = match port.target {
+            Target::Pod(target) => (target, None),
+            Target::Host => {
+                let free = port.host_ip.is_unspecified() && !OWN.contains(&port.port);
+                (SocketAddrV4::new(address, port.port), free.then_some(node))
+            }
+        };
+        PublishPort {
+            protocol: port.protocol,
+            port: port.port,
+            target,
+            otherwise,
+        }
+    }
+
     /// Why a port of a pod is had nowhere, whatever is free.
     pub fn unreachable(&self, pod: &Pod) -> Vec<String> {
-        let nowhere = |port: &&HostPort| on_host(port.host_ip).is_none() && self.rule(port).is_none();
+        let nowhere =
+            |port: &&HostPort| on_host(port.host_ip).is_none() && self.inside(port).next().is_none();
         let said = |port: &HostPort| {
             format!(
                 "hostPort {}/{} asks for the host's address {}, which isopod leaves alone; leave hostIP out, or choose one of \
@@ -143,7 +189,8 @@ impl HostPorts {
                 port.port, port.protocol, port.host_ip
             )
         };
-        pod.ports.iter().filter(nowhere).map(said).collect()
+        let elsewhere = pod.ports.good.iter().filter(nowhere).map(said);
+        elsewhere.chain(pod.ports.wrong.iter().cloned()).collect()
     }
 }
 
@@ -166,39 +213,54 @@ fn on_host(host_ip: Ipv4Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Those of a pod that runs here with an address of its own. With `hostNetwork` the pod listens on the host itself.
-fn host_ports(object: &Object, node: &str) -> Vec<HostPort> {
+/// Those of a pod that runs here.
+fn host_ports(object: &Object, node: &str) -> Ports {
+    let mut all = Ports::default();
     // Most pods name none, and are not parsed for that.
     let named = b"\"hostPort\"";
     if !object.json().windows(named.len()).any(|part| part == named) {
-        return Vec::new();
+        return all;
     }
     let pod = object.value();
     let over = matches!(text(&pod, "/status/phase"), "Succeeded" | "Failed");
-    let on_host = pod.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true);
+    let shares = pod.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true);
     let Ok(ip) = text(&pod, "/status/podIP").parse::<Ipv4Addr>() else {
-        return Vec::new();
+        return all;
     };
-    if over || on_host || text(&pod, "/spec/nodeName") != node {
-        return Vec::new();
+    if over || text(&pod, "/spec/nodeName") != node {
+        return all;
     }
-    let sidecars = super::proxy::array(&pod, "/spec/initContainers")
-        .filter(|container| text(container, "/restartPolicy") == "Always");
-    let containers = super::proxy::array(&pod, "/spec/containers").chain(sidecars);
-    let ports = containers.flat_map(|container| super::proxy::array(container, "/ports"));
-    let host_port = |port: &Value| {
-        let host_ip = match text(port, "/hostIP") {
-            "" => Ipv4Addr::UNSPECIFIED,
-            ip => ip.parse().ok()?,
+    let sidecars =
+        array(&pod, "/spec/initContainers").filter(|container| text(container, "/restartPolicy") == "Always");
+    let containers = array(&pod, "/spec/containers").chain(sidecars);
+    for port in containers.flat_map(|container| array(container, "/ports")) {
+        let numbers = (port_number(port, "hostPort"), port_number(port, "containerPort"));
+        let ((Some(number), Some(inner)), Some(protocol)) = (numbers, protocol(port)) else {
+            continue;
         };
-        Some(HostPort {
-            host_ip,
-            protocol: super::proxy::protocol(port)?,
-            port: super::proxy::port_number(port, "hostPort")?,
-            target: SocketAddrV4::new(ip, super::proxy::port_number(port, "containerPort")?),
-        })
-    };
-    ports.filter_map(host_port).collect()
+        let host_ip = match text(port, "/hostIP") {
+            "" => Ok(Ipv4Addr::UNSPECIFIED),
+            ip => ip.parse::<Ipv4Addr>(),
+        };
+        let target = match shares {
+            true => Target::Host,
+            false => Target::Pod(SocketAddrV4::new(ip, inner)),
+        };
+        match host_ip {
+            Ok(host_ip) => all.good.push(HostPort {
+                host_ip,
+                protocol,
+                port: number,
+                target,
+            }),
+            Err(_) => all.wrong.push(format!(
+                "hostPort {number}/{protocol} has the hostIP {:?}, which is no IPv4 address; leave hostIP out, or choose one of \
+                 127.0.0.0/8",
+                text(port, "/hostIP")
+            )),
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -225,7 +287,7 @@ mod tests {
         let ports = json!([
             port(8080, json!({})), port(5353, json!({"protocol": "UDP"})),
             port(81, json!({"hostIP": "127.0.0.7"})), port(82, json!({"hostIP": "192.0.2.200"})),
-            port(super::super::INNER_PORT, json!({})), {"containerPort": 9},
+            port(super::super::INNER_PORT, json!({})), {"containerPort": 9}, port(83, json!({"hostIP": "here"})),
         ]);
         let spec = json!({"nodeName": "n", "containers": [{"name": "c", "ports": ports}]});
         let mut all = HostPorts::new("n", Ipv4Addr::new(192, 0, 2, 1));
@@ -248,16 +310,67 @@ mod tests {
                 "Address(127.0.0.7) 81 tcp"
             ]
         );
-        let inside: Vec<u16> = all.rules().flat_map(|s| s.ports).map(|p| p.port).collect();
-        assert_eq!(inside, [8080, 5353], "the API's own port stays the API's");
+        let inside: Vec<String> = all.rules().flat_map(keys).collect();
+        assert_eq!(
+            inside,
+            [
+                "192.0.2.1 8080",
+                "127.0.0.1 8080",
+                "192.0.2.1 5353",
+                "127.0.0.1 5353",
+                "127.0.0.7 81",
+                "127.0.0.1 6443"
+            ],
+            "the API's own port stays the API's"
+        );
         let wrong = all
             .pods()
             .flat_map(|pod| all.unreachable(pod))
             .collect::<Vec<_>>();
-        assert!(wrong.len() == 1 && wrong[0].contains("192.0.2.200"), "{wrong:?}");
+        assert!(wrong.len() == 2, "{wrong:?}");
+        assert!(
+            wrong[0].contains("192.0.2.200") && wrong[1].contains("\"here\""),
+            "{wrong:?}"
+        );
         assert!(all.put(&pod(&spec, "Failed")));
         assert_eq!(all.publications().count(), 0);
-        let on_host = json!({"nodeName": "n", "hostNetwork": true, "containers": spec["containers"]});
-        assert!(!all.put(&pod(&on_host, "Running")));
+    }
+
+    fn keys(service: Service) -> Vec<String> {
+        let port = service.ports.first().map_or(0, |p| p.port);
+        let key = |ip: &Ipv4Addr| format!("{ip} {port}");
+        service.cluster_ips.iter().map(key).collect()
+    }
+
+    #[test]
+    fn a_pod_on_the_hosts_network_is_reached_where_it_listens() {
+        let port = |n: u16, host_ip: &str| json!({"containerPort": n, "hostPort": n, "protocol": "TCP", "hostIP": host_ip});
+        let ports = json!([
+            port(80, ""),
+            port(81, "127.0.0.7"),
+            port(82, "192.0.2.1"),
+            port(83, "192.0.2.200"),
+            port(super::super::INNER_PORT, ""),
+        ]);
+        let spec =
+            json!({"nodeName": "n", "hostNetwork": true, "containers": [{"name": "c", "ports": ports}]});
+        let mut all = HostPorts::new("n", Ipv4Addr::new(192, 0, 2, 1));
+        assert!(all.put(&pod(&spec, "Running")));
+        assert_eq!(all.rules().count(), 0, "it listens there itself");
+        let shown: Vec<String> = all
+            .publications()
+            .flat_map(|p| p.ports)
+            .map(|p| format!("{} -> {} or {:?}", p.port, p.target, p.otherwise))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "80 -> 127.0.0.1:80 or Some(192.0.2.1:80)",
+                "6443 -> 127.0.0.1:6443 or None",
+                "81 -> 127.0.0.7:81 or None",
+            ]
+        );
+        let wrong: Vec<String> = all.pods().flat_map(|pod| all.unreachable(pod)).collect();
+        assert!(wrong.len() == 1 && wrong[0].contains("192.0.2.200"), "{wrong:?}");
     }
 }

@@ -19,6 +19,7 @@ use control::shell::{Surroundings, run as run_controller};
 use futures::FutureExt;
 use hostports::HostPorts;
 use meta::Env;
+use net::table::{DNS_INNER_PORT, EGRESS_TCP_PORT, EGRESS_UDP_PORT};
 use net::{ClusterNet, DnsServer, DnsTable, NetConfig, Publisher, Upstreams};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -120,21 +121,22 @@ async fn serve(place: &Place) -> Result<()> {
     bootstrap::run(own.as_ref(), &pki.ca, &place.volumes(), &addresses).await?;
     note_up(place)?;
     tasks.spawn(server.clone().serve(listener, acceptor.clone()));
-    write_running(place, &settings, false)?;
+    note_running(place, std::process::id(), settings.api_port, false)?;
     say(&Progress::Api {
         port: settings.api_port,
     });
     start_controllers(&api, &env, &stop, &tasks);
+    tasks.spawn(bootstrap::keep(own, addresses.clone(), stop.clone()));
 
     let net = Arc::new(ClusterNet::open(net_config).await?);
     let inner = net
         .listen(SocketAddrV4::new(addresses.endpoint, INNER_PORT))
         .await;
-    let inner = inner.context("cannot listen for pods inside the cluster's network")?;
+    let inner = inner.map_err(|e| taken_inside(e, &place.name, "listen for pods"))?;
     tasks.spawn(server.clone().serve(inner, acceptor));
     let _egress = net::Egress::start(&net)
         .await
-        .context("cannot start the way out for pods")?;
+        .map_err(|e| taken_inside(e, &place.name, "start the way out for pods"))?;
     start_proxy(place, &api, &env, &net, &stop, &tasks).await?;
     let agents = node::start(place, &settings, &api, &env, &net).await?;
     say(&Progress::Node {
@@ -144,7 +146,7 @@ async fn serve(place: &Place) -> Result<()> {
     wait_for_end(&agents).await?;
     tracing::info!("stopping");
     // Not needed to end well: who starts the next server waits for this one, instead of taking it for a running one.
-    if let Err(error) = write_running(place, &settings, true) {
+    if let Err(error) = note_running(place, std::process::id(), settings.api_port, true) {
         tracing::warn!("cannot note that the server is ending: {error:#}");
     }
     stop.cancel();
@@ -256,6 +258,18 @@ async fn listen(settings: &Settings, name: &str) -> Result<TcpListener> {
     }
 }
 
+/// Pods on the host's network share the namespace, and may have taken what is the cluster's own while no server ran.
+fn taken_inside(error: std::io::Error, name: &str, what: &str) -> anyhow::Error {
+    let message = format!("cannot {what} inside the cluster's network");
+    if error.kind() != std::io::ErrorKind::AddrInUse {
+        return anyhow::Error::new(error).context(message);
+    }
+    anyhow::anyhow!(
+        "{message}: a pod on the host's network has taken port {INNER_PORT}, {EGRESS_TCP_PORT}, {EGRESS_UDP_PORT} or \
+         {DNS_INNER_PORT} of it, which are the cluster's own; end it with isopod down --name {name}, then isopod up --name {name}"
+    )
+}
+
 fn tls_parts(pki: &Pki) -> Result<Tls> {
     let certificate =
         |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).context("a certificate is damaged");
@@ -267,14 +281,17 @@ fn tls_parts(pki: &Pki) -> Result<Tls> {
     })
 }
 
-fn write_running(place: &Place, settings: &Settings, ending: bool) -> Result<()> {
-    let pid = std::process::id() as i32;
-    let started_ticks = crate::process::start_ticks(pid).context("cannot read /proc/self/stat")?;
+/// Notes which process is the cluster's server. Whoever starts it does so at once: before the server has come so far, it
+/// has to be found as well.
+pub fn note_running(place: &Place, pid: u32, api_port: u16, ending: bool) -> Result<()> {
+    let pid = i32::try_from(pid).context("no process number")?;
+    let started_ticks =
+        crate::process::start_ticks(pid).with_context(|| format!("cannot read /proc/{pid}/stat"))?;
     let version = env!("CARGO_PKG_VERSION").to_string();
     let running = Running {
         pid,
         started_ticks,
-        api_port: settings.api_port,
+        api_port,
         version,
         ending,
     };
@@ -314,7 +331,7 @@ async fn start_proxy(
         client: api.client(caller("system:kube-proxy", &["system:masters"])),
         env: env.clone(),
         net: net.clone(),
-        dns: dns.context("cannot start DNS inside the cluster's network")?,
+        dns: dns.map_err(|e| taken_inside(e, &place.name, "start DNS"))?,
         publisher: Publisher::new(net.sockets().clone()),
         zone,
         // The node has the cluster's name.

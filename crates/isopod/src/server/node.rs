@@ -37,7 +37,11 @@ pub async fn start(
     env: &Arc<dyn Env>,
     net: &Arc<ClusterNet>,
 ) -> Result<Agents> {
-    let runtime = ShimRuntime::open(RuntimeConfig::new(&place.dir, &place.name)).await;
+    let config = RuntimeConfig {
+        node_netns: net.namespace_path(),
+        ..RuntimeConfig::new(&place.dir, &place.name)
+    };
+    let runtime = ShimRuntime::open(config).await;
     let runtime = Arc::new(runtime.context("cannot take over the pods that run")?);
     let images = Images::open(&place.dir, RegistryConfig::default()).context("cannot open the images")?;
     let identity = NodeIdentity {

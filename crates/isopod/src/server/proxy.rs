@@ -377,6 +377,7 @@ impl ServiceView {
                     protocol: protocol(p)?,
                     port: port_number(p, field)?,
                     target,
+                    otherwise: None,
                 })
             });
             Publication {

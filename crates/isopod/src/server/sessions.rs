@@ -108,8 +108,8 @@ impl NodeOps for Sessions {
         Ok(Box::new(self.agent.dial(namespace, pod, port).await?))
     }
 
-    async fn connect(&self, namespace: &str, pod: &str, to: SocketAddr) -> io::Result<Box<dyn Duplex>> {
-        Ok(Box::new(self.agent.connect(namespace, pod, to).await?))
+    async fn connect(&self, _: &str, _: &str, to: SocketAddr) -> io::Result<Box<dyn Duplex>> {
+        Ok(Box::new(self.agent.connect(to).await?))
     }
 }
 

@@ -78,7 +78,8 @@ fn shrink_old(deployment: &Deployment, sets: &mut [Set], new: usize, plan: &mut 
 pub fn scale(deployment: &Deployment, sets: &mut [Set], new: Option<usize>, plan: &mut Plan) {
     let active: Vec<usize> = (0..sets.len()).filter(|&i| sets[i].replicas > 0).collect();
     if active.len() <= 1 {
-        let only = active.first().copied().or(new);
+        let newest = || (0..sets.len()).max_by_key(|&i| sets[i].object.meta().created);
+        let only = active.first().copied().or(new).or_else(newest);
         if let Some(i) = only {
             sets[i].scale_to(deployment.replicas);
         }

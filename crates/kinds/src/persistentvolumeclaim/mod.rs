@@ -3,7 +3,7 @@
 mod plan;
 mod validate;
 
-pub use plan::{CLAIM_FINALIZER, CONTROLLER, PROTECTION, PROVISIONED_BY};
+pub use plan::{CLAIM_FINALIZER, CONTROLLER, PROTECTION, PROVISIONED_BY, fitting};
 
 use crate::json::{ensure_object, get, has, list, put, put_default, some, string, take};
 use crate::row::{age, text};

@@ -2,6 +2,8 @@
 //! Volumes whose claim is gone are released, and handed to the node for removal where the policy is Delete.
 
 use super::PERSISTENTVOLUMECLAIMS as CLAIMS;
+use crate::node::NODES;
+use crate::node_selector::{self, Chosen};
 use crate::persistentvolume::PERSISTENTVOLUMES as VOLUMES;
 use crate::plan::{Act, EventAct, Plan, Target};
 use crate::row::text;
@@ -43,15 +45,32 @@ fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
         );
         match name.is_empty() {
             false => keys.push(Key::new(CLAIMS, namespace, name)),
-            true => keys.extend(unbound(seen)),
+            true => keys.extend(unbound(seen, object.name())),
         }
         return keys;
     }
-    if change.res == CLASSES {
-        unbound(seen)
+    if change.res == PODS {
+        return wakes_of_pod(change);
+    }
+    let folder = |node: &Object| node_folder(&node.value()).map(str::to_string);
+    let moved = change.res == NODES && change.previous.as_ref().and_then(folder) != folder(object);
+    if moved || change.res == CLASSES {
+        unbound(seen, "")
     } else {
         Vec::new()
     }
+}
+
+/// Claims may wait for a pod that is put on a node.
+fn wakes_of_pod(change: &Change) -> Vec<Key> {
+    let (pod, before) = (Pod::of(&change.object), change.previous.as_ref().map(Pod::of));
+    if !pod.is_placed() || before.is_some_and(|before| before.is_placed()) {
+        return Vec::new();
+    }
+    let claims = pod.claims();
+    claims
+        .map(|claim| Key::new(CLAIMS, change.object.namespace(), claim))
+        .collect()
 }
 
 /// The volume that the claim names; when that changes or the claim goes, also those that were reserved for it and that
@@ -74,12 +93,11 @@ fn wakes_of_claim(change: &Change, seen: &Seen) -> Vec<Key> {
     keys
 }
 
-fn unbound(seen: &Seen) -> Vec<Key> {
+/// Claims that any volume may do for, or that have named this one.
+fn unbound(seen: &Seen, volume: &str) -> Vec<Key> {
     let claims = seen.snapshot.list(CLAIMS, "");
-    claims
-        .filter(|c| text(&c.value(), "/spec/volumeName").is_empty())
-        .map(|c| Key::of(CLAIMS, c))
-        .collect()
+    let wants = |claim: &Object| ["", volume].contains(&text(&claim.value(), "/spec/volumeName"));
+    claims.filter(|c| wants(c)).map(|c| Key::of(CLAIMS, c)).collect()
 }
 
 fn plan(seen: &Seen, key: &Key) -> Plan {
@@ -119,10 +137,11 @@ fn plan_claim(seen: &Seen, claim: &Object) -> Plan {
     if !plan.acts.is_empty() {
         return plan;
     }
-    if let Some(volume) = find_volume(seen, claim, &value) {
+    let waits = is_waiting_for_consumer(seen, claim, &value);
+    if let Some(volume) = find_volume(seen, claim, &value, waits) {
         return bind(claim, volume, plan);
     }
-    provision(seen, claim, &value, plan)
+    provision(seen, claim, &value, waits, plan)
 }
 
 /// A claim that names no class gets the default one, also when that appears later.
@@ -157,28 +176,50 @@ fn modes(value: &Value, pointer: &str) -> Vec<String> {
         .collect()
 }
 
-/// The smallest free volume that fits, one reserved for this claim first.
-fn find_volume<'a>(seen: &Seen<'a>, claim: &Object, value: &Value) -> Option<&'a Object> {
+/// The smallest free volume that fits, one reserved for this claim first. A claim that waits for its pod takes no other.
+fn find_volume<'a>(seen: &Seen<'a>, claim: &Object, value: &Value, waits: bool) -> Option<&'a Object> {
+    let consumer = pods_using(seen, claim).find(Pod::is_placed);
+    let node = consumer.and_then(|pod| seen.snapshot.get(NODES, "", pod.facts.spec.node_name.as_deref()?));
+    let candidates = fitting(seen, claim, value).filter_map(|volume| {
+        let spec = volume.value();
+        let reserved = is_for(&spec, claim);
+        let near = node.is_none_or(|node| is_near(&spec, node));
+        let rank = (!reserved, storage(&spec, "/spec/capacity/storage"));
+        (reserved || (near && !waits)).then_some((rank, volume))
+    });
+    candidates.min_by_key(|(rank, _)| *rank).map(|(_, volume)| volume)
+}
+
+/// Whether pods on the node can have the volume.
+fn is_near(volume: &Value, node: &Object) -> bool {
+    let labels = node.meta().labels.iter();
+    let chosen = Chosen {
+        name: node.name(),
+        labels: &labels
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect(),
+    };
+    node_selector::selects(volume.pointer("/spec/nodeAffinity/required"), &chosen)
+}
+
+/// The free volumes, and those reserved for it, that give the claim what it asks for.
+pub fn fitting<'a>(seen: &Seen<'a>, claim: &Object, value: &Value) -> impl Iterator<Item = &'a Object> {
     let wanted = storage(value, "/spec/resources/requests/storage");
     let selector = value
         .pointer("/spec/selector")
         .filter(|s| !s.is_null())
         .map(|_| crate::workload::selector(value));
     let class = text(value, "/spec/storageClassName");
-    let mut best: Option<(bool, Quantity, &Object)> = None;
-    for volume in seen
-        .snapshot
-        .list(VOLUMES, "")
-        .filter(|v| !v.meta().is_deleting())
-    {
+    let volumes = seen.snapshot.list(VOLUMES, "");
+    volumes.filter(move |volume| {
         let spec = volume.value();
-        let reserved = is_for(&spec, claim);
-        if spec.pointer("/spec/claimRef").is_some_and(|r| !r.is_null()) && !reserved {
-            continue;
+        let taken = spec.pointer("/spec/claimRef").is_some_and(|r| !r.is_null());
+        if volume.meta().is_deleting() || taken && !is_for(&spec, claim) {
+            return false;
         }
         let capacity = storage(&spec, "/spec/capacity/storage");
         let offered = modes(&spec, "/spec/accessModes");
-        let fits = capacity >= wanted
+        capacity >= wanted
             && text(&spec, "/spec/storageClassName") == class
             && text(&spec, "/spec/volumeMode").replace("Filesystem", "")
                 == text(value, "/spec/volumeMode").replace("Filesystem", "")
@@ -186,13 +227,8 @@ fn find_volume<'a>(seen: &Seen<'a>, claim: &Object, value: &Value) -> Option<&'a
                 .iter()
                 .all(|m| offered.contains(m))
             && selector.as_ref().is_none_or(|s| s.matches(&volume.meta().labels))
-            && text(&spec, "/status/phase") != "Released";
-        let better = best.is_none_or(|(r, c, _)| (reserved && !r) || (reserved == r && capacity < c));
-        if fits && better {
-            best = Some((reserved, capacity, volume));
-        }
-    }
-    best.map(|(_, _, volume)| volume)
+            && text(&spec, "/status/phase") != "Released"
+    })
 }
 
 /// The volume's reference names this claim (by uid, where it has one).
@@ -241,7 +277,7 @@ fn name_volume(claim: &Object, volume: &str, provisioner: Option<&str>) -> Act {
 }
 
 /// Makes a folder of the node a volume of its own for this claim.
-fn provision(seen: &Seen, claim: &Object, value: &Value, mut plan: Plan) -> Plan {
+fn provision(seen: &Seen, claim: &Object, value: &Value, waits: bool, mut plan: Plan) -> Plan {
     let class_name = text(value, "/spec/storageClassName");
     let waiting = |mut plan: Plan, reason: &'static str, message: String| {
         plan.why.push(message.clone());
@@ -263,6 +299,10 @@ fn provision(seen: &Seen, claim: &Object, value: &Value, mut plan: Plan) -> Plan
     };
     let class_value = class.value();
     let provisioner = text(&class_value, "/provisioner");
+    if waits {
+        let message = "waiting for first consumer to be created before binding";
+        return waiting(plan, "WaitForFirstConsumer", message.into());
+    }
     if provisioner != storageclass::PROVISIONER {
         let message = format!(
             "Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."
@@ -275,15 +315,17 @@ fn provision(seen: &Seen, claim: &Object, value: &Value, mut plan: Plan) -> Plan
         );
         return waiting(plan, "ProvisioningFailed", message);
     }
-    if is_waiting_for_consumer(seen, &class_value, claim) {
-        return waiting(
-            plan,
-            "WaitForFirstConsumer",
-            "waiting for first consumer to be created before binding".into(),
-        );
-    }
+    let folder = match folder_for(seen, &class_value) {
+        Ok(Some(folder)) => folder,
+        Ok(None) => return plan.why("waits for a node that keeps volumes"),
+        Err(why) => {
+            let message = format!("failed to provision volume with StorageClass {class_name:?}: {why}");
+            return waiting(plan, "ProvisioningFailed", message);
+        }
+    };
     let name = format!("pvc-{}", claim.uid());
-    let object = volume_for(claim, value, &class_value, class_name, &name);
+    let mut object = volume_for(claim, value, &class_value, class_name, &name);
+    object["spec"]["hostPath"] = json!({"path": format!("{folder}/{name}"), "type": "DirectoryOrCreate"});
     plan.acts.push(Act::Create {
         res: VOLUMES,
         namespace: String::new(),
@@ -296,13 +338,41 @@ fn provision(seen: &Seen, claim: &Object, value: &Value, mut plan: Plan) -> Plan
     plan.why(format!("provisions volume {name}"))
 }
 
-fn is_waiting_for_consumer(seen: &Seen, class: &Value, claim: &Object) -> bool {
-    text(class, "/volumeBindingMode") == "WaitForFirstConsumer"
-        && pods_using(seen, claim).all(|pod| pod.is_finished())
+/// The class gives volumes where the pod is, and no pod has a node yet.
+fn is_waiting_for_consumer(seen: &Seen, claim: &Object, value: &Value) -> bool {
+    let class = seen
+        .snapshot
+        .get(CLASSES, "", text(value, "/spec/storageClassName"));
+    let waits = class.is_some_and(|c| text(&c.value(), "/volumeBindingMode") == "WaitForFirstConsumer");
+    waits && !pods_using(seen, claim).any(|pod| pod.is_placed() && !pod.is_finished())
+}
+
+/// Where the class wants its folders, or the node has room for them; `None` before there is a node.
+fn folder_for(seen: &Seen, class: &Value) -> Result<Option<String>, String> {
+    let given = text(class, &format!("/parameters/{}", storageclass::FOLDER));
+    if given.is_empty() {
+        let nodes = seen.snapshot.list(NODES, "").map(Object::value);
+        return Ok(nodes
+            .into_iter()
+            .find_map(|node| node_folder(&node).map(str::to_string)));
+    }
+    let folder = given.trim_end_matches('/');
+    let steps: Vec<&str> = folder.split('/').skip(1).collect();
+    if !folder.starts_with('/') || steps.iter().any(|step| ["", ".", ".."].contains(step)) {
+        return Err(format!(
+            "parameter {}: {given:?} is no plain absolute path of a folder below the root; name one, or leave the parameter out for the cluster's own folder",
+            storageclass::FOLDER
+        ));
+    }
+    Ok(Some(folder.into()))
+}
+
+fn node_folder(node: &Value) -> Option<&str> {
+    let annotations = node.pointer("/metadata/annotations")?;
+    annotations.get(storageclass::NODE_FOLDER)?.as_str()
 }
 
 fn volume_for(claim: &Object, value: &Value, class: &Value, class_name: &str, name: &str) -> Value {
-    let folder = text(class, &format!("/parameters/{}", storageclass::FOLDER));
     let policy = Some(text(class, "/reclaimPolicy"))
         .filter(|p| !p.is_empty())
         .unwrap_or("Delete");
@@ -316,7 +386,6 @@ fn volume_for(claim: &Object, value: &Value, class: &Value, class_name: &str, na
             "storageClassName": class_name,
             "volumeMode": "Filesystem",
             "claimRef": claim_reference(claim),
-            "hostPath": {"path": format!("{folder}/{name}"), "type": "DirectoryOrCreate"},
         },
     })
 }
@@ -493,8 +562,7 @@ fn plan_protection(seen: &Seen, key: &Key) -> Plan {
     if !claim.meta().is_deleting() || !protected {
         return plan;
     }
-    let placed = |pod: &Pod| pod.facts.spec.node_name.as_deref().is_some_and(|n| !n.is_empty());
-    if let Some(pod) = pods_using(seen, claim).find(placed) {
+    if let Some(pod) = pods_using(seen, claim).find(Pod::is_placed) {
         return plan.why(format!("is kept while pod {} uses it", pod.name()));
     }
     let left: Vec<&str> = claim

@@ -387,9 +387,9 @@ impl Step<'_> {
                 let unavailable = all.filter(|pod| !self.is_healthy(pod)).count() as i64;
                 let mut budget = limit - unavailable;
                 for pod in pods.iter().rev().filter(|pod| is_old(pod) && !pod.is_deleting()) {
-                    // What is unavailable already serves nobody, so that replacing it takes nothing away; waiting for
-                    // it could last for ever (upstream's issue 137409).
-                    if self.is_healthy(pod) {
+                    // What is not ready serves nobody, so that replacing it takes nothing away; waiting for it could
+                    // last for ever (upstream's issue 137409). What is ready serves, also before it is available.
+                    if pod.is_running() && pod.is_ready() {
                         if budget <= 0 {
                             continue;
                         }

@@ -1,5 +1,5 @@
 //! The DNS server inside the cluster's namespace, over UDP and TCP, at the DNS Service's address (which is on lo
-//! there). Names of the cluster are answered at once from the table; the rest is forwarded.
+//! there) and a port that the rules lead to. Names of the cluster are answered at once from the table; the rest is forwarded.
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -18,8 +18,8 @@ use super::forward::{Upstreams, read_message, write_message};
 use super::table::DnsTable;
 use crate::cluster::ClusterNet;
 use crate::relay::accept;
+use crate::table::DNS_INNER_PORT;
 
-const DNS_PORT: u16 = 53;
 /// Questions being forwarded at once; a further one is answered SERVFAIL.
 const FORWARDS_LIMIT: usize = 512;
 /// TCP clients at once; further ones wait in the listener's backlog.
@@ -44,7 +44,7 @@ pub struct DnsServer {
 
 impl DnsServer {
     pub async fn start(net: &ClusterNet, table: DnsTable, upstreams: Upstreams) -> io::Result<Self> {
-        let address = SocketAddrV4::new(net.config().dns_ip, DNS_PORT);
+        let address = SocketAddrV4::new(net.config().dns_ip, DNS_INNER_PORT);
         let udp = Arc::new(net.udp_bind(address).await?);
         let tcp = net.listen(address).await?;
         let shared = Arc::new(Shared {

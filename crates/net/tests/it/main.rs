@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod dns;
+mod node;
 mod outside;
 mod services;
 mod world;

@@ -30,6 +30,7 @@ fn publication(on: PublishOn, ports: &[(Protocol, u16, u16)]) -> Publication {
         protocol: *protocol,
         port: *port,
         target: v4(VIP, *target),
+        otherwise: None,
     };
     Publication {
         service: "default/web".into(),

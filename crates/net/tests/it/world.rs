@@ -64,6 +64,13 @@ impl World {
         pod.ip = self.net().attach(name, &pod.netns).await.expect("attach");
         pod
     }
+
+    /// A pod on the host's network: it shares the cluster's own namespace.
+    pub fn on_host(&self, name: &str) -> Pod {
+        let mut pod = Pod::sharing(self.dir.path(), name, &self.net().namespace_path());
+        pod.ip = self.config.node_ip;
+        pod
+    }
 }
 
 impl Drop for World {
@@ -91,16 +98,21 @@ struct Server {
 
 impl Pod {
     pub fn new(dir: &Path, name: &str) -> Self {
+        let target = dir.to_owned();
+        let name = name.to_owned();
+        let made = std::thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("unshare");
+            Self::sharing(&target, &name, Path::new("/proc/thread-self/ns/net"))
+        });
+        made.join().expect("namespace thread")
+    }
+
+    /// In a namespace that there is.
+    fn sharing(dir: &Path, name: &str, namespace: &Path) -> Self {
         let netns = dir.join(format!("pod-{name}"));
         File::create(&netns).expect("create");
-        let path = netns.clone();
-        std::thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET).expect("unshare");
-            let source = Path::new("/proc/thread-self/ns/net");
-            mount(Some(source), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("bind mount");
-        })
-        .join()
-        .expect("namespace thread");
+        let flags = MsFlags::MS_BIND;
+        mount(Some(namespace), &netns, None::<&str>, flags, None::<&str>).expect("bind mount");
         Self {
             name: name.to_owned(),
             netns,

@@ -224,12 +224,7 @@ async fn dial(job: &Job, host: Option<&str>, port: u16) -> Result<(TcpStream, St
         None => pod_ip(job)?,
     };
     let to = SocketAddr::new(ip, port);
-    let dialed = if job.pod.host_network && host.is_none() {
-        TcpStream::connect(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port)).await
-    } else {
-        job.shell.network.dial(to).await
-    };
-    let stream = dialed.map_err(|error| {
+    let stream = job.shell.network.dial(to).await.map_err(|error| {
         let why = match error.raw_os_error() {
             Some(libc::ECONNREFUSED) => "connection refused".to_owned(),
             Some(libc::EHOSTUNREACH) => "no route to host".to_owned(),

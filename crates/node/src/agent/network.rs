@@ -17,7 +17,8 @@ pub trait PodNetwork: Send + Sync {
     /// Takes the pod off the network. Idempotent.
     async fn detach(&self, pod_uid: &str) -> Result<(), String>;
 
-    /// The pod's /etc/resolv.conf. `policy` is `spec.dnsPolicy`; on the host's network `ClusterFirst` means `Default`.
+    /// The pod's /etc/resolv.conf. `policy` is `spec.dnsPolicy`; a pod on the host's network that says
+    /// `ClusterFirst` comes as `Default`.
     fn resolv_conf(&self, namespace: &str, policy: &str, config: Option<&PodDNSConfig>) -> String;
 
     /// Connects from inside the cluster's network: probes and hooks.

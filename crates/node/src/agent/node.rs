@@ -7,6 +7,7 @@ use crate::images::IndexWatch;
 use futures::StreamExt;
 use kinds::lease::LEASES;
 use kinds::node::NODES;
+use kinds::storageclass::NODE_FOLDER;
 use meta::{Call, Status, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -43,14 +44,30 @@ async fn register_one(shell: &Shell, node: &NodeIdentity) -> Result<(), AgentErr
         node: node.name.clone(),
         status,
     };
-    if shell.client.snapshot().get(NODES, "", &node.name).is_none() {
+    // Simulated nodes have no files.
+    let volumes = shell
+        .images
+        .as_ref()
+        .map(|_| shell.config.data_dir.join("volumes"));
+    let annotations = json!({NODE_FOLDER: volumes});
+    if let Some(stored) = shell.client.snapshot().get(NODES, "", &node.name) {
+        let known = &stored.value()["metadata"]["annotations"][NODE_FOLDER];
+        if *known != annotations[NODE_FOLDER] {
+            let patch = json!({"metadata": {"annotations": annotations}});
+            let call = Call::merge_patch(NODES, "", &node.name, patch);
+            shell.client.call(call).await.map_err(failed)?;
+        }
+    } else {
         let labels = json!({
             "kubernetes.io/hostname": node.name, "kubernetes.io/arch": arch(), "kubernetes.io/os": "linux",
             "beta.kubernetes.io/arch": arch(), "beta.kubernetes.io/os": "linux",
         });
-        let object = json!({
+        let mut object = json!({
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "labels": labels}, "spec": {},
         });
+        if volumes.is_some() {
+            object["metadata"]["annotations"] = annotations;
+        }
         match shell.client.call(Call::create(NODES, "", object)).await {
             Ok(_) => {}
             Err(status) if status.code == 409 => {}

@@ -122,11 +122,11 @@ impl Job {
         let ips = if pod.host_network {
             Vec::new()
         } else {
-            let netns = made.network_namespace.unwrap_or_default();
-            let ips = self.shell.network.attach(&pod.uid, &netns).await;
+            let ips = self.shell.network.attach(&pod.uid, &made.network_namespace).await;
             ips?.into_iter().map(|ip| ip.to_string()).collect()
         };
         if !self.shell.is_simulated() {
+            let ips = self.shell.facts(pod, &ips).pod_ips;
             files::write(&self.shell, pod, &ips).await?;
         }
         Ok(ips)

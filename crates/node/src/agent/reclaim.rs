@@ -108,8 +108,10 @@ async fn reclaim(shell: &Shell, object: &Object) -> bool {
         };
         shell.recorder.volume(object, event);
     };
-    // Only what the provisioner would have made: a folder of its own below an absolute path.
-    if !path.is_absolute() || path.components().count() < 4 {
+    // Only what the provisioner would have made: a folder of the volume's own name below another.
+    let own = path.file_name().is_some_and(|name| name == object.name());
+    let below = path.parent().is_some_and(|parent| parent.parent().is_some());
+    if !(path.is_absolute() && own && below) {
         failed(format!("{} is not a folder of the provisioner", path.display()));
         return true;
     }

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kinds::pod::PODS;
 use meta::{Object, Status};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
@@ -153,18 +153,9 @@ impl Agent {
         Ok(self.shell().runtime.dial(object.uid(), port).await?)
     }
 
-    /// Connects to an address of the pod, as others in the cluster do. One on the host's network listens outside the
-    /// cluster's, where it is reached as its probes reach it.
-    pub async fn connect(&self, namespace: &str, pod: &str, to: SocketAddr) -> io::Result<TcpStream> {
-        let shell = self.shell();
-        let snapshot = shell.client.snapshot();
-        let object = snapshot.get(PODS, namespace, pod);
-        let object = object.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such pod"))?;
-        if object.value()["spec"]["hostNetwork"] == true {
-            let here = SocketAddr::from((Ipv4Addr::LOCALHOST, to.port()));
-            return TcpStream::connect(here).await;
-        }
-        shell.network.dial(to).await
+    /// Connects to an address of a pod, as others in the cluster do.
+    pub async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        self.shell().network.dial(to).await
     }
 
     fn object(&self, namespace: &str, pod: &str) -> Result<Object, SessionError> {

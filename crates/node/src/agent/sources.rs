@@ -2,7 +2,7 @@
 
 use super::shell::{Shell, Tokens};
 use crate::machine::PodView;
-use crate::volumes::{Sources, TokenRequest, needed};
+use crate::volumes::{Sources, TokenRequest, check_host_path, needed};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service};
 use kinds::configmap::CONFIGMAPS;
 use kinds::persistentvolume::PERSISTENTVOLUMES;
@@ -25,20 +25,14 @@ pub async fn gather(shell: &Shell, pod: &PodView) -> Result<(Sources, Option<Tim
     let needed = needed(&pod.pod);
     let mut folders = Vec::new();
     for claim in needed.claims {
-        let found = claim_folder(&snapshot, &pod.namespace, &claim)?;
-        if let Some((path, ours)) = found {
-            if ours {
-                folders.push(path.clone());
-            }
-            sources.claims.insert(claim, path);
+        if let Some(volume) = claim_volume(&snapshot, &pod.namespace, &claim)? {
+            sources.claims.insert(claim, volume.path.clone());
+            folders.push(volume);
         }
     }
     if !folders.is_empty() {
-        let work = move || folders.iter().try_for_each(|path| make_folder(path));
-        shell
-            .blocking(work)
-            .await?
-            .map_err(|e| format!("cannot make the folder of a claim: {e}"))?;
+        let work = move || folders.iter().try_for_each(Folder::prepare);
+        shell.blocking(work).await??;
     }
     let mut refresh_at: Option<Timestamp> = None;
     for request in needed.tokens {
@@ -73,20 +67,42 @@ pub fn known(snapshot: &Snapshot, pod: &PodView) -> Sources {
 /// Where the claims that the pod's volumes name lie, for mounts.
 pub fn claims(snapshot: &Snapshot, pod: &PodView, sources: &mut Sources) -> Result<(), String> {
     for claim in needed(&pod.pod).claims {
-        if let Some((path, _)) = claim_folder(snapshot, &pod.namespace, &claim)? {
-            sources.claims.insert(claim, path);
+        if let Some(volume) = claim_volume(snapshot, &pod.namespace, &claim)? {
+            sources.claims.insert(claim, volume.path);
         }
     }
     Ok(())
 }
 
-/// The folder of a claim's volume, and whether it is our provisioner's. `None`: not bound yet. The claim's own
-/// `volumeName` says enough: its status follows one write later, and a pod need not wait for that.
-fn claim_folder(
-    snapshot: &Snapshot,
-    namespace: &str,
-    claim: &str,
-) -> Result<Option<(PathBuf, bool)>, String> {
+/// The folder of a volume, and who sees to it that it is there.
+struct Folder {
+    path: PathBuf,
+    keeper: Keeper,
+}
+
+enum Keeper {
+    Provisioner,
+    /// `hostPath.type` says what is to be there, or made.
+    HostPath(Option<String>),
+    /// Whoever made the volume.
+    Admin,
+}
+
+impl Folder {
+    fn prepare(&self) -> Result<(), String> {
+        match &self.keeper {
+            Keeper::Provisioner => {
+                make_folder(&self.path).map_err(|e| format!("cannot make the folder of a claim: {e}"))
+            }
+            Keeper::HostPath(kind) => check_host_path(&self.path, kind.as_deref()),
+            Keeper::Admin => Ok(()),
+        }
+    }
+}
+
+/// The folder of a claim's volume. `None`: not bound yet. The claim's own `volumeName` says enough: its status follows
+/// one write later, and a pod need not wait for that.
+fn claim_volume(snapshot: &Snapshot, namespace: &str, claim: &str) -> Result<Option<Folder>, String> {
     let Some(object) = snapshot.get(PERSISTENTVOLUMECLAIMS, namespace, claim) else {
         return Err(format!("persistentvolumeclaim \"{claim}\" not found"));
     };
@@ -104,7 +120,13 @@ fn claim_folder(
     let path = folder(&volume).ok_or_else(|| {
         format!("persistentvolume of claim \"{claim}\" is neither a hostPath nor a local volume; isopod has no other kinds")
     })?;
-    Ok(Some((path, is_ours(&volume))))
+    let host_path = volume.spec.as_ref().and_then(|spec| spec.host_path.as_ref());
+    let keeper = match host_path {
+        _ if is_ours(&volume) => Keeper::Provisioner,
+        Some(source) => Keeper::HostPath(source.type_.clone()),
+        None => Keeper::Admin,
+    };
+    Ok(Some(Folder { path, keeper }))
 }
 
 pub fn folder(volume: &PersistentVolume) -> Option<PathBuf> {

@@ -373,6 +373,7 @@ impl Archive {
 
     /// The first entry decides what it looked like; a later failure means damage.
     fn unreadable(&self, count: usize, error: &io::Error) -> Error {
+        let error = readable(&error.to_string());
         match count {
             0 => self.bad(format!("it is not a tar archive ({error})"), NOT_ONE),
             _ => self.bad(
@@ -536,4 +537,15 @@ fn layer_type(path: &Path) -> Result<&'static str> {
         [0x28, 0xb5, 0x2f, 0xfd] => OCI_LAYER_ZSTD,
         _ => OCI_LAYER,
     })
+}
+
+/// The text up to the first character that no terminal should get: the `tar` crate quotes the bytes that it could not read.
+fn readable(text: &str) -> String {
+    let odd = |c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER;
+    let words = text.split(odd).next().unwrap_or_default();
+    let words = words
+        .rsplit_once(": ")
+        .filter(|_| words.len() < text.len())
+        .map_or(words, |(why, _)| why);
+    words.trim().to_owned()
 }

@@ -311,7 +311,7 @@ impl Runtime for FakeRuntime {
     async fn create_sandbox(&self, spec: &PodSandboxSpec) -> Result<Sandbox, RuntimeError> {
         self.world().sandboxes.insert(spec.uid.clone(), spec.clone());
         Ok(Sandbox {
-            network_namespace: None,
+            network_namespace: PathBuf::new(),
         })
     }
 

@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 mod client;
+mod config;
 mod error;
 pub mod fake;
 pub mod logs;
@@ -20,9 +21,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use cgroup::Usage;
+pub use config::RuntimeConfig;
 pub use error::RuntimeError;
 pub use fake::FakeRuntime;
-pub use pods::{RuntimeConfig, ShimRuntime};
+pub use pods::ShimRuntime;
 pub use spec::{
     ContainerId, ContainerSpec, ContainerState, ContainerStatus, ExecSpec, Exit, ExitReason, LogRotation,
     Mount, PodSandboxSpec, PodState, Propagation, Resources, Seccomp, TerminalSize, User,
@@ -58,8 +60,8 @@ pub struct Started {
 /// A pod's surroundings, ready for the network room and for containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sandbox {
-    /// The network namespace as a path to join; `None` with `hostNetwork`.
-    pub network_namespace: Option<PathBuf>,
+    /// A path to join; with `hostNetwork` it leads to the node's.
+    pub network_namespace: PathBuf,
 }
 
 /// What a pod uses, by container.

@@ -1,7 +1,6 @@
 //! What the real runtime knows of its pods: finding and starting their shims, settling what died, removing what is left.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -21,47 +20,10 @@ use crate::shim::state::{
 };
 
 const EVENTS_LIMIT: usize = 4096;
-/// Shims answer in milliseconds; a machine that is at its limits gets time.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// How long a shim may take to end all its containers and itself.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 /// How long processes that got SIGKILL may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
-
-#[derive(Clone, Debug)]
-pub struct RuntimeConfig {
-    /// Absolute; pods lie in `pods/` below it.
-    pub data_dir: PathBuf,
-    /// The cluster's name: its cgroups are `/isopod/<cluster>/…`.
-    pub cluster: String,
-    /// Program and first arguments of a shim: usually `/proc/self/exe shim`.
-    pub shim_command: Vec<OsString>,
-    /// How many containers are made at the same time; 0: four times the processors.
-    pub parallel_starts: usize,
-    /// A shim that says nothing for so long (it is stopped, or hangs) counts as lost, and is killed.
-    pub answer_limit: Duration,
-}
-
-impl RuntimeConfig {
-    pub fn new(data_dir: impl Into<PathBuf>, cluster: &str) -> Self {
-        Self {
-            data_dir: data_dir.into(),
-            cluster: cluster.to_owned(),
-            shim_command: vec!["/proc/self/exe".into(), "shim".into()],
-            parallel_starts: 0,
-            answer_limit: ANSWER_LIMIT,
-        }
-    }
-
-    pub(super) fn pod_cgroup(&self, uid: &str) -> String {
-        format!("/isopod/{}/{uid}", self.cluster)
-    }
-
-    /// One for all shims: it only keeps them apart from the server's.
-    pub(super) fn shims_cgroup(&self) -> String {
-        format!("/isopod/{}/shims", self.cluster)
-    }
-}
 
 /// What is known of a pod here.
 pub(super) struct Pod {
@@ -497,7 +459,7 @@ impl ShimRuntime {
         containers.sort_by(|a, b| a.id.cmp(&b.id));
         PodState {
             uid: pod.uid.clone(),
-            ready: answers && sandbox::is_there(&pod.dir, &sandbox),
+            ready: answers && sandbox::is_there(&pod.dir, &sandbox, &self.0.config.node_netns),
             sandbox,
             containers,
         }

@@ -17,7 +17,7 @@ const NSFS_MAGIC: nix::sys::statfs::FsType = nix::sys::statfs::FsType(0x6e73_667
 
 /// Makes what is missing of the sandbox below `dir`. Blocks for about a millisecond; never call it on a thread
 /// that does anything else, the namespaces stay with it.
-fn make(dir: &Path, spec: &PodSandboxSpec) -> io::Result<()> {
+fn make(dir: &Path, spec: &PodSandboxSpec, node_netns: &Path) -> io::Result<()> {
     let ns = dir.join("ns");
     fs::create_dir_all(&ns)?;
     // In memory, as all in it is gone after a reboot; libcontainer's files of running containers lie here too.
@@ -31,12 +31,16 @@ fn make(dir: &Path, spec: &PodSandboxSpec) -> io::Result<()> {
             Some("mode=700,size=8m"),
         )?;
     }
-    let mut wanted = Vec::new();
-    if !spec.host_network {
-        wanted.extend([
-            ("net", CloneFlags::CLONE_NEWNET),
-            ("uts", CloneFlags::CLONE_NEWUTS),
-        ]);
+    let mut wanted = vec![("uts", CloneFlags::CLONE_NEWUTS)];
+    if spec.host_network {
+        let net = ns.join("net");
+        if is_namespace(&net) && !is_same(&net, node_netns)? {
+            // Of a network that was removed behind our back.
+            umount2(&net, MntFlags::MNT_DETACH)?;
+        }
+        share(node_netns, &net)?;
+    } else {
+        wanted.push(("net", CloneFlags::CLONE_NEWNET));
     }
     if !spec.host_ipc {
         wanted.push(("ipc", CloneFlags::CLONE_NEWIPC));
@@ -57,29 +61,30 @@ fn make(dir: &Path, spec: &PodSandboxSpec) -> io::Result<()> {
         fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")?;
     }
     for (name, _) in wanted {
-        let target = ns.join(name);
-        fs::File::create(&target)?;
-        let source = format!("/proc/thread-self/ns/{name}");
-        mount(
-            Some(source.as_str()),
-            &target,
-            None::<&str>,
-            MsFlags::MS_BIND,
-            None::<&str>,
-        )?;
+        share(&Path::new("/proc/thread-self/ns").join(name), &ns.join(name))?;
     }
     Ok(())
 }
 
+/// Keeps a namespace at `target` too, unless one is there already.
+fn share(namespace: &Path, target: &Path) -> io::Result<()> {
+    if is_namespace(target) {
+        return Ok(());
+    }
+    fs::File::create(target)?;
+    let bind = MsFlags::MS_BIND;
+    mount(Some(namespace), target, None::<&str>, bind, None::<&str>).map_err(io::Error::from)
+}
+
 /// Makes the sandbox on a thread of its own.
-pub async fn create(dir: &Path, spec: &PodSandboxSpec) -> io::Result<()> {
+pub async fn create(dir: &Path, spec: &PodSandboxSpec, node_netns: &Path) -> io::Result<()> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    let (dir, spec) = (dir.to_owned(), spec.clone());
+    let (dir, spec, node_netns) = (dir.to_owned(), spec.clone(), node_netns.to_owned());
     std::thread::Builder::new()
         .name("sandbox".to_owned())
         .stack_size(128 << 10)
         .spawn(move || {
-            if sender.send(make(&dir, &spec)).is_err() {
+            if sender.send(make(&dir, &spec, &node_netns)).is_err() {
                 tracing::debug!("nobody waits for a sandbox any more");
             }
         })?;
@@ -88,10 +93,17 @@ pub async fn create(dir: &Path, spec: &PodSandboxSpec) -> io::Result<()> {
         .unwrap_or_else(|_| Err(io::Error::other("the thread that makes the sandbox died")))
 }
 
-/// All namespaces that the spec asks for are mounted.
-pub fn is_there(dir: &Path, spec: &PodSandboxSpec) -> bool {
+/// All namespaces that the spec asks for are mounted, and what is shared is what the node has now.
+pub fn is_there(dir: &Path, spec: &PodSandboxSpec, node_netns: &Path) -> bool {
     let has = |name: &str| is_namespace(&dir.join("ns").join(name));
-    (spec.host_network || (has("net") && has("uts"))) && (spec.host_ipc || has("ipc"))
+    let own = |net: &Path| !spec.host_network || is_same(net, node_netns).is_ok_and(|same| same);
+    has("net") && has("uts") && (spec.host_ipc || has("ipc")) && own(&dir.join("ns/net"))
+}
+
+fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let (one, other) = (fs::metadata(one)?, fs::metadata(other)?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }
 
 fn is_namespace(path: &Path) -> bool {

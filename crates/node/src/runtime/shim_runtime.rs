@@ -29,11 +29,12 @@ impl Runtime for ShimRuntime {
             sandbox: spec.clone(),
         };
         write_atomically(&pod.dir.join(SANDBOX_FILE), &record).map_err(failed)?;
-        let (made, shim) = tokio::join!(sandbox::create(&pod.dir, spec), self.shim(&pod));
+        let made = sandbox::create(&pod.dir, spec, &self.0.config.node_netns);
+        let (made, shim) = tokio::join!(made, self.shim(&pod));
         made.map_err(failed)?;
         shim?;
         Ok(Sandbox {
-            network_namespace: (!spec.host_network).then(|| pod.dir.join("ns/net")),
+            network_namespace: pod.dir.join("ns/net"),
         })
     }
 
@@ -214,11 +215,7 @@ impl Runtime for ShimRuntime {
     async fn dial(&self, uid: &str, port: u16) -> Result<tokio::net::TcpStream, RuntimeError> {
         let pod = self.known_pod(uid)?;
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-        let host_network = lock(&pod.sandbox).host_network;
         let failed = || RuntimeError::io(format!("connect to port {port} of pod {uid}"));
-        if host_network {
-            return tokio::net::TcpStream::connect(address).await.map_err(failed());
-        }
         let socket = sandbox::socket_in(&pod.dir.join("ns/net"))
             .await
             .map_err(failed())?;

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct PodSandboxSpec {
     pub uid: String,
-    /// Host name inside the pod; ignored with `host_network`.
+    /// Host name inside the pod.
     pub hostname: String,
+    /// The pod shares the node's network namespace (`RuntimeConfig::node_netns`).
     pub host_network: bool,
     pub host_ipc: bool,
     pub host_pid: bool,

@@ -78,10 +78,8 @@ fn namespaces(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
     let sandbox = &spec.sandbox;
     let mut list = vec![json!({ "type": "mount" }), json!({ "type": "cgroup" })];
     let joined = |kind: &str, name: &str| json!({ "type": kind, "path": pod.dir.join("ns").join(name) });
-    if !sandbox.host_network {
-        list.push(joined("network", "net"));
-        list.push(joined("uts", "uts"));
-    }
+    list.push(joined("network", "net"));
+    list.push(joined("uts", "uts"));
     if !sandbox.host_ipc {
         list.push(joined("ipc", "ipc"));
     }
@@ -120,17 +118,7 @@ fn mounts(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
         mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
         mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", sys_mode]),
     ];
-    if spec.sandbox.host_network {
-        // sysfs can only be mounted anew by the owner of the network namespace's view; the host's is bound.
-        list[4] = mount(
-            "bind",
-            "/sys",
-            "/sys",
-            &["rbind", "nosuid", "noexec", "nodev", sys_mode],
-        );
-    } else {
-        list.extend(cgroup_mounts(spec, sys_mode));
-    }
+    list.extend(cgroup_mounts(spec, sys_mode));
     let shm = if spec.sandbox.host_ipc {
         Path::new("/dev/shm").to_owned()
     } else {

@@ -9,9 +9,12 @@ const MAX_MESSAGE_BYTES: usize = 4096;
 const MAX_FALLBACK_BYTES: usize = 2048;
 const MAX_FALLBACK_LINES: usize = 80;
 
-/// The pod's host name, and its domain when it has a `subdomain`.
+/// The pod's host name, and its domain when it has a `subdomain`. On the host's network it is the node's.
 pub fn hostname(pod: &Pod, cluster_domain: &str) -> (String, Option<String>) {
     let spec = pod.spec.as_ref();
+    if let Some(spec) = spec.filter(|spec| spec.host_network == Some(true)) {
+        return (spec.node_name.clone().unwrap_or_default(), None);
+    }
     let given = spec
         .and_then(|spec| spec.hostname.clone())
         .filter(|name| !name.is_empty());
@@ -26,10 +29,14 @@ pub fn hostname(pod: &Pod, cluster_domain: &str) -> (String, Option<String>) {
     (short, domain)
 }
 
-/// The contents of /etc/hosts. `host_file` is the host's own, for pods in the host's network.
+/// The contents of /etc/hosts. `host_file` is the host's own, for pods in the host's network; it knows the machine's
+/// name, which may not be the node's.
 pub fn hosts(pod: &Pod, cluster_domain: &str, pod_ips: &[String], host_file: Option<&str>) -> String {
     let mut text = match host_file {
-        Some(host_file) => format!("# Kubernetes-managed hosts file (host network).\n{host_file}"),
+        Some(host_file) => {
+            let node = named(pod, cluster_domain, pod_ips);
+            format!("# Kubernetes-managed hosts file (host network).\n{host_file}\n{node}")
+        }
         None => own_hosts(pod, cluster_domain, pod_ips),
     };
     let aliases = pod
@@ -61,14 +68,18 @@ fn own_hosts(pod: &Pod, cluster_domain: &str, pod_ips: &[String]) -> String {
                     fe00::1\tip6-allnodes\n\
                     fe00::2\tip6-allrouters\n"
         .to_owned();
-    let (name, domain) = hostname(pod, cluster_domain);
-    for ip in pod_ips {
-        match &domain {
-            Some(domain) => text.push_str(&format!("{ip}\t{name}.{domain}\t{name}\n")),
-            None => text.push_str(&format!("{ip}\t{name}\n")),
-        }
-    }
+    text.push_str(&named(pod, cluster_domain, pod_ips));
     text
+}
+
+/// The pod's own lines.
+fn named(pod: &Pod, cluster_domain: &str, pod_ips: &[String]) -> String {
+    let (name, domain) = hostname(pod, cluster_domain);
+    let line = |ip: &String| match &domain {
+        Some(domain) => format!("{ip}\t{name}.{domain}\t{name}\n"),
+        None => format!("{ip}\t{name}\n"),
+    };
+    pod_ips.iter().map(line).collect()
 }
 
 /// The message of a container that ended: the end of its termination file, or of its log when the file is empty, it
@@ -117,10 +128,18 @@ mod tests {
             ),
             "{text}"
         );
-        let host = hosts(&pod, "cluster.local", &[], Some("127.0.0.1 me\n"));
-        assert!(
-            host.starts_with("# Kubernetes-managed hosts file (host network).\n127.0.0.1 me\n\n# Entries")
+        let mut on_host = pod;
+        let spec = on_host.spec.as_mut().expect("a spec");
+        (spec.host_network, spec.node_name) = (Some(true), Some("n".into()));
+        let host = hosts(
+            &on_host,
+            "cluster.local",
+            &["10.0.0.1".into()],
+            Some("127.0.0.1 me\n"),
         );
+        let first =
+            "# Kubernetes-managed hosts file (host network).\n127.0.0.1 me\n\n10.0.0.1\tn\n\n# Entries";
+        assert!(host.starts_with(first), "{host}");
     }
 
     #[test]
@@ -128,6 +147,15 @@ mod tests {
         let mut long = pod(json!({"containers": []}));
         long.metadata.name = Some(format!("{}-rest", "x".repeat(62)));
         assert_eq!(hostname(&long, "cluster.local"), ("x".repeat(62), None));
+        let on_host = pod(
+            json!({"containers": [], "hostname": "db", "subdomain": "web", "hostNetwork": true,
+            "nodeName": "n", "setHostnameAsFQDN": true}),
+        );
+        assert_eq!(
+            hostname(&on_host, "cluster.local"),
+            ("n".into(), None),
+            "the node's"
+        );
         let own = pod(json!({"containers": [], "hostname": "db"}));
         assert_eq!(
             hosts(&own, "cluster.local", &["10.0.0.1".into()], None)

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Checks what is at the path, or makes it where the type says so. An empty type makes a missing folder, as container
 /// engines do.
-pub(super) fn check(path: &Path, kind: Option<&str>) -> Result<(), String> {
+pub fn check(path: &Path, kind: Option<&str>) -> Result<(), String> {
     if !path.is_absolute() {
         return Err(format!("hostPath {} must be an absolute path", path.display()));
     }

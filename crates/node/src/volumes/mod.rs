@@ -4,7 +4,6 @@
 
 mod atomic;
 mod beneath;
-pub mod claims;
 pub mod downward;
 pub mod files;
 mod hostpath;
@@ -14,6 +13,7 @@ mod payload;
 mod tmpfs;
 
 pub use downward::Facts;
+pub use hostpath::check as check_host_path;
 pub use mounts::{Mount, Propagation, is_recursively_read_only};
 pub use payload::{Needed, TokenRequest, needed};
 

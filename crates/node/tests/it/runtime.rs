@@ -372,12 +372,13 @@ async fn containers_of_a_pod_share_what_the_pod_says() {
         sandbox.host_ipc,
     ) = (false, true, true, true);
     world.runtime.create_sandbox(&sandbox).await.expect("sandbox");
-    let host = world.shell("p2", "main", "echo net=$(readlink /proc/self/ns/net); echo pid=$(readlink /proc/self/ns/pid); echo ipc=$(readlink /proc/self/ns/ipc)");
+    let host = world.shell("p2", "main", "echo host=$(hostname); echo net=$(readlink /proc/self/ns/net); echo pid=$(readlink /proc/self/ns/pid); echo ipc=$(readlink /proc/self/ns/ipc)");
     let (_, log) = world.run(&host).await;
     for name in ["net", "pid", "ipc"] {
         let own = std::fs::read_link(format!("/proc/self/ns/{name}")).expect("namespace");
         assert_eq!(value(&log, name), own.to_str().expect("utf-8"), "{name}");
     }
+    assert_eq!(value(&log, "host"), "h", "the node's name, not the machine's");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -170,6 +170,48 @@ fn a_spoiled_byte_in_the_middle_is_an_error_that_says_where() {
     }
 }
 
+/// Nothing can be torn once the store was closed: damage at the end is told, and goes only when somebody gives it up.
+#[test]
+fn damage_at_the_end_of_a_closed_store_is_no_power_cut() {
+    let story = story();
+    drop(open(story.dir.path()).expect("open"));
+    let (last, before) = (story.ends[story.ends.len() - 1], story.ends[story.ends.len() - 2]);
+    for spoiled in [false, true] {
+        let dir = copy_dir(story.dir.path());
+        let log = only_log(dir.path());
+        let mut bytes = fs::read(&log).expect("read");
+        assert_eq!(bytes.len(), last, "it is cut to its end");
+        match spoiled {
+            true => bytes[last - 3] ^= 1,
+            false => bytes.truncate(last - 3),
+        }
+        fs::write(&log, &bytes).expect("spoiled");
+        let said = refusal(dir.path()).to_string();
+        let why = format!("was whole up to byte {last} when the store was closed");
+        assert!(
+            said.contains(&why) && said.contains(&format!("byte {before}")),
+            "{said}"
+        );
+        // What it says is the way on.
+        fs::remove_file(dir.path().join("closed")).expect("given up");
+        fs::write(&log, &bytes[..before]).expect("cut");
+        let store = open(dir.path()).expect("opens");
+        assert_eq!(
+            contents(&store.snapshot()),
+            story.contents[story.contents.len() - 2]
+        );
+    }
+    // A store that went on, and then lost its power.
+    let dir = copy_dir(story.dir.path());
+    let mut bytes = fs::read(only_log(dir.path())).expect("read");
+    bytes.extend_from_slice(b"\xF7isotorn");
+    fs::write(only_log(dir.path()), &bytes).expect("torn");
+    assert_eq!(
+        contents(&open(dir.path()).expect("opens").snapshot()),
+        story.contents[story.contents.len() - 1]
+    );
+}
+
 #[test]
 fn another_version_names_both_versions_and_a_foreign_file_is_refused() {
     let story = story();

@@ -3,6 +3,7 @@
 use super::text::{Case, NAMESPACE};
 use kinds::collector::CONTROLLER;
 use kinds::configmap::CONFIGMAPS;
+use kinds::namespace::NAMESPACES;
 use kinds::plan::Act;
 use kinds::{Key, Registry, Seen};
 use serde_json::{Value, json};
@@ -116,4 +117,22 @@ fn what_has_lost_all_owners_goes() {
     assert_eq!(acts(&case, "a"), ["delete a Some(Background)"]);
     let case = family(&[("top", "", None), ("a", "top", None)]);
     assert_eq!(acts(&case, "a"), [""; 0]);
+}
+
+#[test]
+fn what_is_the_whole_clusters_has_no_owner_in_a_namespace() {
+    let mut case = family(&[("owner", "", None)]);
+    for uid in ["owner-uid", "gone-uid"] {
+        let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid});
+        let metadata = json!({"name": "precious", "uid": "n", "ownerReferences": [owner]});
+        case.put(NAMESPACES, json!({"metadata": metadata}));
+        let rows = Registry::builtin();
+        let seen = Seen {
+            now: case.now,
+            snapshot: &case.snapshot,
+            rows: &rows,
+        };
+        let plan = (CONTROLLER.plan)(&seen, &Key::new(NAMESPACES, "", "precious"));
+        assert!(plan.acts.is_empty(), "{:?}", plan.acts);
+    }
 }

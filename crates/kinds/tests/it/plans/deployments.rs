@@ -54,6 +54,10 @@ fn rollouts() {
                 "deployment replicas=3 image=b strategy=Recreate\n rs a replicas=0 rev=1 desired=3 max=3\n pod api-x rs=a ready deleting",
             ),
             (
+                "a paused Deployment of size 0 grows with its newest set",
+                "deployment replicas=2 image=b paused\n rs a replicas=0 rev=1 desired=0 max=1",
+            ),
+            (
                 "a paused Deployment changes only its size",
                 "deployment replicas=5 image=b paused surge=1 unavailable=0\n rs a replicas=3 rev=1 desired=3 max=4",
             ),

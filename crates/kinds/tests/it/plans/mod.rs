@@ -1,5 +1,6 @@
 //! Plans from outside: a cluster in a few words goes in, the plan in words comes out. `text.rs` knows the words.
 
+mod claims;
 mod collector;
 mod deployments;
 mod events;

@@ -126,6 +126,11 @@ fn updating() {
                 + "pod web-0 ready\n pod web-1 running\n pod web-2 running",
         ),
         (
+            "old pods that serve, but not for long enough, are not taken down beyond the limit",
+            set("maxUnavailable=2 policy=Parallel minReady=90")
+                + "pod web-0 ready\n pod web-1 ready\n pod web-2 ready",
+        ),
+        (
             "a broken update stops an ordered set",
             set("") + "pod web-0 ready\n pod web-1 ready\n pod web-2 image=b pending",
         ),

@@ -1,0 +1,150 @@
+//! How claims get volumes, and what wakes them: a world of objects, told until nothing more follows.
+
+use kinds::node::NODES;
+use kinds::persistentvolume::PERSISTENTVOLUMES as VOLUMES;
+use kinds::persistentvolumeclaim::{CONTROLLER, PERSISTENTVOLUMECLAIMS as CLAIMS};
+use kinds::pod::PODS;
+use kinds::storageclass::{NODE_FOLDER, PROVISIONER, STORAGECLASSES};
+use kinds::{Act, Key, Registry, Seen};
+use meta::{Change, ChangeKind, Draft, Object, Res, Snapshot, Timestamp};
+use serde_json::{Value, json};
+
+#[derive(Default)]
+struct World(Snapshot);
+
+impl World {
+    /// With the claim `data` of this class.
+    fn with_claim(class: &str, volume: &str) -> Self {
+        let mut world = Self::default();
+        let metadata = json!({"name": "data", "namespace": "shop", "uid": "u-1"});
+        let spec = json!({"storageClassName": class, "volumeName": volume, "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}}});
+        world.put(CLAIMS, json!({"metadata": metadata, "spec": spec}));
+        world
+    }
+
+    /// Puts an object and says what all that it wakes would do.
+    fn put(&mut self, res: Res, value: Value) -> String {
+        let object: Object = Draft::new(value).expect("an object").seal(self.0.revision() + 1);
+        let previous = self.0.put(res, object.clone());
+        let kind = if previous.is_some() {
+            ChangeKind::Modified
+        } else {
+            ChangeKind::Added
+        };
+        let change = Change {
+            revision: object.revision(),
+            res,
+            kind,
+            object,
+            previous,
+        };
+        let rows = Registry::builtin();
+        let seen = Seen {
+            now: Timestamp::EPOCH,
+            snapshot: &self.0,
+            rows: &rows,
+        };
+        let keys = (CONTROLLER.wakes)(&change, &seen);
+        let told = keys.iter().flat_map(|key| acts(&seen, key));
+        told.collect::<Vec<_>>().join("; ")
+    }
+
+    fn class(&mut self, binding: &str, parameters: Value) -> String {
+        let value = json!({"metadata": {"name": "c"}, "provisioner": PROVISIONER, "volumeBindingMode": binding,
+            "reclaimPolicy": "Retain", "parameters": parameters});
+        self.put(STORAGECLASSES, value)
+    }
+
+    fn node(&mut self) -> String {
+        let value = json!({"metadata": {"name": "n", "labels": {"kubernetes.io/hostname": "n"},
+            "annotations": {NODE_FOLDER: "/data/volumes"}}});
+        self.put(NODES, value)
+    }
+
+    fn volume(&mut self, name: &str, host: &str) -> String {
+        let expression = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [host]});
+        let value = json!({"metadata": {"name": name}, "spec": {"storageClassName": "c", "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}}});
+        self.put(VOLUMES, value)
+    }
+
+    fn pod(&mut self, node: Option<&str>) -> String {
+        let volumes = json!([{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]);
+        let value = json!({"metadata": {"name": "web-0", "namespace": "shop", "uid": "u-2"},
+            "spec": {"containers": [], "volumes": volumes, "nodeName": node}});
+        self.put(PODS, value)
+    }
+}
+
+fn acts(seen: &Seen, key: &Key) -> Vec<String> {
+    let plan = (CONTROLLER.plan)(seen, key);
+    let said = |act: &Act| match act {
+        Act::Create { object, .. } => format!(
+            "makes {}",
+            object["spec"]["hostPath"]["path"].as_str().unwrap_or_default()
+        ),
+        Act::Patch { target, patch, .. } if target.res == CLAIMS => {
+            format!("names {}", patch["spec"]["volumeName"])
+        }
+        Act::Patch { target, .. } => format!("patches {}", target.name),
+        Act::Event(event) => format!("{}: {}", event.reason, event.message),
+        other => format!("{other:?}"),
+    };
+    plan.acts.iter().map(said).collect()
+}
+
+const MADE: &str = "makes /data/volumes/pvc-u-1; names \"pvc-u-1\"; ProvisioningSucceeded: Successfully provisioned volume pvc-u-1";
+const WAITS: &str = "WaitForFirstConsumer: waiting for first consumer to be created before binding";
+
+#[test]
+fn a_class_without_a_folder_has_the_nodes() {
+    let mut world = World::with_claim("c", "");
+    assert_eq!(world.class("Immediate", json!({})), "", "no node yet");
+    assert_eq!(world.node(), MADE);
+    let mut world = World::with_claim("c", "");
+    world.node();
+    let made = world.class("Immediate", json!({"folder": "/fast/"}));
+    assert!(made.starts_with("makes /fast/pvc-u-1;"), "{made}");
+}
+
+#[test]
+fn a_folder_that_is_none_is_told() {
+    for bad in ["/", "relative", "/a/../b", "/a//b"] {
+        let mut world = World::with_claim("c", "");
+        world.node();
+        let told = world.class("Immediate", json!({"folder": bad}));
+        let begin = format!(
+            "ProvisioningFailed: failed to provision volume with StorageClass \"c\": parameter folder: {bad:?} is no plain"
+        );
+        assert!(told.starts_with(&begin), "{told}");
+    }
+}
+
+#[test]
+fn the_first_consumer_that_has_a_node_wakes_its_claim() {
+    let mut world = World::with_claim("c", "");
+    world.node();
+    assert_eq!(world.class("WaitForFirstConsumer", json!({})), WAITS);
+    assert_eq!(world.pod(None), "", "it may still get another node");
+    assert_eq!(world.pod(Some("n")), MADE);
+}
+
+#[test]
+fn a_claim_that_waits_takes_a_volume_where_its_pod_is() {
+    let mut world = World::with_claim("c", "");
+    world.node();
+    world.class("WaitForFirstConsumer", json!({}));
+    assert!(world.volume("far", "m").ends_with(WAITS));
+    assert!(world.volume("near", "n").ends_with(WAITS));
+    assert_eq!(world.pod(Some("n")), "patches near; names \"near\"");
+}
+
+#[test]
+fn a_claim_may_name_a_volume_that_comes_later() {
+    let mut world = World::with_claim("c", "later");
+    assert!(!world.volume("another", "n").contains("names"));
+    let told = world.volume("later", "n");
+    assert!(told.contains("patches later"), "{told}");
+}
