@@ -287,13 +287,12 @@ impl<'w> Walk<'w> {
             SchemaKind::Object(object) => object.fields.iter().find(|f| *f.name == **name),
             _ => None,
         });
-        for part in [field.and_then(|f| f.inline.as_deref()), Some(name)] {
-            if let Some(part) = part {
-                if !out.is_empty() {
-                    out.push('.');
-                }
-                out.push_str(part);
+        let inline = field.and_then(|f| f.inline.as_deref());
+        for part in inline.into_iter().chain([*name]) {
+            if !out.is_empty() {
+                out.push('.');
             }
+            out.push_str(part);
         }
         field.map(|f| f.node)
     }

@@ -3,6 +3,7 @@
 
 use crate::plan::{Act, Plan, Target};
 use crate::row::text;
+use meta::schema::Schema;
 use meta::selector::LabelSelector;
 use meta::{Object, Quantity, Res, Timestamp};
 use serde::Deserialize;
@@ -341,7 +342,8 @@ pub fn template_labels(object: &Value) -> LabelSelector {
 }
 
 /// Writes the status when it differs from the stored one.
-pub fn update_status(plan: &mut Plan, res: Res, object: &Object, value: &Value, status: Value) {
+pub fn update_status(plan: &mut Plan, res: Res, object: &Object, value: &Value, mut status: Value) {
+    as_stored(value, &mut status);
     if value.get("status") != Some(&status) {
         let mut value = value.clone();
         value["status"] = status;
@@ -350,6 +352,19 @@ pub fn update_status(plan: &mut Plan, res: Res, object: &Object, value: &Value, 
             subresource: "status",
             object: value,
         });
+    }
+}
+
+/// Brings a status into the form that the API gives it, so that it can be compared.
+fn as_stored(value: &Value, status: &mut Value) {
+    let group_version = text(value, "/apiVersion").replace('/', ".");
+    let name = format!("io.k8s.api.{group_version}.{}Status", text(value, "/kind"));
+    let Some(schema) = Schema::of(crate::schema::arena(), &name) else {
+        return;
+    };
+    // Our own fields are of the right types; what were not would be refused when it is written.
+    if codec::strict::conform(&schema, status).is_ok() {
+        codec::strict::complete(&schema, status);
     }
 }
 

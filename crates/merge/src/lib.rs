@@ -23,7 +23,7 @@ mod testing;
 pub use apply::{ApplyError, Conflict, Conflicts, apply};
 pub use fields::{FieldSet, FieldSetError};
 pub use managed::ManagerId;
-pub use update::{timestamps_only, update};
+pub use update::{create, timestamps_only, update};
 
 /// What upstream answers, with code 422 and reason Invalid, when a well-formed patch cannot be done.
 pub const REJECTED: &str = "the server rejected our request due to an error in our request";

@@ -30,6 +30,28 @@ pub fn update(
     managed::put(new, managed);
 }
 
+/// `update` for a new object; `empty` is what every object of its kind has, which is nobody's.
+pub fn create(
+    empty: &Value,
+    new: &mut Value,
+    schema: &Schema,
+    manager: &ManagerId<'_>,
+    now: &str,
+    reset: &FieldSet,
+) {
+    let managed = sent_or_live(None, new, manager);
+    let managed = record(
+        Some(empty),
+        new,
+        Place::root(schema),
+        managed,
+        manager,
+        now,
+        reset,
+    );
+    managed::put(new, managed);
+}
+
 /// The entries to start from, taken out of `new`.
 fn sent_or_live(live: Option<&Value>, new: &mut Value, manager: &ManagerId<'_>) -> Managed {
     let sent = managed::take(new);

@@ -49,6 +49,8 @@ pub fn object_of(
     }
     row.rules.prepare(Verb::Create, &mut object, None, cx.now);
     prepare::token(cx, &mut object)?;
+    // What the server chooses is nobody's.
+    let mut sent = row.rules.allocates().then(|| object.clone());
     row.rules
         .begin(Verb::Create, &mut object, None, cx.seen.snapshot)?;
     let name = metadata::text(&object, "name").to_string();
@@ -60,7 +62,10 @@ pub fn object_of(
         return Err(cx.invalid(&name, &errors));
     }
     prepare::complete(&row, &mut object);
-    managed::record(cx, None, &mut object, attempt, by);
+    if let Some(sent) = &mut sent {
+        prepare::complete(&row, sent);
+    }
+    managed::record_of(cx, None, &mut object, sent, attempt, by);
     kinds::lifecycle::admit_create(&row, attempt.namespace, &name, cx.seen.snapshot)?;
     row.rules
         .admit(Verb::Create, &mut object, None, cx.seen.snapshot)?;

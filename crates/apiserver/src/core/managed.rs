@@ -44,6 +44,25 @@ pub fn reset(row: &Row, subresource: &str) -> FieldSet {
     }
 }
 
+/// `record` for an object in which the server has chosen something since it was `sent`.
+pub fn record_of(
+    cx: &Cx,
+    old: Option<&Value>,
+    new: &mut Value,
+    sent: Option<Value>,
+    attempt: &Attempt,
+    by: By,
+) {
+    let Some(mut sent) = sent else {
+        return record(cx, old, new, attempt, by);
+    };
+    record(cx, old, &mut sent, attempt, by);
+    let fields = sent.pointer_mut("/metadata/managedFields").map(Value::take);
+    if let (Some(to), Some(fields)) = (new.get_mut("metadata").and_then(Value::as_object_mut), fields) {
+        to.insert("managedFields".into(), fields);
+    }
+}
+
 /// Records the writer in `new`, which is about to replace `old`.
 pub fn record(cx: &Cx, old: Option<&Value>, new: &mut Value, attempt: &Attempt, by: By) {
     if by != By::Update {
@@ -57,7 +76,14 @@ pub fn record(cx: &Cx, old: Option<&Value>, new: &mut Value, attempt: &Attempt, 
     };
     let reset = reset(cx.row, attempt.subresource);
     let now = cx.now.rfc3339();
-    merge::update(old, new, &cx.row.schema(), &id, &now, &reset);
+    let schema = cx.row.schema();
+    if old.is_some() {
+        merge::update(old, new, &schema, &id, &now, &reset);
+        return;
+    }
+    let mut empty = Value::Object(serde_json::Map::new());
+    super::prepare::complete(cx.row, &mut empty);
+    merge::create(&empty, new, &schema, &id, &now, &reset);
 }
 
 pub fn check_manager(name: &str, errors: &mut Errors) {

@@ -100,6 +100,7 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
     }
     row.rules.prepare(write, &mut new, Some(&old), cx.now);
     prepare::token(cx, &mut new)?;
+    let mut sent = row.rules.allocates().then(|| new.clone());
     row.rules.begin(write, &mut new, Some(&old), cx.seen.snapshot)?;
     validate(cx, write, &mut new, &old, stored.name())?;
     // Where a pod runs is not what it was asked to be: binding leaves its generation.
@@ -108,7 +109,10 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
     if row.generation && counts && changed {
         new["metadata"]["generation"] = (stored.meta().generation + 1).into();
     }
-    managed::record(cx, Some(&old), &mut new, attempt, by);
+    if let Some(sent) = &mut sent {
+        prepare::complete(&row, sent);
+    }
+    managed::record_of(cx, Some(&old), &mut new, sent, attempt, by);
     row.rules.admit(write, &mut new, Some(&old), cx.seen.snapshot)?;
     cx.warnings.extend(row.rules.warnings(&new, Some(&old)));
     merge::timestamps_only(&old, &mut new);

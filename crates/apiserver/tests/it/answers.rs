@@ -102,7 +102,11 @@ async fn a_node_is_made_with_its_status() {
     let node = json!({"metadata": {"name": "n"}, "status": {"capacity": {"cpu": "2"}}});
     let (_, made) = world.json("POST", "/api/v1/nodes", &node).await;
     assert_eq!(
-        made["status"],
-        json!({"capacity": {"cpu": "2"}, "allocatable": {"cpu": "2"}})
+        made["status"]["daemonEndpoints"],
+        json!({"kubeletEndpoint": {"Port": 0}})
+    );
+    assert_eq!(
+        json!([made["status"]["capacity"], made["status"]["allocatable"]]),
+        json!([{"cpu": "2"}, {"cpu": "2"}])
     );
 }

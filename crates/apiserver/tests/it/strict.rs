@@ -156,16 +156,68 @@ fn values_get_the_form_that_typed_decoding_gives_them() {
                 "resources": {"requests": {"cpu": 0.5, "memory": "1024Mi"}, "limits": {}}}]},
         "status": {"conditions": []},
     });
-    let wanted = json!({
-        "metadata": {"name": "a", "creationTimestamp": "2026-01-02T03:04:05Z"},
-        "spec": {"securityContext": {}, "volumes": [{"name": "v", "emptyDir": {}}],
-            "containers": [{"name": "c", "env": [{"name": "n", "value": ""}],
-                "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}]},
+    let decoded = json!({
+        "metadata": {"name": "a", "labels": {}, "finalizers": [], "creationTimestamp": "2026-01-02T03:04:05Z"},
+        "spec": {"tolerations": [], "nodeSelector": {}, "securityContext": {}, "volumes": [{"name": "v", "emptyDir": {}}],
+            "containers": [{"name": "c", "args": [], "env": [{"name": "n"}],
+                "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {}}}]},
         "status": {"conditions": []},
     });
     let (once, unknown) = conform("core.v1.Pod", value).expect("a pod");
-    assert_eq!(once, wanted);
+    assert_eq!(once, decoded);
     assert!(unknown.is_empty());
     let (twice, _) = conform("core.v1.Pod", once.clone()).expect("a pod");
     assert_eq!(once, twice);
+    let written = json!({
+        "metadata": {"name": "a", "creationTimestamp": "2026-01-02T03:04:05Z"},
+        "spec": {"securityContext": {}, "volumes": [{"name": "v", "emptyDir": {}}],
+            "containers": [{"name": "c", "env": [{"name": "n"}], "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}]},
+        "status": {},
+    });
+    assert_eq!(complete("core.v1.Pod", once), written);
+}
+
+/// Zeros that mean nothing are gone; what a pointer points at, and what every object of a type has, stays.
+#[test]
+fn objects_look_as_typed_code_writes_them() {
+    let form = |type_name: &str, value: Value| {
+        let (value, _) = conform(type_name, value).expect("fields of the right types");
+        complete(type_name, value)
+    };
+    let spec = json!({"hostNetwork": false, "hostUsers": false, "hostname": "", "runtimeClassName": "", "containers": [{"name": "c", "stdin": false}]});
+    assert_eq!(
+        form("core.v1.PodSpec", spec),
+        json!({"hostUsers": false, "runtimeClassName": "", "containers": [{"name": "c", "resources": {}}]})
+    );
+    assert_eq!(
+        form(
+            "discovery.v1.EndpointSlice",
+            json!({"endpoints": [], "ports": [{"protocol": ""}]})
+        ),
+        json!({"metadata": {}, "addressType": "", "endpoints": null, "ports": [{"protocol": ""}]})
+    );
+    assert_eq!(
+        form(
+            "core.v1.PersistentVolumeClaimSpec",
+            json!({"dataSource": {"kind": "A"}, "volumeName": ""})
+        ),
+        json!({"resources": {}, "dataSource": {"apiGroup": null, "kind": "A", "name": ""}})
+    );
+    let capacity = json!({"capacity": {"storage": "100n", "cpu": "0.0015"}});
+    assert_eq!(
+        form("core.v1.PersistentVolumeSpec", capacity),
+        json!({"capacity": {"storage": "1m", "cpu": "2m"}})
+    );
+    let wrong = conform("core.v1.Volume", json!({"configMap": {"name": 1}})).expect_err("not a text");
+    let place = "ConfigMapVolumeSource.VolumeSource.configMap.LocalObjectReference.name";
+    assert_eq!(
+        wrong,
+        format!("json: cannot unmarshal number into Go struct field {place} of type string")
+    );
+}
+
+fn complete(type_name: &str, mut value: Value) -> Value {
+    let schema = Schema::of(kinds::schema::arena(), &format!("io.k8s.api.{type_name}")).expect("a schema");
+    codec::strict::complete(&schema, &mut value);
+    value
 }

@@ -149,6 +149,8 @@ fn slice(
             "namespace": endpoints.namespace(), "labels": labels, "annotations": annotations,
             "ownerReferences": [workload::owner_reference("v1", "Endpoints", endpoints)],
         },
-        "addressType": family, "endpoints": found, "ports": ports,
+        "addressType": family, "endpoints": found,
+        // Lists without content are stored as null here.
+        "ports": if ports == json!([]) { Value::Null } else { ports },
     })
 }

@@ -285,9 +285,17 @@ fn slice(
             "ownerReferences": [workload::owner_reference("v1", "Service", service)],
         },
         "addressType": "IPv4",
-        "endpoints": endpoints,
-        "ports": ports,
+        "endpoints": as_stored(endpoints),
+        "ports": as_stored(ports.to_vec()),
     })
+}
+
+/// Lists without content are stored as null here.
+fn as_stored(list: Vec<Value>) -> Value {
+    match list.is_empty() {
+        true => Value::Null,
+        false => list.into(),
+    }
 }
 
 /// Makes the slices of a Service (namespace and name) that one manager has made be the wanted ones, by name.

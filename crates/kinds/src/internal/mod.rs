@@ -4,11 +4,13 @@
 mod layout;
 mod unified;
 
-use crate::json::{child_mut, ensure_object, get, put, quantity_text, take};
+use crate::json::{ensure_object, get, put, quantity_text, take};
 use meta::Quantity;
 use meta::field::Shown;
 use meta::schema::{Schema, SchemaKind, StringForm, Written};
 use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// What a text stands for.
 #[derive(Clone, Copy, PartialEq)]
@@ -22,6 +24,9 @@ enum For {
 
 /// The difference from `old` to `new`, both of this type (`core.v1.PodSpec`); `None` when they say the same.
 pub(crate) fn difference(type_name: &str, old: &Value, new: &Value) -> Option<String> {
+    if old == new {
+        return None;
+    }
     let text = |value: &Value, purpose: For| {
         let mut out = String::new();
         match schema_of(type_name) {
@@ -77,17 +82,6 @@ pub(crate) fn pod_spec(spec: &Value) -> Value {
     }
     // Upstream has no use for the older name of the account.
     take(&mut spec, "serviceAccount");
-    for kind in ["volumes"] {
-        for volume in crate::json::items_mut(&mut spec, kind) {
-            let metadata = child_mut(volume, "ephemeral")
-                .and_then(|e| child_mut(e, "volumeClaimTemplate"))
-                .and_then(|t| child_mut(t, "metadata"));
-            if let Some(metadata) = metadata.filter(|m| m.as_object().is_some_and(serde_json::Map::is_empty))
-            {
-                *metadata = Value::Null;
-            }
-        }
-    }
     spec
 }
 
@@ -132,14 +126,14 @@ fn write_value(
         },
         (Some(SchemaKind::Array { .. }), Value::Array(items)) if !items.is_empty() => {
             let of = schema.and_then(Schema::items);
-            let name = of.as_ref().map_or(String::new(), type_name);
+            let name = of.as_ref().map_or("", type_name);
             out.push('[');
             for (i, item) in items.iter().enumerate() {
                 if i > 0 {
                     out.push(',');
                 }
                 indent(out, depth + 1, purpose);
-                write_value(out, &name, of.as_ref(), item, depth + 1, purpose);
+                write_value(out, name, of.as_ref(), item, depth + 1, purpose);
             }
             indent(out, depth, purpose);
             out.push(']');
@@ -186,13 +180,13 @@ fn write_struct(
         indent(out, depth + 1, purpose);
         out.push_str(&format!("\"{}\"{}", field.go, colon(purpose)));
         let own = schema.and_then(|s| s.field(&field.json));
-        let name = own.as_ref().map_or(String::new(), type_name);
+        let name = own.as_ref().map_or("", type_name);
         match get(value, &field.json) {
             Value::Null => {
                 let zero = zero(field, schema, own.as_ref());
-                write_value(out, &name, own.as_ref(), &zero, depth + 1, purpose);
+                write_value(out, name, own.as_ref(), &zero, depth + 1, purpose);
             }
-            given => write_value(out, &name, own.as_ref(), given, depth + 1, purpose),
+            given => write_value(out, name, own.as_ref(), given, depth + 1, purpose),
         }
     }
     indent(out, depth, purpose);
@@ -256,13 +250,14 @@ fn zero(field: &layout::Field, holder: Option<&Schema>, own: Option<&Schema>) ->
 }
 
 /// The last word of a type's name.
-fn type_name(schema: &Schema) -> String {
-    let mut names = schema.arena().type_names();
-    let found = names.find(|(_, node)| *node == schema.node_id());
-    found
-        .and_then(|(name, _)| name.rsplit('.').next())
-        .unwrap_or_default()
-        .to_string()
+fn type_name(schema: &Schema) -> &'static str {
+    static NAMES: OnceLock<HashMap<u32, &str>> = OnceLock::new();
+    let names = NAMES.get_or_init(|| {
+        let all = crate::schema::arena().type_names();
+        all.filter_map(|(name, node)| Some((node, name.rsplit('.').next()?)))
+            .collect()
+    });
+    names.get(&schema.node_id()).copied().unwrap_or_default()
 }
 
 /// JSON as it is, but for the names that types of the API's own machinery have in either version.
@@ -337,7 +332,18 @@ mod tests {
             &claim("1Gi", "Filesystem"),
             &claim("1Gi", "Block"),
         );
-        insta::assert_snapshot!(shown.expect("a difference"));
+        let wanted = [
+            "@@ -11,7 +11,7 @@",
+            "  },",
+            "  \"VolumeName\": \"\",",
+            "  \"StorageClassName\": null,",
+            "- \"VolumeMode\": \"Filesystem\",",
+            "+ \"VolumeMode\": \"Block\",",
+            "  \"DataSource\": null,",
+            "  \"DataSourceRef\": null,",
+            "  \"VolumeAttributesClassName\": null",
+        ];
+        assert_eq!(shown.expect("a difference").trim_end(), wanted.join("\n"));
         let same = difference(
             "PersistentVolumeClaimSpec",
             &claim("1Gi", "Block"),

@@ -56,15 +56,23 @@ fn range(start: usize, stop: usize) -> String {
     }
 }
 
-fn runs(a: &[&str], b: &[&str]) -> Vec<Run> {
-    let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (j, line) in b.iter().enumerate() {
-        places.entry(line).or_default().push(j);
+/// The places in `b` of each line of `a`; none of those that `b` has too often.
+fn places<'b>(a: &[&str], b: &[&'b str]) -> Vec<Vec<usize>> {
+    let mut of: HashMap<&'b str, Vec<usize>> = HashMap::new();
+    for (j, line) in b.iter().copied().enumerate() {
+        of.entry(line).or_default().push(j);
     }
     if b.len() >= POPULAR_FROM {
         let most = b.len() / 100 + 1;
-        places.retain(|_, at| at.len() <= most);
+        of.retain(|_, at| at.len() <= most);
     }
+    a.iter()
+        .map(|line| of.get(line).cloned().unwrap_or_default())
+        .collect()
+}
+
+fn runs(a: &[&str], b: &[&str]) -> Vec<Run> {
+    let places = places(a, b);
     // Stretches whose longest run is still to be found; each splits at its run, so that they end.
     let mut todo = vec![(0, a.len(), 0, b.len())];
     let mut found = Vec::new();
@@ -96,7 +104,7 @@ fn runs(a: &[&str], b: &[&str]) -> Vec<Run> {
 fn longest(
     a: &[&str],
     b: &[&str],
-    places: &HashMap<&str, Vec<usize>>,
+    places: &[Vec<usize>],
     (a_low, a_high): (usize, usize),
     (b_low, b_high): (usize, usize),
 ) -> Run {
@@ -105,14 +113,17 @@ fn longest(
         b: b_low,
         size: 0,
     };
-    // How long the run is that ends before this line of `b`.
-    let mut before: HashMap<usize, usize> = HashMap::new();
-    for (i, line) in a.iter().enumerate().take(a_high).skip(a_low) {
-        let mut now = HashMap::new();
-        let within = places.get(line).into_iter().flatten();
-        for j in within.copied().filter(|j| (b_low..b_high).contains(j)) {
-            let size = before.get(&j).copied().unwrap_or(0) + 1;
-            now.insert(j + 1, size);
+    // How long the runs are that end with the line of `a` before, by their last place in `b`; both in order.
+    let mut before: Vec<(usize, usize)> = Vec::new();
+    for (i, places) in places.iter().enumerate().take(a_high).skip(a_low) {
+        let mut now = Vec::new();
+        let mut ended = before.iter().peekable();
+        for j in places.iter().copied().filter(|j| (b_low..b_high).contains(j)) {
+            while ended.next_if(|(at, _)| at + 1 < j).is_some() {}
+            let size = ended
+                .next_if(|(at, _)| at + 1 == j)
+                .map_or(1, |(_, size)| size + 1);
+            now.push((j, size));
             if size > best.size {
                 best = Run {
                     a: i + 1 - size,
@@ -210,7 +221,13 @@ mod tests {
             });
             lines.collect::<Vec<_>>().join("\n")
         };
-        insta::assert_snapshot!(super::difference(&text("old"), &text("new")));
+        let around = |head: &str, before: [&str; 3], after: [&str; 3]| {
+            let same = |lines: [&str; 3]| lines.map(|line| format!(" {line}\n")).concat();
+            format!("{head}\n{}-old\n+new\n{}", same(before), same(after))
+        };
+        let wanted = around("@@ -7,7 +7,7 @@", ["6", "7", "8"], ["10", "11", "12"])
+            + &around("@@ -18,7 +18,7 @@", ["17", "18", "19"], ["21", "22", "23"]);
+        assert_eq!(super::difference(&text("old"), &text("new")), wanted);
         assert_eq!(super::difference("a\nb", "a\nb"), "");
     }
 }

@@ -134,9 +134,10 @@ mod tests {
             "REG.io/a",
             "a__b--c",
         ];
+        let (long, id) = ("a".repeat(248), "0".repeat(64));
         let once = [
             "a:1",
-            &digest,
+            &*digest,
             "A",
             "a b",
             "",
@@ -144,8 +145,8 @@ mod tests {
             "x.y:port/a",
             "a//b",
             "a-",
-            &"a".repeat(248),
-            &"0".repeat(64),
+            &*long,
+            &*id,
         ];
         for image in always {
             assert_eq!(pull_policy(image), "Always", "{image}");

@@ -1,6 +1,6 @@
 //! Namespaces, nodes, secrets, events, leases, endpoints: defaults, what is refused, and how they go.
 
-use crate::{cluster, errors, lines, now, prepared, rules};
+use crate::{cluster, decoded, errors, lines, now, prepared, rules};
 use insta::assert_snapshot;
 use kinds::configmap::CONFIGMAPS;
 use kinds::endpoints::ENDPOINTS;
@@ -115,7 +115,7 @@ fn secrets() {
     let secret = |kind: &str, data: Value| json!({"metadata": {"name": "s"}, "type": kind, "data": data});
     let mut object = secret("", json!({"a": "Yg==", "b": "Yw=="}));
     object["stringData"] = json!({"a": "text"});
-    let object = prepared(SECRETS, object);
+    let object = prepared(SECRETS, decoded(SECRETS, object));
     assert_snapshot!("secret", object.to_string());
     let all = [
         ("kubernetes.io/tls", json!({})),

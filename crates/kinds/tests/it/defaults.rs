@@ -1,7 +1,7 @@
 //! Minimal objects in, complete ones out.
 
 use crate::{cluster, defaulted, pod, prepared, rules};
-use insta::assert_json_snapshot;
+use insta::{assert_json_snapshot, assert_snapshot};
 use kinds::Write;
 use kinds::deployment::DEPLOYMENTS;
 use kinds::pod::PODS;
@@ -166,9 +166,10 @@ fn pods_that_are_refused() {
         refused(json!({"priority": 7})),
         "403 pods \"web-0\" is forbidden: the integer value of priority (7) must not be provided in pod spec; priority admission controller computed 0 from the given PriorityClass name"
     );
+    let spec = json!({"containers": containers, "ephemeralContainers": [{"name": "d", "image": "d"}]});
     assert_eq!(
-        refused(json!({"ephemeralContainers": [{"name": "d", "image": "d"}]})),
-        "422 Pod \"web-0\" is invalid: spec.ephemeralContainers: Forbidden: cannot be set on create"
+        crate::errors(PODS, pod(spec)),
+        "spec.ephemeralContainers: Forbidden: cannot be set on create"
     );
 }
 
@@ -274,13 +275,7 @@ fn images_whose_names_are_none_are_not_looked_at() {
         let spec = json!({"containers": [{"name": "c", "image": image}]});
         prepared(PODS, pod(spec))["spec"]["containers"][0]["imagePullPolicy"].clone()
     };
-    for image in [
-        "a",
-        "a:latest",
-        "Registry/a",
-        "r.io:5000/b/a",
-        "a:latest@sha256:0",
-    ] {
+    for image in ["a", "a:latest", "Registry/a", "r.io:5000/b/a"] {
         assert_eq!(policy(image), "Always", "{image}");
     }
     for image in ["A", "a/B", "", "a:1", "r.io:5000/a:1", "a@sha256:0"] {
@@ -370,4 +365,46 @@ fn tolerations_for_failing_nodes_come_again_with_an_update() {
             "node.kubernetes.io/unreachable"
         ]
     );
+}
+
+/// Features that are off by default in v1.36: who does not have their fields does not get them.
+#[test]
+fn fields_of_disabled_features_go_unless_they_were_there() {
+    let spec = json!({
+        "containers": [{"name": "c", "image": "a", "lifecycle": {"stopSignal": "SIGUSR1"}}],
+        "volumes": [{"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"name": "a", "path": "a"}}]}}],
+        "schedulingGroup": {"podGroupName": "g"},
+    });
+    let mut old = defaulted(PODS, pod(spec.clone()));
+    let made = prepared(PODS, pod(spec));
+    let shown = |object: &Value| {
+        let spec = &object["spec"];
+        let parts = [
+            &spec["containers"][0]["lifecycle"],
+            &spec["volumes"][0]["projected"]["sources"],
+        ];
+        json!([parts, spec["schedulingGroup"]])
+    };
+    assert_eq!(shown(&made), json!([[null, [{}]], null]));
+    old["status"] = made["status"].clone();
+    let mut changed = old.clone();
+    rules(PODS).prepare(Write::Update, &mut changed, Some(&old), crate::now());
+    assert_eq!(shown(&changed), shown(&old));
+}
+
+#[test]
+fn annotations_of_old_become_fields_or_are_refused() {
+    let apparmor = "container.apparmor.security.beta.kubernetes.io/c";
+    let mut object = pod(json!({"containers": [{"name": "c", "image": "a"}]}));
+    object["metadata"]["annotations"] = json!({apparmor: "localhost/p"});
+    let made = prepared(PODS, object.clone());
+    assert_eq!(
+        made["spec"]["containers"][0]["securityContext"]["appArmorProfile"],
+        json!({"type": "Localhost", "localhostProfile": "p"})
+    );
+    object["metadata"]["annotations"] = json!({
+        apparmor: "x", "kubernetes.io/config.mirror": "m", "controller.kubernetes.io/pod-deletion-cost": "+1",
+        "seccomp.security.alpha.kubernetes.io/pod": "y",
+    });
+    assert_snapshot!(crate::errors(PODS, object));
 }

@@ -26,9 +26,17 @@ fn now() -> Timestamp {
     Timestamp::parse("2026-11-21T10:00:00Z").expect("a time")
 }
 
-/// The object with its defaults.
+/// The object with its defaults, as it is after it has been decoded.
 fn defaulted(res: Res, mut object: Value) -> Value {
     rules(res).default(&mut object);
+    object
+}
+
+/// … and as it is decoded.
+fn decoded(res: Res, mut object: Value) -> Value {
+    let row = Registry::builtin().by_res(res).cloned();
+    let schema = row.expect("the kind is registered").schema();
+    codec::strict::conform(&schema, &mut object).expect("fields of the right types");
     object
 }
 
@@ -42,7 +50,9 @@ fn prepared(res: Res, object: Value) -> Value {
 /// All errors of an object as a client gets them, a line each.
 fn errors(res: Res, object: Value) -> String {
     let mut errors = Errors::new();
-    rules(res).validate(&prepared(res, object), &mut errors);
+    let object = prepared(res, decoded(res, object));
+    rules(res).validate(&object, &mut errors);
+    rules(res).validate_new(&object, &mut errors);
     lines(&errors)
 }
 

@@ -15,9 +15,9 @@ fn service(uid: &str, spec: Value) -> Value {
 fn created(uid: &str, spec: Value, seen: &Snapshot) -> Result<Value, Status> {
     let mut object = prepared(SERVICES, service(uid, spec));
     let mut found = Errors::new();
+    rules(SERVICES).begin(Write::Create, &mut object, None, seen)?;
     rules(SERVICES).validate(&object, &mut found);
     assert_eq!(lines(&found), "");
-    rules(SERVICES).admit(Write::Create, &mut object, None, seen)?;
     Ok(object)
 }
 
@@ -28,15 +28,15 @@ fn updated(old: &Value, spec: Value, seen: &Snapshot) -> String {
     let rules = rules(SERVICES);
     rules.default(&mut new);
     rules.prepare(Write::Update, &mut new, Some(old), now());
-    let mut found = Errors::new();
-    rules.validate(&new, &mut found);
-    rules.validate_update(Write::Update, &new, old, &mut found);
-    if !found.is_empty() {
-        return lines(&found);
+    if let Err(status) = rules.begin(Write::Update, &mut new, Some(old), seen) {
+        return status.message;
     }
-    match rules.admit(Write::Update, &mut new, Some(old), seen) {
-        Ok(()) => shown(&new),
-        Err(status) => status.message,
+    let mut found = Errors::new();
+    rules.validate_update(Write::Update, &new, old, &mut found);
+    rules.validate(&new, &mut found);
+    match found.is_empty() {
+        true => shown(&new),
+        false => lines(&found),
     }
 }
 

@@ -113,7 +113,7 @@ fn extended_claim(extended: &Value, spec: &Value, path: &Path, errors: &mut Erro
         let found = list(spec, "initContainers")
             .iter()
             .chain(list(spec, "containers"));
-        match found.filter(|c| string(c, "name") == container).last() {
+        match found.rev().find(|c| string(c, "name") == container) {
             None => {
                 let detail =
                     "must match the name of an entry in spec.initContainers.name or spec.containers.name";
