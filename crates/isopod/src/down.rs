@@ -1,6 +1,6 @@
 //! `isopod down` and `isopod rm`: everything that runs is ended; `rm` then removes everything there is.
 
-use crate::place::{Place, home, remove_home};
+use crate::place::{Place, home, lost_folder, remove_home};
 use crate::pods::Fate;
 use crate::server::Running;
 use crate::{cli, kubeconfig, process};
@@ -64,6 +64,20 @@ pub fn rm(args: &cli::Named) -> Result<()> {
     let link = home().join(&args.name);
     if !place.dir.exists() && std::fs::symlink_metadata(&link).is_err() {
         bail!("there is no cluster {}; those there are: isopod ls", args.name);
+    }
+    if let Some(gone) = lost_folder(&args.name) {
+        let forgotten = kubeconfig::default_path().and_then(|file| kubeconfig::remove(&file, &args.name));
+        if let Err(error) = forgotten {
+            tracing::warn!("the context stays in the kubeconfig: {error:#}");
+        }
+        remove_file(&link)?;
+        remove_home()?;
+        println!(
+            "cluster {} is forgotten; its data folder {} was not there",
+            args.name,
+            gone.display()
+        );
+        return Ok(());
     }
     let _lock = place.dir.exists().then(|| place.lock()).transpose()?;
     clear(&place)?;

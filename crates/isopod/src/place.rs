@@ -49,6 +49,13 @@ pub fn home() -> PathBuf {
     std::env::var_os("ISOPOD_HOME").map_or_else(|| HOME.into(), PathBuf::from)
 }
 
+/// The folder that a cluster was given with `--data-dir`, where that is not there any more.
+pub fn lost_folder(name: &str) -> Option<PathBuf> {
+    let link = home().join(name);
+    let target = std::fs::read_link(&link).ok()?;
+    std::fs::metadata(&link).is_err().then_some(target)
+}
+
 impl Place {
     /// The cluster's folder, whether it is there or not.
     pub fn of(name: &str) -> Result<Self> {
@@ -75,6 +82,19 @@ impl Place {
         let folder = std::fs::metadata(&dir).ok().filter(std::fs::Metadata::is_dir);
         if folder.is_some() {
             known.check_folder(&dir)?;
+        }
+        if let Some(gone) = lost_folder(name) {
+            let there = Self {
+                name: name.to_string(),
+                dir: dir.clone(),
+            };
+            if data_dir.is_none() || !there.exists() {
+                bail!(
+                    "the data folder {} of cluster {name} is not there; bring it back (is its disk mounted?), or, if it was moved: isopod up --name {name} --data-dir DIR, or, to forget the cluster: isopod rm --name {name}",
+                    gone.display()
+                );
+            }
+            std::fs::remove_file(&link).with_context(|| format!("cannot replace {}", link.display()))?;
         }
         let new_link = std::fs::symlink_metadata(&link).is_err() && dir != link;
         if !new_link && known.exists() && std::fs::canonicalize(&dir).ok().as_ref() != Some(&known.dir) {

@@ -190,6 +190,18 @@ spec:
         let (created, started) = line.split_once(' ').expect("two times");
         assert!(created <= started, "{line}");
     }
+    // Fewer nodes: those that nobody runs any more are gone, with their pods, and so is nobody else.
+    cluster.isopod("down");
+    cluster.isopod(&up.replace("--simulated-nodes 3", "--simulated-nodes 1"));
+    let nodes = cluster.kubectl("get nodes -o name");
+    assert!(
+        nodes.contains("simulated-0") && nodes.lines().count() == 2,
+        "{nodes}"
+    );
+    cluster.rollout("deploy/many");
+    let nodes =
+        cluster.kubectl("get po -l app=many -o 'jsonpath={range .items[*]}{.spec.nodeName}{\"\\n\"}{end}'");
+    assert!(nodes.lines().all(|line| line == "simulated-0"), "{nodes}");
     cluster.kubectl("delete deploy many");
     cluster.kubectl(&format!("wait --for=delete pod -l app=many {LIMIT}"));
     cluster.remove();

@@ -1,5 +1,6 @@
 //! Restarts: the server killed at any moment, `down` and `up`, and what a reboot is to a cluster.
 
+use crate::harness::cluster::LIMIT;
 use crate::harness::{Cluster, host};
 use crate::lifecycle::pod;
 use crate::statefulset::{self, visits_set};
@@ -269,5 +270,72 @@ fn down_does_not_wait_for_ever() {
         "jsonpath={.status.containerStatuses[0].restartCount}=1",
     );
     cluster.isopod("down --timeout 0");
+    cluster.remove();
+}
+
+/// The class `standard` is a gift, not a rule: what the user makes of it stays. And a data folder may be moved.
+#[test]
+fn a_class_of_the_users_own_and_a_moved_folder() {
+    let Some(cluster) = Cluster::prepare("a_class_of_the_users_own_and_a_moved_folder", &[]) else {
+        return;
+    };
+    let (before, after) = (
+        cluster.home.path().join("before"),
+        cluster.home.path().join("after"),
+    );
+    let up = |folder: &std::path::Path| {
+        let line = format!(
+            "up --api-port {} --data-dir {}",
+            cluster.api_port,
+            folder.display()
+        );
+        cluster.isopod_with(&line).run().ok();
+    };
+    up(&before);
+    cluster.build_busybox("busybox:1");
+    let claim = "volumes: [{name: d, persistentVolumeClaim: {claimName: d}}]";
+    let line = "trap \"exit 0\" TERM; echo start >> /d/file; while true; do sleep 0.1; done";
+    cluster.apply("{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: d}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}");
+    cluster.apply(&pod(
+        "user",
+        line,
+        claim,
+        "volumeMounts: [{name: d, mountPath: /d}]",
+    ));
+    cluster.wait("pod/user", "condition=Ready");
+    cluster.kubectl("delete sc standard");
+    cluster.apply("{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: standard}, provisioner: isopod.dev/folder, reclaimPolicy: Retain, volumeBindingMode: WaitForFirstConsumer}");
+    cluster.isopod("down");
+    std::fs::rename(&before, &after).expect("moved");
+    let said = cluster.isopod_with("up").run().fails();
+    assert!(
+        said.contains("is not there") && said.contains("--data-dir DIR"),
+        "{said}"
+    );
+    up(&after);
+    assert_eq!(
+        cluster.jsonpath("sc/standard", "{.reclaimPolicy}{.metadata.annotations.isopod}"),
+        "Retain"
+    );
+    cluster.wait(
+        "pod/user",
+        "jsonpath={.status.containerStatuses[0].restartCount}=1",
+    );
+    cluster.wait("pod/user", "condition=Ready");
+    assert_eq!(cluster.kubectl("exec user -- cat /d/file"), "start\nstart\n");
+    assert!(!before.exists(), "nothing is made where it was");
+    cluster.kubectl("delete sc standard");
+    cluster.isopod("down");
+    up(&after);
+    assert_eq!(cluster.kubectl("get sc -o name"), "");
+    cluster.kubectl("delete pod user");
+    cluster.kubectl("delete pvc d");
+    cluster.kubectl(&format!("wait --for=delete pv --all {LIMIT}"));
+    assert_eq!(
+        std::fs::read_dir(after.join("volumes"))
+            .expect("a folder")
+            .count(),
+        0
+    );
     cluster.remove();
 }

@@ -234,10 +234,16 @@ fn classes_and_volumes_of_the_users_own() {
         made.display()
     ));
     cluster.wait("pvc/named", "jsonpath={.status.phase}=Bound");
-    cluster.apply(&user("third", "named"));
+    let group = "  volumes: [{name: d, persistentVolumeClaim: {claimName: named}}]";
+    let in_group =
+        user("third", "named").replace(group, &format!("{group}\n  securityContext: {{fsGroup: 4321}}"));
+    assert!(in_group.contains("fsGroup"));
+    cluster.apply(&in_group);
     cluster.wait("pod/third", "condition=Ready");
     cluster.kubectl("exec third -- touch /d/file");
     assert!(made.join("file").is_file());
+    let owner = std::os::unix::fs::MetadataExt::gid(&std::fs::metadata(&made).expect("there"));
+    assert_eq!(owner, 0, "the host's own files keep their group");
     cluster.remove();
 }
 

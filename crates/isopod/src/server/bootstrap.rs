@@ -1,5 +1,6 @@
 //! What every cluster has from its first moment: namespaces, the default storage class, the `kubernetes` Service and
 //! the CA for pods. Written through the API; what is there already stays as it is, unless it must follow the machine.
+//! The storage class is the user's from then on: changed, replaced or deleted, it stays so.
 
 use anyhow::{Result, anyhow};
 use futures::StreamExt;
@@ -9,11 +10,10 @@ use kinds::endpointslice::ENDPOINTSLICES;
 use kinds::namespace::NAMESPACES;
 use kinds::service::SERVICES;
 use kinds::serviceaccount::{ROOT_CA_NAME, ROOT_CA_SOURCE};
-use kinds::storageclass::{FOLDER, PROVISIONER, STORAGECLASSES};
+use kinds::storageclass::{PROVISIONER, STORAGECLASSES};
 use meta::{Call, Change, Client, Res};
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -28,15 +28,15 @@ pub struct Addresses {
     pub dns: Ipv4Addr,
 }
 
-/// Puts everything in place. Objects without an order among them share an fsync.
-pub async fn run(client: &dyn Client, ca: &str, volumes: &Path, addresses: &Addresses) -> Result<()> {
+/// What a new cluster gets once.
+pub async fn first(client: &dyn Client) -> Result<()> {
+    ensure(client, STORAGECLASSES, "", storage_class()).await
+}
+
+/// Puts everything else in place. Objects without an order among them share an fsync.
+pub async fn run(client: &dyn Client, ca: &str, addresses: &Addresses) -> Result<()> {
     let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"].map(namespace);
-    let class = storage_class(volumes);
-    let first = namespaces
-        .into_iter()
-        .map(|n| (NAMESPACES, "", n))
-        .chain([(STORAGECLASSES, "", class)]);
-    ensure_all(client, first).await?;
+    ensure_all(client, namespaces.map(|n| (NAMESPACES, "", n))).await?;
     let ca = (CONFIGMAPS, ROOT_CA_SOURCE, root_ca(ca));
     ensure_all(client, own_services(addresses).into_iter().chain([ca])).await
 }
@@ -120,12 +120,11 @@ fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
-fn storage_class(volumes: &Path) -> Value {
+fn storage_class() -> Value {
     json!({
         "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
         "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
         "provisioner": PROVISIONER,
-        "parameters": {FOLDER: volumes.to_string_lossy()},
         "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate", "allowVolumeExpansion": true,
     })
 }

@@ -118,7 +118,10 @@ async fn serve(place: &Place) -> Result<()> {
         .with_context(|| format!("the certificates in {} do not fit", place.pki().display()))?;
     let server = Server::new(api.clone(), Config::default());
     let own = api.client(caller("system:apiserver", &["system:masters"]));
-    bootstrap::run(own.as_ref(), &pki.ca, &place.volumes(), &addresses).await?;
+    if !place.has_been_up() {
+        bootstrap::first(own.as_ref()).await?;
+    }
+    bootstrap::run(own.as_ref(), &pki.ca, &addresses).await?;
     note_up(place)?;
     tasks.spawn(server.clone().serve(listener, acceptor.clone()));
     note_running(place, std::process::id(), settings.api_port, false)?;

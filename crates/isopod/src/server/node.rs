@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::PodDNSConfig;
 use meta::Env;
 use net::ClusterNet;
 use net::dns::{DnsPolicy, PodDnsConfig};
-use node::agent::{Agent, AgentConfig, NoNetwork, NodeIdentity, Parts, PodNetwork};
+use node::agent::{Agent, AgentConfig, NoNetwork, NodeIdentity, Parts, PodNetwork, forget_others};
 use node::images::{Images, RegistryConfig};
 use node::runtime::fake::Behaviour;
 use node::runtime::{FakeRuntime, RuntimeConfig, ShimRuntime};
@@ -52,14 +52,22 @@ pub async fn start(
     let network = Arc::new(Network { net: net.clone() });
     let real = Agent::start(parts(api, env, config, runtime, network, Some(images))).await?;
     api.set_node(Arc::new(super::sessions::Sessions { agent: real.clone() }));
+    let node = |i: u32| NodeIdentity {
+        name: format!("simulated-{i}"),
+        ips: vec![format!("198.19.{}.{}", i / 256, i % 256)],
+    };
+    let nodes: Vec<NodeIdentity> = (0..settings.simulated_nodes).map(node).collect();
+    let names = nodes.iter().map(|node| node.name.clone());
+    let keep: Vec<String> = names.chain([real.name().to_string()]).collect();
+    forget_others(
+        api.client(caller("system:apiserver", &["system:masters"]))
+            .as_ref(),
+        &keep,
+    )
+    .await;
     let simulated = match settings.simulated_nodes {
         0 => None,
-        count => {
-            let node = |i: u32| NodeIdentity {
-                name: format!("simulated-{i}"),
-                ips: vec![format!("198.19.{}.{}", i / 256, i % 256)],
-            };
-            let nodes = (0..count).map(node).collect();
+        _ => {
             let config = AgentConfig {
                 nodes,
                 ..AgentConfig::new(node(0), &place.dir)

@@ -101,7 +101,7 @@ async fn prepare(job: &Job, id: &ContainerId, images: Images) -> Result<Containe
     let config = |message: String| (CONFIG, message);
     let snapshot = job.shell.client.snapshot();
     let mut sources = sources::known(&snapshot, &pod);
-    sources::claims(&snapshot, &pod, &mut sources).map_err(config)?;
+    sources::claims(&job.shell, &snapshot, &pod, &mut sources).map_err(config)?;
     let services = env::service_environment(&pod.pod, &sources::services(&snapshot, &pod));
     let facts = job.shell.facts(&pod, &job.ips);
     let container = pod.container_spec(&id.name).cloned().unwrap_or_default();

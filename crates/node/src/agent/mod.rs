@@ -21,6 +21,7 @@ mod worker;
 
 pub use config::{AgentConfig, NodeIdentity, Parts};
 pub use network::{NoNetwork, PodNetwork};
+pub use node::forget_others;
 pub use sessions::{LogStream, SessionError};
 
 use crate::images::Images;

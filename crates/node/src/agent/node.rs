@@ -8,13 +8,16 @@ use futures::StreamExt;
 use kinds::lease::LEASES;
 use kinds::node::NODES;
 use kinds::storageclass::NODE_FOLDER;
-use meta::{Call, Status, Timestamp};
+use kinds::workload::{PODS, Pod};
+use meta::{Call, Client, Object, Status, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// Begins what a node that an agent of ours has made says of its runtime.
+const RUNTIME: &str = "isopod://";
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// kubelet's `nodeLeaseDurationSeconds`; renewed four times in it.
 const LEASE_SECONDS: i64 = 40;
@@ -39,16 +42,40 @@ pub async fn register(shell: &Arc<Shell>) -> Result<(), AgentError> {
     Ok(())
 }
 
+/// Takes away the nodes that earlier agents had and these have not (there are fewer simulated ones now), and their pods:
+/// nobody runs these any more, and nobody else would say so.
+pub async fn forget_others(client: &dyn Client, keep: &[String]) {
+    let snapshot = client.snapshot();
+    for node in snapshot
+        .list(NODES, "")
+        .filter(|node| !keep.iter().any(|name| name == node.name()))
+    {
+        let value = node.value();
+        let runtime = value["status"]["nodeInfo"]["containerRuntimeVersion"].as_str();
+        if !runtime.is_some_and(|runtime| runtime.starts_with(RUNTIME)) {
+            continue;
+        }
+        let there = |pod: &&Object| Pod::of(pod).facts.spec.node_name.as_deref() == Some(node.name());
+        let pods = snapshot.list(PODS, "").filter(there).map(|pod| {
+            let mut call = Call::delete(PODS, pod.namespace(), pod.name()).if_uid(pod.uid());
+            call.options.grace_seconds = Some(0);
+            call
+        });
+        for call in pods.chain([Call::delete(NODES, "", node.name()).if_uid(node.uid())]) {
+            if let Err(status) = client.call(call).await {
+                tracing::warn!(node = node.name(), %status, "a node that is no more could not be taken away");
+            }
+        }
+    }
+}
+
 async fn register_one(shell: &Shell, node: &NodeIdentity) -> Result<(), AgentError> {
     let failed = |status| AgentError::Register {
         node: node.name.clone(),
         status,
     };
     // Simulated nodes have no files.
-    let volumes = shell
-        .images
-        .as_ref()
-        .map(|_| shell.config.data_dir.join("volumes"));
+    let volumes = shell.images.as_ref().map(|_| shell.volumes_folder());
     let annotations = json!({NODE_FOLDER: volumes});
     if let Some(stored) = shell.client.snapshot().get(NODES, "", &node.name) {
         let known = &stored.value()["metadata"]["annotations"][NODE_FOLDER];
@@ -255,7 +282,7 @@ fn node_info(shell: &Shell, node: &NodeIdentity) -> Value {
             .map(|text| text.trim().to_owned())
             .unwrap_or_default()
     };
-    let version = format!("isopod://{}", shell.config.version);
+    let version = format!("{RUNTIME}{}", shell.config.version);
     json!({
         "architecture": arch(), "operatingSystem": "linux",
         "bootID": read("/proc/sys/kernel/random/boot_id"), "machineID": read("/etc/machine-id"),

@@ -96,7 +96,7 @@ async fn reclaim(shell: &Shell, object: &Object) -> bool {
     if !released || policy != Some("Delete") || !sources::is_ours(&volume) {
         return true;
     }
-    let Some(path) = sources::folder(&volume) else {
+    let Some(path) = sources::folder(shell, &volume) else {
         return true;
     };
     let failed = |message: String| {

@@ -100,6 +100,11 @@ impl Shell {
         self.config.nodes.iter().find(|node| node.name == name)
     }
 
+    /// Where the volumes of claims lie, unless their class says otherwise.
+    pub fn volumes_folder(&self) -> PathBuf {
+        self.config.data_dir.join("volumes")
+    }
+
     pub fn pod_dir(&self, uid: &str) -> PathBuf {
         crate::runtime::paths::pod_dir(&self.config.data_dir, uid)
     }

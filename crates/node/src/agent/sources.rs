@@ -25,7 +25,10 @@ pub async fn gather(shell: &Shell, pod: &PodView) -> Result<(Sources, Option<Tim
     let needed = needed(&pod.pod);
     let mut folders = Vec::new();
     for claim in needed.claims {
-        if let Some(volume) = claim_volume(&snapshot, &pod.namespace, &claim)? {
+        if let Some(volume) = claim_volume(shell, &snapshot, &pod.namespace, &claim)? {
+            if matches!(volume.keeper, Keeper::HostPath(_)) {
+                sources.host_claims.insert(claim.clone());
+            }
             sources.claims.insert(claim, volume.path.clone());
             folders.push(volume);
         }
@@ -65,9 +68,14 @@ pub fn known(snapshot: &Snapshot, pod: &PodView) -> Sources {
 }
 
 /// Where the claims that the pod's volumes name lie, for mounts.
-pub fn claims(snapshot: &Snapshot, pod: &PodView, sources: &mut Sources) -> Result<(), String> {
+pub fn claims(
+    shell: &Shell,
+    snapshot: &Snapshot,
+    pod: &PodView,
+    sources: &mut Sources,
+) -> Result<(), String> {
     for claim in needed(&pod.pod).claims {
-        if let Some(volume) = claim_volume(snapshot, &pod.namespace, &claim)? {
+        if let Some(volume) = claim_volume(shell, snapshot, &pod.namespace, &claim)? {
             sources.claims.insert(claim, volume.path);
         }
     }
@@ -102,7 +110,12 @@ impl Folder {
 
 /// The folder of a claim's volume. `None`: not bound yet. The claim's own `volumeName` says enough: its status follows
 /// one write later, and a pod need not wait for that.
-fn claim_volume(snapshot: &Snapshot, namespace: &str, claim: &str) -> Result<Option<Folder>, String> {
+fn claim_volume(
+    shell: &Shell,
+    snapshot: &Snapshot,
+    namespace: &str,
+    claim: &str,
+) -> Result<Option<Folder>, String> {
     let Some(object) = snapshot.get(PERSISTENTVOLUMECLAIMS, namespace, claim) else {
         return Err(format!("persistentvolumeclaim \"{claim}\" not found"));
     };
@@ -117,7 +130,7 @@ fn claim_volume(snapshot: &Snapshot, namespace: &str, claim: &str) -> Result<Opt
     };
     let volume: PersistentVolume =
         serde_json::from_slice(object.json()).map_err(|e| format!("persistentvolume \"{volume}\": {e}"))?;
-    let path = folder(&volume).ok_or_else(|| {
+    let path = folder(shell, &volume).ok_or_else(|| {
         format!("persistentvolume of claim \"{claim}\" is neither a hostPath nor a local volume; isopod has no other kinds")
     })?;
     let host_path = volume.spec.as_ref().and_then(|spec| spec.host_path.as_ref());
@@ -129,11 +142,15 @@ fn claim_volume(snapshot: &Snapshot, namespace: &str, claim: &str) -> Result<Opt
     Ok(Some(Folder { path, keeper }))
 }
 
-pub fn folder(volume: &PersistentVolume) -> Option<PathBuf> {
+/// Where the volume lies. The provisioner's lie where the data folder is now: it may have been moved since.
+pub fn folder(shell: &Shell, volume: &PersistentVolume) -> Option<PathBuf> {
     let spec = volume.spec.as_ref()?;
     let host = spec.host_path.as_ref().map(|source| source.path.as_str());
-    host.or(spec.local.as_ref().map(|source| source.path.as_str()))
-        .map(PathBuf::from)
+    let local = spec.local.as_ref().map(|source| source.path.as_str());
+    let said = PathBuf::from(host.or(local)?);
+    let moved = said.file_name().map(|name| shell.volumes_folder().join(name));
+    let moved = moved.filter(|moved| is_ours(volume) && moved.is_dir());
+    Some(moved.unwrap_or(said))
 }
 
 /// Made by this cluster's own provisioner.

@@ -20,7 +20,7 @@ pub use payload::{Needed, TokenRequest, needed};
 use crate::images::{remove_any, unmount};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, EmptyDirVolumeSource, Pod, Secret, Volume};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -34,6 +34,8 @@ pub struct Sources {
     pub secrets: BTreeMap<String, Secret>,
     /// By claim name: the host folder of the bound volume.
     pub claims: BTreeMap<String, PathBuf>,
+    /// Claims whose folders are the host's own: their files keep the owners that they have.
+    pub host_claims: BTreeSet<String>,
     /// Service account tokens by what was asked for.
     pub tokens: BTreeMap<TokenRequest, String>,
 }
@@ -153,8 +155,9 @@ impl Volumes {
                 return Err(format!("path {path:?} of claim \"{claim}\" is not a directory"));
             }
             let read_only = volume.persistent_volume_claim.as_ref().and_then(|c| c.read_only) == Some(true);
+            let ours = !read_only && !sources.host_claims.contains(&claim);
             return match fs_group(pod) {
-                Some(gid) if !read_only => ownership::apply(path, gid, change_policy(pod), false),
+                Some(gid) if ours => ownership::apply(path, gid, change_policy(pod), false),
                 _ => Ok(()),
             }
             .map(|()| false)
