@@ -108,7 +108,7 @@ fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
                 Some(_) => {}
                 None => keys.extend(selecting(object, seen)),
             }
-        } else if change.res == PODS && change.kind == meta::ChangeKind::Deleted {
+        } else if change.res == PODS && has_ended(change) {
             // Recreate waits for the last old pod to be gone.
             keys.extend(deployment_of_pod(object, seen));
         }
@@ -116,6 +116,13 @@ fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
     keys.sort();
     keys.dedup();
     keys
+}
+
+/// The pod is gone, or has just Succeeded or Failed: something may still hold its object.
+fn has_ended(change: &Change) -> bool {
+    let finished = |pod: &Object| workload::Pod::of(pod).is_finished();
+    let before = change.previous.as_ref().is_some_and(finished);
+    change.kind == meta::ChangeKind::Deleted || (finished(&change.object) && !before)
 }
 
 fn selecting(set: &Object, seen: &Seen) -> Vec<Key> {

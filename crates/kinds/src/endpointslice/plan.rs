@@ -334,18 +334,18 @@ pub(super) fn settle(
     }
 }
 
-/// Writes a slice when its content differs, keeping what others added to its metadata.
+/// Writes a slice when its content differs. Labels are those of the Service, so that one goes here as well when it goes
+/// there; annotations that others added stay.
 fn update(stored: &Object, slice: Value, plan: &mut Plan) {
     let mut object = stored.value();
     let before = object.clone();
     for field in ["endpoints", "ports"] {
         object[field] = slice[field].clone();
     }
-    for field in ["labels", "annotations"] {
-        let wanted = slice["metadata"][field].as_object();
-        for (key, value) in wanted.into_iter().flatten() {
-            object["metadata"][field][key] = value.clone();
-        }
+    object["metadata"]["labels"] = slice["metadata"]["labels"].clone();
+    let annotations = slice["metadata"]["annotations"].as_object();
+    for (key, value) in annotations.into_iter().flatten() {
+        object["metadata"]["annotations"][key] = value.clone();
     }
     if object != before {
         plan.acts.push(Act::Update {

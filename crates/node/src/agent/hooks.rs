@@ -16,6 +16,8 @@ use tokio::net::TcpStream;
 const PROBE_AGENT: &str = "kube-probe/1.36";
 const HOOK_AGENT: &str = "kube-lifecycle/1.36";
 /// A postStart hook has no limit of its own; this one is only there so that nothing hangs for ever.
+/// As Go's client follows.
+const REDIRECTS_MAX: usize = 10;
 const POST_START_LIMIT: Duration = Duration::from_secs(3600);
 
 /// One try of a probe, within its timeout.
@@ -175,15 +177,22 @@ async fn http(
     action: &HTTPGetAction,
     agent: &'static str,
 ) -> Result<(), String> {
-    let ask = ask(job, container, action, agent)?;
-    let failed = |why: String| format!("Get \"{}\": {why}", ask.url());
+    let mut ask = ask(job, container, action, agent)?;
     let host = action.host.as_deref().filter(|host| !host.is_empty());
-    let (stream, _) = dial(job, host, ask.port).await.map_err(failed)?;
-    let answer = get(stream, &ask).await.map_err(failed)?;
-    match answer.code {
-        200..400 => Ok(()),
-        code => Err(format!("HTTP probe failed with statuscode: {code}")),
+    for _ in 0..REDIRECTS_MAX {
+        let failed = |why: String| format!("Get \"{}\": {why}", ask.url());
+        let (stream, _) = dial(job, host, ask.port).await.map_err(failed)?;
+        let answer = get(stream, &ask).await.map_err(failed)?;
+        match (ask.redirected(&answer), answer.code) {
+            (Some(next), _) => ask = next,
+            (None, 200..400) => return Ok(()),
+            (None, code) => return Err(format!("HTTP probe failed with statuscode: {code}")),
+        }
     }
+    Err(format!(
+        "Get \"{}\": stopped after {REDIRECTS_MAX} redirects",
+        ask.url()
+    ))
 }
 
 fn ask(job: &Job, container: &Container, action: &HTTPGetAction, agent: &'static str) -> Result<Get, String> {

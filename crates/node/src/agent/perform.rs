@@ -2,7 +2,7 @@
 
 use super::shell::Shell;
 use super::{container, files, hooks, images, sources};
-use crate::machine::{Container, Ended, Outcome, PodEvent, PodView, ProbeKind, Step, StopReason, report};
+use crate::machine::{Container, Ended, Outcome, PodEvent, PodView, ProbeKind, Step, report};
 use crate::runtime::{ContainerId, PodSandboxSpec, RuntimeError};
 use crate::volumes;
 use futures::FutureExt;
@@ -48,10 +48,10 @@ impl Job {
                 container,
                 attempt,
                 deadline,
-                reason,
+                ..
             } => {
                 let id = self.id(container, *attempt);
-                Outcome::Stopped(self.stop(&id, *deadline, *reason, first).boxed().await)
+                Outcome::Stopped(self.stop(&id, *deadline, first).boxed().await)
             }
             Step::Probe {
                 container,
@@ -164,18 +164,9 @@ impl Job {
     }
 
     /// `None`: it could not be stopped.
-    async fn stop(
-        &self,
-        id: &ContainerId,
-        deadline: Timestamp,
-        reason: StopReason,
-        first: bool,
-    ) -> Option<Ended> {
+    async fn stop(&self, id: &ContainerId, deadline: Timestamp, first: bool) -> Option<Ended> {
         let left = || deadline.since(self.shell.env.now());
-        if first
-            && reason != StopReason::PostStartFailed
-            && let Err(message) = hooks::pre_stop(self, id, left()).await
-        {
+        if first && let Err(message) = hooks::pre_stop(self, id, left()).await {
             let event = PodEvent {
                 warning: true,
                 reason: "FailedPreStopHook",

@@ -283,21 +283,39 @@ impl<'a> Sync<'a> {
                 let grace = probe_spec.grace_seconds.unwrap_or(self.pod.grace_seconds).max(1);
                 return self.stop(spec, self.now.plus_seconds(grace), reason);
             }
-            if !probe.is_due(*kind) || (*kind != ProbeKind::Startup && !started) {
-                continue;
+            if probe.is_due(*kind) && (*kind == ProbeKind::Startup || started) {
+                self.ask(spec, attempt, *kind, probe.next);
             }
-            let step = Step::Probe {
-                container: spec.name.clone(),
-                attempt,
-                kind: *kind,
-            };
-            if self.seen.is_running(&step) {
-                continue;
-            }
-            match probe.next <= self.now {
-                true => self.push(step),
-                false => self.out.wake_at(probe.next),
-            }
+        }
+    }
+
+    fn ask(&mut self, spec: &ContainerView, attempt: u32, kind: ProbeKind, at: Timestamp) {
+        let step = Step::Probe {
+            container: spec.name.clone(),
+            attempt,
+            kind,
+        };
+        match at <= self.now {
+            _ if self.seen.is_running(&step) => {}
+            true => self.push(step),
+            false => self.out.wake_at(at),
+        }
+    }
+
+    /// Also a container that is being stopped may get requests until it says that it wants no more.
+    fn watch_readiness(&mut self, spec: &ContainerView) {
+        let Some(container) = self.container(spec).filter(|container| container.is_started()) else {
+            return;
+        };
+        let running = container
+            .life
+            .as_ref()
+            .filter(|life| matches!(life.state, LifeState::Running { .. }));
+        let probe = container.probes.get(&ProbeKind::Readiness);
+        if let (Some(life), Some(probe)) = (running, probe)
+            && probe.is_due(ProbeKind::Readiness)
+        {
+            self.ask(spec, life.attempt, ProbeKind::Readiness, probe.next);
         }
     }
 
@@ -364,6 +382,9 @@ impl<'a> Sync<'a> {
         if alive {
             if !over {
                 self.out.wake_at(ending.deadline);
+            }
+            if ending.cause == EndingCause::Deleted {
+                pod.containers.iter().for_each(|spec| self.watch_readiness(spec));
             }
             return;
         }

@@ -1,14 +1,15 @@
-//! One HTTP GET over a fresh connection; redirects are an answer, not an order.
+//! One HTTP GET over a fresh connection. Where a redirect leads is another one: `Get::redirected`.
 
 use super::{MAX_ANSWER_BYTES, tls};
 use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, CONNECTION, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Body as _;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use url::Url;
 
 /// What to ask for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Answer {
     pub code: u16,
     /// At most `MAX_ANSWER_BYTES`.
     pub body: Bytes,
+    /// Where a redirect leads.
+    pub location: Option<String>,
 }
 
 pub async fn get(stream: TcpStream, ask: &Get) -> Result<Answer, String> {
@@ -46,6 +49,27 @@ impl Get {
         let scheme = if self.https { "https" } else { "http" };
         let slash = if self.path.starts_with('/') { "" } else { "/" };
         format!("{scheme}://{}:{}{slash}{}", self.host, self.port, self.path)
+    }
+
+    /// What to ask for after this answer: a redirect to the same host. One to another host is an answer like any other.
+    pub fn redirected(&self, answer: &Answer) -> Option<Self> {
+        if !matches!(answer.code, 301 | 302 | 303 | 307 | 308) {
+            return None;
+        }
+        let from = Url::parse(&self.url()).ok()?;
+        let to = from.join(answer.location.as_deref()?).ok()?;
+        let https = match to.scheme() {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
+        let query = to.query().map(|query| format!("?{query}")).unwrap_or_default();
+        (to.host() == from.host()).then_some(Self {
+            https,
+            port: to.port_or_known_default()?,
+            path: format!("{}{query}", to.path()),
+            ..self.clone()
+        })
     }
 
     fn request(&self) -> Result<Request<Empty<Bytes>>, String> {
@@ -95,6 +119,8 @@ where
     let exchange = async {
         let mut response = sender.send_request(request).await.map_err(text)?;
         let code = response.status().as_u16();
+        let location = response.headers().get(LOCATION);
+        let location = location.and_then(|to| to.to_str().ok()).map(str::to_owned);
         let mut body = Vec::new();
         while body.len() < MAX_ANSWER_BYTES && !response.body().is_end_stream() {
             match response.body_mut().frame().await {
@@ -106,6 +132,7 @@ where
         Ok(Answer {
             code,
             body: body.into(),
+            location,
         })
     };
     tokio::pin!(exchange, connection);
@@ -117,5 +144,45 @@ where
             Ok(()) => exchange.await,
             Err(error) => Err(error.to_string()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_to_the_same_host_lead_on() {
+        let ask = Get {
+            host: "192.0.2.1".into(),
+            port: 8080,
+            path: "/a/b?x=1".into(),
+            ..Get::default()
+        };
+        for (code, location, url) in [
+            (302, "/login?to=b", Some("http://192.0.2.1:8080/login?to=b")),
+            (301, "c", Some("http://192.0.2.1:8080/a/c")),
+            (308, "https://192.0.2.1/", Some("https://192.0.2.1:443/")),
+            (307, "//192.0.2.1:81/x", Some("http://192.0.2.1:81/x")),
+            (302, "http://192.0.2.2/", None),
+            (302, "ftp://192.0.2.1/", None),
+            (200, "/login", None),
+            (304, "/login", None),
+        ] {
+            let location = Some(location.to_owned());
+            let answer = Answer {
+                code,
+                body: Bytes::new(),
+                location,
+            };
+            let next = ask.redirected(&answer).map(|next| next.url());
+            assert_eq!(next.as_deref(), url, "{answer:?}");
+        }
+        let answer = Answer {
+            code: 302,
+            body: Bytes::new(),
+            location: None,
+        };
+        assert_eq!(ask.redirected(&answer), None, "it leads nowhere");
     }
 }

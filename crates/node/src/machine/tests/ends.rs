@@ -245,3 +245,40 @@ fn a_status_that_finds_no_pod_is_not_written_again() {
     newer.revision += 1;
     assert!(matches!(due(&report, &newer), Due::Now(_)));
 }
+
+#[test]
+fn readiness_is_asked_for_until_the_end() {
+    let mut c = container("c");
+    c["readinessProbe"] = json!({"tcpSocket": {"port": 1}, "periodSeconds": 1, "failureThreshold": 1});
+    c["livenessProbe"] = json!({"tcpSocket": {"port": 2}, "periodSeconds": 1, "failureThreshold": 1});
+    let spec = json!({"terminationGracePeriodSeconds": 30, "containers": [c]});
+    let mut life = Life::new(spec).script(|step, now| match step {
+        Step::StopContainer { attempt, .. } => {
+            let end = now.plus_seconds(20);
+            (
+                Duration::from_secs(20),
+                Outcome::Stopped(Some(ended(*attempt, 0, end))),
+            )
+        }
+        // It says no from the tenth second on, which is no reason to be killed any more.
+        Step::Probe { .. } if now >= at(10) => (Duration::from_millis(1), Outcome::Probed(Err("no".into()))),
+        _ => well(step, now),
+    });
+    life.run(5);
+    assert!(conditions(&life.status()).contains("Ready=True"));
+    life.delete(30);
+    life.run(9).told();
+    assert!(
+        conditions(&life.status()).contains("Ready=True"),
+        "it still serves"
+    );
+    let told = life.run(15).told();
+    assert!(told.contains("Readiness") && !told.contains("Liveness"), "{told}");
+    assert!(
+        conditions(&life.status()).contains("Ready=False"),
+        "{:#}",
+        life.status()
+    );
+    life.run(60);
+    assert!(life.over);
+}
