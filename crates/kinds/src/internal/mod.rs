@@ -116,7 +116,7 @@ fn write_value(
     purpose: For,
 ) {
     match (schema.map(Schema::kind), value) {
-        (Some(SchemaKind::Quantity), value) if purpose == For::Comparing => {
+        (Some(SchemaKind::Quantity), value) if purpose == For::Comparing && !value.is_null() => {
             let size = Quantity::parse(&quantity_text(value)).unwrap_or_default();
             out.push_str(&format!("{size:?}"));
         }
@@ -350,5 +350,8 @@ mod tests {
             &claim("1024Mi", "Block"),
         );
         assert_eq!(same, None, "sizes are compared, not their texts");
+        let folder = |limit: serde_json::Value| json!({"volumes": [{"name": "v", "emptyDir": limit}]});
+        let limited = difference("PodSpec", &folder(json!({})), &folder(json!({"sizeLimit": "0"})));
+        assert!(limited.is_some(), "none is not 0");
     }
 }
