@@ -83,6 +83,7 @@ pub fn controllers() -> Vec<Controller> {
         persistentvolume::PROTECTION,
         persistentvolumeclaim::CONTROLLER,
         persistentvolumeclaim::PROTECTION,
+        pod::orphans::CONTROLLER,
         replicaset::CONTROLLER,
         secret::TOKENS,
         serviceaccount::ACCOUNTS,

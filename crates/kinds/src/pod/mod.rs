@@ -8,6 +8,7 @@ pub(crate) mod defaults;
 mod disabled;
 mod fresh;
 mod image;
+pub mod orphans;
 mod status;
 mod template;
 pub mod typed;

@@ -8,8 +8,7 @@ use futures::StreamExt;
 use kinds::lease::LEASES;
 use kinds::node::NODES;
 use kinds::storageclass::NODE_FOLDER;
-use kinds::workload::{PODS, Pod};
-use meta::{Call, Client, Object, Status, Timestamp};
+use meta::{Call, Client, Status, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,8 +41,7 @@ pub async fn register(shell: &Arc<Shell>) -> Result<(), AgentError> {
     Ok(())
 }
 
-/// Takes away the nodes that earlier agents had and these have not (there are fewer simulated ones now), and their pods:
-/// nobody runs these any more, and nobody else would say so.
+/// Takes away the nodes that earlier agents had and these have not: there are fewer simulated ones now. Their pods follow.
 pub async fn forget_others(client: &dyn Client, keep: &[String]) {
     let snapshot = client.snapshot();
     for node in snapshot
@@ -55,16 +53,9 @@ pub async fn forget_others(client: &dyn Client, keep: &[String]) {
         if !runtime.is_some_and(|runtime| runtime.starts_with(RUNTIME)) {
             continue;
         }
-        let there = |pod: &&Object| Pod::of(pod).facts.spec.node_name.as_deref() == Some(node.name());
-        let pods = snapshot.list(PODS, "").filter(there).map(|pod| {
-            let mut call = Call::delete(PODS, pod.namespace(), pod.name()).if_uid(pod.uid());
-            call.options.grace_seconds = Some(0);
-            call
-        });
-        for call in pods.chain([Call::delete(NODES, "", node.name()).if_uid(node.uid())]) {
-            if let Err(status) = client.call(call).await {
-                tracing::warn!(node = node.name(), %status, "a node that is no more could not be taken away");
-            }
+        let call = Call::delete(NODES, "", node.name()).if_uid(node.uid());
+        if let Err(status) = client.call(call).await {
+            tracing::warn!(node = node.name(), %status, "a node that is no more could not be taken away");
         }
     }
 }

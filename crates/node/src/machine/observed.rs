@@ -2,6 +2,7 @@
 //! decide from is in here or in the pod's own object.
 
 mod adopt;
+mod changed;
 mod outcome;
 
 use super::backoff::{Backoff, retry_seconds};
@@ -76,6 +77,12 @@ pub struct Container {
     pub inherited: Option<u32>,
     /// An end that was heard of before the start was.
     early_end: Option<(u32, Ended)>,
+    /// What the pod says now.
+    wanted: String,
+    /// It runs, or starts, with another image than the pod says now.
+    pub(super) outdated: bool,
+    /// The pull that is under way is of another image.
+    pulls_another: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +119,7 @@ pub struct Life {
     pub user: Option<User>,
     /// It belongs to a sandbox that is gone.
     pub stale: bool,
-    /// It was ended with the node, so its end says nothing about its work.
+    /// It was ended with the node, or for another image, so its end says nothing about its work.
     pub interrupted: bool,
 }
 
@@ -356,6 +363,7 @@ impl Observed {
     /// Takes notice of the pod's object: how it ends, if it does.
     pub fn notice(&mut self, pod: &PodView, now: Timestamp) {
         self.started_at.get_or_insert(now.truncated());
+        self.notice_images(pod);
         let grace = match (pod.gone, pod.deletion) {
             // Deleted without grace: it is told to end, and killed a second later.
             (true, _) => Some(1),
@@ -444,6 +452,7 @@ impl Observed {
         match step {
             Step::StartContainer { .. } => {
                 let finished = container.ended().map(|ended| ended.finished.unwrap_or(now));
+                container.outdated = false;
                 if let Some(finished) = finished.filter(|_| container.trouble.is_none()) {
                     container.backoff.restart(finished, now);
                 }
@@ -458,10 +467,12 @@ impl Observed {
                 let first = container.stopping().is_none();
                 if let Some(Life {
                     state: LifeState::Running { stopping, .. },
+                    interrupted,
                     ..
                 }) = &mut container.life
                 {
                     *stopping = Some(*deadline);
+                    *interrupted |= *reason == StopReason::Changed;
                 }
                 let message = match reason {
                     StopReason::PodEnds => format!("Stopping container {name}"),
@@ -470,6 +481,9 @@ impl Observed {
                     }
                     StopReason::Startup => {
                         format!("Container {name} failed startup probe, will be restarted")
+                    }
+                    StopReason::Changed => {
+                        format!("Container {name} definition changed, will be restarted")
                     }
                     StopReason::PostStartFailed => "FailedPostStartHook".to_owned(),
                 };

@@ -50,6 +50,8 @@ pub enum StopReason {
     Liveness,
     Startup,
     PostStartFailed,
+    /// The pod says another image now.
+    Changed,
 }
 
 /// Why a container did not start.

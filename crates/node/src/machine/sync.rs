@@ -254,6 +254,11 @@ impl<'a> Sync<'a> {
                 continue;
             };
             let name = || spec.name.clone();
+            if container.outdated && spec.kind != ContainerKind::Init {
+                let deadline = self.now.plus_seconds(pod.grace_seconds.max(1));
+                self.stop(spec, deadline, StopReason::Changed);
+                continue;
+            }
             match hook {
                 Hook::Todo => self.push(Step::PostStart {
                     container: name(),

@@ -6,6 +6,7 @@ use kinds::configmap::CONFIGMAPS;
 use kinds::namespace::NAMESPACES;
 use kinds::plan::Act;
 use kinds::{Key, Registry, Seen};
+use meta::Draft;
 use serde_json::{Value, json};
 
 /// One object: its name, its owners (`!` before those that it blocks), and the finalizer with which it is deleted.
@@ -125,7 +126,8 @@ fn what_is_the_whole_clusters_has_no_owner_in_a_namespace() {
     for uid in ["owner-uid", "gone-uid"] {
         let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid});
         let metadata = json!({"name": "precious", "uid": "n", "ownerReferences": [owner]});
-        case.put(NAMESPACES, json!({"metadata": metadata}));
+        let precious = Draft::new(json!({"metadata": metadata})).expect("an object");
+        case.snapshot.put(NAMESPACES, precious.seal(9));
         let rows = Registry::builtin();
         let seen = Seen {
             now: case.now,
@@ -133,6 +135,7 @@ fn what_is_the_whole_clusters_has_no_owner_in_a_namespace() {
             rows: &rows,
         };
         let plan = (CONTROLLER.plan)(&seen, &Key::new(NAMESPACES, "", "precious"));
+        assert!(case.snapshot.get(NAMESPACES, "", "precious").is_some());
         assert!(plan.acts.is_empty(), "{:?}", plan.acts);
     }
 }

@@ -4,6 +4,7 @@ mod claims;
 mod collector;
 mod deployments;
 mod events;
+mod orphans;
 mod properties;
 mod statefulsets;
 mod text;

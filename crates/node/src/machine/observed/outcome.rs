@@ -20,6 +20,7 @@ impl Container {
         now: Timestamp,
     ) -> Vec<Told> {
         match (step, outcome) {
+            (Step::PullImage { .. }, _) if std::mem::take(&mut self.pulls_another) => Vec::new(),
             (Step::PullImage { .. }, Outcome::Image { name, id, message }) => {
                 self.image = Image::Present { name, id };
                 vec![(false, "Pulled", message)]

@@ -81,3 +81,35 @@ fn a_new_agent_has_nothing_to_add() {
     let after = status(at(9), &life.pod, &seen, &["192.0.2.1".into()]);
     assert_eq!(after["containerStatuses"], before["containerStatuses"]);
 }
+
+#[test]
+fn another_image_restarts_a_container_and_forgets_what_the_old_one_waits_for() {
+    let bad = |image: &str| image == "old";
+    for waits in [false, true] {
+        let mut c = container("c");
+        c["image"] = json!(if waits { "old" } else { "img" });
+        let spec = |c: &Value| json!({"restartPolicy": "Never", "containers": [c]});
+        let image = std::cell::RefCell::new(c["image"].as_str().expect("text").to_owned());
+        let mut life = Life::new(spec(&c)).script(|step, now| match step {
+            Step::PullImage { .. } if bad(&image.borrow()) => {
+                let (reason, message) = ("ErrImagePull", "no".into());
+                (Duration::from_millis(1), Outcome::NoImage { reason, message })
+            }
+            _ => well(step, now),
+        });
+        life.run(5).told();
+        *image.borrow_mut() = "new".into();
+        c["image"] = json!("new");
+        life.pod = view(spec(&c));
+        let told = life.run(6).told();
+        let changed = told.contains("Container c definition changed, will be restarted");
+        assert_eq!(changed, !waits, "{told}");
+        let status = life.status();
+        assert_eq!(status["phase"], "Running", "{status:#}");
+        assert_eq!(
+            status["containerStatuses"][0]["restartCount"],
+            if waits { 0 } else { 1 }
+        );
+        assert_eq!(life.run(100).told(), "", "and that is all");
+    }
+}
