@@ -198,6 +198,10 @@ spec:
         nodes.contains("simulated-0") && nodes.lines().count() == 2,
         "{nodes}"
     );
+    for gone in ["simulated-1", "simulated-2"] {
+        let there = format!("--field-selector spec.nodeName={gone}");
+        cluster.kubectl(&format!("wait --for=delete pod -l app=many {there} {LIMIT}"));
+    }
     cluster.rollout("deploy/many");
     let nodes =
         cluster.kubectl("get po -l app=many -o 'jsonpath={range .items[*]}{.spec.nodeName}{\"\\n\"}{end}'");

@@ -170,54 +170,49 @@ fn claims_and_volumes_as_users_see_them() {
     cluster.remove();
 }
 
-/// What users bring along: classes of their own, volumes made by hand, claims before their volumes.
+/// A claim for one MiB.
+fn claim(name: &str, mode: &str, more: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: {name}}}, spec: {{accessModes: [{mode}], resources: {{requests: {{storage: 1Mi}}}}, {more}}}}}\n---\n"
+    )
+}
+
+/// A pod with the claim at /d.
+fn user(name: &str, claim: &str, more: &str) -> String {
+    pod(
+        name,
+        "sleep 3600",
+        &format!("volumes: [{{name: d, persistentVolumeClaim: {{claimName: {claim}}}}}]\n  {more}"),
+        "volumeMounts: [{name: d, mountPath: /d}]",
+    )
+}
+
 #[test]
-fn classes_and_volumes_of_the_users_own() {
-    let Some(cluster) = Cluster::with_images("classes_and_volumes_of_the_users_own", &[]) else {
+fn a_class_that_waits_and_a_claim_for_one_pod() {
+    let Some(cluster) = Cluster::with_images("a_class_that_waits_and_a_claim_for_one_pod", &[]) else {
         return;
     };
-    let made = cluster.home.path().join("made/by/hand");
-    let claim = |name: &str, mode: &str, more: &str| {
-        format!(
-            "{{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {{name: {name}}}, spec: {{accessModes: [{mode}], resources: {{requests: {{storage: 1Mi}}}}, {more}}}}}\n---\n"
-        )
-    };
-    let user = |name: &str, claim: &str| {
-        pod(
-            name,
-            "sleep 3600",
-            &format!("volumes: [{{name: d, persistentVolumeClaim: {{claimName: {claim}}}}}]"),
-            "volumeMounts: [{name: d, mountPath: /d}]",
-        )
-    };
     cluster.apply(&format!(
-        "{{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {{name: later}}, provisioner: isopod.dev/folder, volumeBindingMode: WaitForFirstConsumer}}
----
-{}{}",
+        "{{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {{name: later}}, provisioner: isopod.dev/folder, volumeBindingMode: WaitForFirstConsumer}}\n---\n{}",
         claim("late", "ReadWriteOncePod", "storageClassName: later"),
-        claim("named", "ReadWriteOnce", "storageClassName: '', volumeName: by-hand"),
     ));
     let mut events = cluster.watch("get events -w --no-headers");
     events.until_contains("waiting for first consumer");
     drop(events);
-    cluster.apply(&user("first", "late"));
+    cluster.apply(&user("first", "late", ""));
     cluster.wait("pod/first", "condition=Ready");
     let volume = cluster.jsonpath("pvc/late", "{.spec.volumeName}");
     let path = cluster.jsonpath(&format!("pv/{volume}"), "{.spec.hostPath.path}");
-    assert!(
-        path.starts_with(&cluster.dir().display().to_string()),
-        "{path} is not the cluster's"
-    );
+    let own = cluster.dir().display().to_string();
+    assert!(path.starts_with(&own), "{path} is not the cluster's");
     // Nobody else may have it meanwhile.
-    cluster.apply(&user("second", "late"));
+    cluster.apply(&user("second", "late", ""));
+    let scheduled = "{.status.conditions[?(@.type==\"PodScheduled\")]";
     cluster.wait(
         "pod/second",
-        "jsonpath={.status.conditions[?(@.type==\"PodScheduled\")].reason}=Unschedulable",
+        &format!("jsonpath={scheduled}.reason}}=Unschedulable"),
     );
-    let why = cluster.jsonpath(
-        "pod/second",
-        "{.status.conditions[?(@.type==\"PodScheduled\")].message}",
-    );
+    let why = cluster.jsonpath("pod/second", &format!("{scheduled}.message}}"));
     assert!(
         why.contains("ReadWriteOncePod access mode already in-use by another pod"),
         "{why}"
@@ -228,22 +223,32 @@ fn classes_and_volumes_of_the_users_own() {
     cluster.kubectl(&format!("delete pvc late {LIMIT}"));
     cluster.kubectl(&format!("wait --for=delete pv/{volume} {LIMIT}"));
     assert!(!Path::new(&path).exists(), "{path} is left");
-    // The volume comes after the claim that names it, and its folder with the first pod.
+    cluster.remove();
+}
+
+/// The volume comes after the claim that names it, and its folder with the first pod; the files stay the host's.
+#[test]
+fn a_volume_made_by_hand() {
+    let Some(cluster) = Cluster::with_images("a_volume_made_by_hand", &[]) else {
+        return;
+    };
+    let made = cluster.home.path().join("made/by/hand");
+    cluster.apply(&claim(
+        "named",
+        "ReadWriteOnce",
+        "storageClassName: '', volumeName: by-hand",
+    ));
     cluster.apply(&format!(
         "{{apiVersion: v1, kind: PersistentVolume, metadata: {{name: by-hand}}, spec: {{accessModes: [ReadWriteOnce], capacity: {{storage: 1Mi}}, hostPath: {{path: {}}}}}}}",
         made.display()
     ));
     cluster.wait("pvc/named", "jsonpath={.status.phase}=Bound");
-    let group = "  volumes: [{name: d, persistentVolumeClaim: {claimName: named}}]";
-    let in_group =
-        user("third", "named").replace(group, &format!("{group}\n  securityContext: {{fsGroup: 4321}}"));
-    assert!(in_group.contains("fsGroup"));
-    cluster.apply(&in_group);
-    cluster.wait("pod/third", "condition=Ready");
-    cluster.kubectl("exec third -- touch /d/file");
+    cluster.apply(&user("user", "named", "securityContext: {fsGroup: 4321}"));
+    cluster.wait("pod/user", "condition=Ready");
+    cluster.kubectl("exec user -- touch /d/file");
     assert!(made.join("file").is_file());
-    let owner = std::os::unix::fs::MetadataExt::gid(&std::fs::metadata(&made).expect("there"));
-    assert_eq!(owner, 0, "the host's own files keep their group");
+    let group = std::os::unix::fs::MetadataExt::gid(&std::fs::metadata(&made).expect("there"));
+    assert_eq!(group, 0, "it was the host's before");
     cluster.remove();
 }
 

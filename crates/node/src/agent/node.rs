@@ -8,6 +8,7 @@ use futures::StreamExt;
 use kinds::lease::LEASES;
 use kinds::node::NODES;
 use kinds::storageclass::NODE_FOLDER;
+use kinds::workload::{PODS, Pod};
 use meta::{Call, Client, Status, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -54,7 +55,17 @@ pub async fn forget_others(client: &dyn Client, keep: &[String]) {
             continue;
         }
         let call = Call::delete(NODES, "", node.name()).if_uid(node.uid());
-        if let Err(status) = client.call(call).await {
+        let mut done = client.call(call).await.map(drop);
+        // The collector of pods leaves young ones some time for their node to come.
+        let pods = client.snapshot();
+        for pod in pods.list(PODS, "") {
+            if Pod::of(pod).facts.spec.node_name.as_deref() == Some(node.name()) {
+                let mut call = Call::delete(PODS, pod.namespace(), pod.name()).if_uid(pod.uid());
+                call.options.grace_seconds = Some(0);
+                done = client.call(call).await.map(drop).and(done);
+            }
+        }
+        if let Err(status) = done {
             tracing::warn!(node = node.name(), %status, "a node that is no more could not be taken away");
         }
     }
