@@ -21,6 +21,8 @@ struct Gathered<S> {
     /// Written by the connection, from `sent` on not yet by the stream.
     bytes: Vec<u8>,
     sent: usize,
+    /// The stream has bytes that it may not have sent on: TLS keeps records that the socket had no room for.
+    unflushed: bool,
 }
 
 impl<S> Clone for Gather<S> {
@@ -35,18 +37,20 @@ impl<S: AsyncWrite + Unpin> Gather<S> {
             stream,
             bytes: Vec::new(),
             sent: 0,
+            unflushed: false,
         })))
     }
 
     /// Sends what was gathered.
     pub fn send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut gathered = self.lock();
-        if gathered.bytes.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
         ready!(gathered.drain(cx))?;
         gathered.bytes.shrink_to(KEPT_BYTES);
-        Pin::new(&mut gathered.stream).poll_flush(cx)
+        if gathered.unflushed {
+            ready!(Pin::new(&mut gathered.stream).poll_flush(cx))?;
+            gathered.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Gathered<S>> {
@@ -60,7 +64,7 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
             let rest = &self.bytes[self.sent..];
             match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.sent += count,
+                count => (self.sent, self.unflushed) = (self.sent + count, true),
             }
         }
         self.sent = 0;
@@ -174,6 +178,20 @@ mod tests {
         assert_eq!(theirs.read(&mut out).await.expect("read"), 100);
         gather.write_all(&[2; LIMIT_BYTES + 1]).await.expect("written");
         assert!(theirs.read(&mut out).await.expect("read") > 0);
+    }
+
+    /// As TLS does: takes everything at once, and needs a flush that may have to wait.
+    #[tokio::test]
+    async fn what_the_stream_keeps_is_flushed_to_the_end() {
+        let (ours, mut theirs) = duplex(10);
+        let mut gather = Gather::new(tokio::io::BufWriter::with_capacity(4096, ours));
+        gather.write_all(&[1; 1000]).await.expect("written");
+        let sender = gather.clone();
+        let sending = tokio::spawn(async move { std::future::poll_fn(|cx| sender.send(cx)).await });
+        let mut read = [0; 1000];
+        let all = tokio::time::timeout(std::time::Duration::from_secs(20), theirs.read_exact(&mut read));
+        all.await.expect("nothing is kept back").expect("read");
+        sending.await.expect("no panic").expect("sent");
     }
 
     #[tokio::test]
