@@ -66,10 +66,7 @@ pub fn rm(args: &cli::Named) -> Result<()> {
         bail!("there is no cluster {}; those there are: isopod ls", args.name);
     }
     if let Some(gone) = lost_folder(&args.name) {
-        let forgotten = kubeconfig::default_path().and_then(|file| kubeconfig::remove(&file, &args.name));
-        if let Err(error) = forgotten {
-            tracing::warn!("the context stays in the kubeconfig: {error:#}");
-        }
+        forget_context(kubeconfig::default_path(), &args.name);
         remove_file(&link)?;
         remove_home()?;
         println!(
@@ -125,16 +122,20 @@ pub fn clear(place: &Place) -> Result<()> {
         .map(|s| s.kubeconfig)
         .or_else(|_| kubeconfig::default_path())?;
     stop(place, Fate::Gone)?;
-    if let Err(error) = kubeconfig::remove(&file, &place.name) {
-        // Somebody broke the file since; the cluster goes all the same.
-        tracing::warn!("the context stays in the kubeconfig: {error:#}");
-    }
+    forget_context(Ok(file), &place.name);
     remove_tree(&place.dir)?;
     if let Some(link) = place.link() {
         remove_file(&link)?;
     }
     // The folder of all clusters goes with the last of them, if it came with the first.
     remove_home()
+}
+
+fn forget_context(file: Result<PathBuf>, cluster: &str) {
+    if let Err(error) = file.and_then(|file| kubeconfig::remove(&file, cluster)) {
+        // Somebody broke the file since; the cluster goes all the same.
+        tracing::warn!("the context stays in the kubeconfig: {error:#}");
+    }
 }
 
 fn remove_file(path: &Path) -> Result<()> {

@@ -64,13 +64,8 @@ impl Rules for ConfigMap {
 
     fn update_checks(&self, write: Write) -> &'static [Check] {
         match write {
-            Write::Status => &[Check::MetadataChange, Check::Change],
-            _ => &[
-                Check::MetadataChange,
-                Check::Change,
-                Check::Metadata,
-                Check::Object,
-            ],
+            Write::Status => Check::CHANGES,
+            _ => Check::CHANGES_FIRST,
         }
     }
 

@@ -91,13 +91,8 @@ impl Rules for Node {
 
     fn update_checks(&self, write: Write) -> &'static [Check] {
         match write {
-            Write::Status => &[Check::MetadataChange, Check::Change],
-            _ => &[
-                Check::Metadata,
-                Check::Object,
-                Check::MetadataChange,
-                Check::Change,
-            ],
+            Write::Status => Check::CHANGES,
+            _ => Check::OBJECT_FIRST,
         }
     }
 

@@ -67,6 +67,13 @@ pub enum Check {
     Change,
 }
 
+impl Check {
+    /// What a write changes, and no more.
+    pub const CHANGES: &[Self] = &[Self::MetadataChange, Self::Change];
+    pub const CHANGES_FIRST: &[Self] = &[Self::MetadataChange, Self::Change, Self::Metadata, Self::Object];
+    pub const OBJECT_FIRST: &[Self] = &[Self::Metadata, Self::Object, Self::MetadataChange, Self::Change];
+}
+
 /// What is special about a kind. All of it pure; the pipeline does the rest the same for every kind.
 pub trait Rules: Send + Sync {
     /// Fills in defaults, idempotently, whatever comes in (types were checked before).
@@ -86,7 +93,7 @@ pub trait Rules: Send + Sync {
     /// twice. A status write leaves the rest of the object as it is and does not check it again.
     fn update_checks(&self, write: Write) -> &'static [Check] {
         match write {
-            Write::Status => &[Check::MetadataChange, Check::Change],
+            Write::Status => Check::CHANGES,
             _ => &[
                 Check::MetadataChange,
                 Check::Metadata,

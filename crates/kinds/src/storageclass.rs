@@ -59,12 +59,7 @@ impl Rules for StorageClass {
     }
 
     fn update_checks(&self, _write: Write) -> &'static [Check] {
-        &[
-            Check::Metadata,
-            Check::Object,
-            Check::MetadataChange,
-            Check::Change,
-        ]
+        Check::OBJECT_FIRST
     }
 
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {

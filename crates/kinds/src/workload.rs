@@ -274,8 +274,12 @@ pub fn set_owners(plan: &mut Plan, res: Res, object: &Object, owners: Vec<Value>
 
 /// The selector of a workload's spec; one that does not parse selects nothing.
 pub fn selector(object: &Value) -> LabelSelector {
-    let spec = object.pointer("/spec/selector").cloned().unwrap_or(Value::Null);
-    let parsed = serde_json::from_value(spec).ok().flatten();
+    label_selector(object.pointer("/spec/selector").unwrap_or(&Value::Null))
+}
+
+/// A `metav1.LabelSelector`; one that is none selects nothing.
+pub fn label_selector(value: &Value) -> LabelSelector {
+    let parsed = serde_json::from_value(value.clone()).ok().flatten();
     LabelSelector::of_spec(parsed.as_ref()).unwrap_or_else(|_| LabelSelector::nothing())
 }
 

@@ -68,18 +68,17 @@ fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
 }
 
 fn waiting(seen: &Seen) -> Vec<Key> {
-    seen.snapshot
-        .list(PODS, "")
-        .filter(|pod| is_waiting(pod))
-        .map(|pod| Key::of(PODS, pod))
-        .collect()
+    waiting_pods(seen).map(|pod| Key::of(PODS, pod)).collect()
 }
 
 /// Those that wait, and for which it matters who runs where.
 fn minding_others(seen: &Seen) -> Vec<Key> {
-    let pods = seen.snapshot.list(PODS, "").filter(|pod| is_waiting(pod));
-    let minding = pods.filter(|pod| Pod::of(pod).share().minds_others);
+    let minding = waiting_pods(seen).filter(|pod| Pod::of(pod).share().minds_others);
     minding.map(|pod| Key::of(PODS, pod)).collect()
+}
+
+fn waiting_pods<'a>(seen: &Seen<'a>) -> impl Iterator<Item = &'a Object> {
+    seen.snapshot.list(PODS, "").filter(|pod| is_waiting(pod))
 }
 
 fn is_waiting(pod: &Object) -> bool {

@@ -5,7 +5,7 @@ use crate::filter::{self, Wants};
 use crate::node::NodeView;
 use kinds::namespace::NAMESPACES;
 use kinds::row::text;
-use kinds::workload::{NEEDS, Pod, REPELS, SPREADS, items};
+use kinds::workload::{NEEDS, Pod, REPELS, SPREADS, items, label_selector};
 use kinds::{Seen, pod::PODS};
 use meta::Object;
 use meta::selector::LabelSelector;
@@ -66,27 +66,28 @@ struct Spread {
 
 impl Neighbours {
     pub fn of(seen: &Seen, pod: &Object, wants: &Wants, nodes: &[NodeView]) -> Self {
-        let by_name: BTreeMap<&str, &NodeView> = nodes.iter().map(|node| (&*node.name, node)).collect();
-        let placed = || {
-            let pods = seen.snapshot.list(PODS, "").map(Pod::of);
-            pods.filter(|other| !other.is_finished() && other.object.uid() != pod.uid())
-                .filter_map(|other| {
-                    let node = by_name.get(other.facts.spec.node_name.as_deref()?)?;
-                    Some((other, *node))
-                })
-        };
         let mut found = Self::default();
-        for (other, node) in placed() {
-            for term in &other.share().repels {
-                let term = Term::of(seen, term, &other.object);
-                if term.means(pod) {
-                    found.repelled.add(&term.key, node);
+        for node in nodes {
+            for other in &node.repelling {
+                for term in &other.share().repels {
+                    let term = Term::of(seen, term, &other.object);
+                    if term.means(pod) {
+                        found.repelled.add(&term.key, node);
+                    }
                 }
             }
         }
         if !Pod::of(pod).share().minds_others {
             return found;
         }
+        let by_name: BTreeMap<&str, &NodeView> = nodes.iter().map(|node| (&*node.name, node)).collect();
+        let placed = || {
+            let pods = seen.snapshot.list(PODS, "").map(Pod::of);
+            pods.filter(|other| !other.is_finished()).filter_map(|other| {
+                let node = by_name.get(other.facts.spec.node_name.as_deref()?)?;
+                Some((other, *node))
+            })
+        };
         let terms = |part| {
             items(wants.spec, part)
                 .map(|term| Term::of(seen, term, pod))
@@ -168,7 +169,7 @@ impl Term {
         let chooses = term
             .get("namespaceSelector")
             .filter(|selector| !selector.is_null());
-        let chosen = chooses.map(selector);
+        let chosen = chooses.map(label_selector);
         if chosen.is_none() && names.is_empty() {
             names.insert(owner.namespace().into());
         }
@@ -180,7 +181,7 @@ impl Term {
         }
         Self {
             namespaces: (!all).then_some(names),
-            selector: selector(&with_own_labels(term, owner)),
+            selector: label_selector(&with_own_labels(term, owner)),
             key: text(term, "/topologyKey").into(),
         }
     }
@@ -192,11 +193,6 @@ impl Term {
             .is_none_or(|names| names.contains(pod.namespace()));
         near && self.selector.matches(&pod.meta().labels)
     }
-}
-
-fn selector(value: &Value) -> LabelSelector {
-    let parsed = serde_json::from_value(value.clone()).ok().flatten();
-    LabelSelector::of_spec(parsed.as_ref()).unwrap_or_else(|_| LabelSelector::nothing())
 }
 
 /// The term's selector, with the labels that are to be as on the pod itself, or other than there.
@@ -225,7 +221,7 @@ fn spread_of<'a>(
     placed: impl Iterator<Item = (Pod, &'a NodeView)>,
 ) -> Spread {
     let key = text(spread, "/topologyKey");
-    let selector = selector(&with_own_labels(spread, pod));
+    let selector = label_selector(&with_own_labels(spread, pod));
     // A policy that is not given: affinity is heeded, taints are not.
     let heeds = |policy: &str, default: bool| match text(spread, policy) {
         "" => default,

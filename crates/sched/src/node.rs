@@ -3,7 +3,7 @@
 use kinds::node_selector::Chosen;
 use kinds::pod::PODS;
 use kinds::row::text;
-use kinds::workload::Share;
+use kinds::workload::{Pod, Share};
 use meta::{Object, Quantity, Snapshot};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +18,8 @@ pub struct NodeView {
     pub pods: usize,
     /// `(protocol, host IP, port)` in use.
     pub host_ports: BTreeSet<(String, String, i64)>,
+    /// Pods on it that keep others away.
+    pub repelling: Vec<Pod>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +58,7 @@ pub fn views(snapshot: &Snapshot) -> Vec<NodeView> {
         .map(|node| (node.name().to_string(), view(node)))
         .collect();
     for object in snapshot.list(PODS, "") {
-        let facts = kinds::workload::Pod::of(object);
+        let facts = Pod::of(object);
         let Some(node) = facts
             .facts
             .spec
@@ -70,6 +72,9 @@ pub fn views(snapshot: &Snapshot) -> Vec<NodeView> {
             continue;
         }
         node.add(facts.share());
+        if !facts.share().repels.is_empty() {
+            node.repelling.push(facts);
+        }
     }
     views.into_values().collect()
 }
@@ -118,5 +123,6 @@ pub fn view(node: &Object) -> NodeView {
         requested: BTreeMap::new(),
         pods: 0,
         host_ports: BTreeSet::new(),
+        repelling: Vec::new(),
     }
 }

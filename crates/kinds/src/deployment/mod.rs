@@ -96,7 +96,7 @@ impl Rules for Deployment {
 
     fn update_checks(&self, write: Write) -> &'static [Check] {
         match write {
-            Write::Status => &[Check::MetadataChange, Check::Change],
+            Write::Status => Check::CHANGES,
             _ => &[Check::MetadataChange, Check::Object, Check::Change],
         }
     }

@@ -106,14 +106,9 @@ impl Rules for Namespace {
 
     fn update_checks(&self, write: Write) -> &'static [Check] {
         match write {
-            Write::Update => &[
-                Check::Metadata,
-                Check::Object,
-                Check::MetadataChange,
-                Check::Change,
-            ],
+            Write::Update => Check::OBJECT_FIRST,
             Write::Other("finalize") => &[Check::MetadataChange, Check::Object],
-            _ => &[Check::MetadataChange, Check::Change],
+            _ => Check::CHANGES,
         }
     }
 

@@ -73,7 +73,7 @@ impl Rules for ReplicaSet {
 
     fn update_checks(&self, write: Write) -> &'static [Check] {
         match write {
-            Write::Status => &[Check::MetadataChange, Check::Change],
+            Write::Status => Check::CHANGES,
             _ => &[Check::MetadataChange, Check::Object, Check::Change],
         }
     }

@@ -68,7 +68,7 @@ impl Rules for Service {
 
     fn update_checks(&self, write: Write) -> &'static [Check] {
         match write {
-            Write::Status => &[Check::MetadataChange, Check::Change],
+            Write::Status => Check::CHANGES,
             _ => &[Check::MetadataChange, Check::Change, Check::Object],
         }
     }

@@ -83,7 +83,7 @@ impl Rules for StatefulSet {
     fn update_checks(&self, write: Write) -> &'static [Check] {
         match write {
             Write::Status => &[Check::Change, Check::MetadataChange],
-            _ => &[Check::MetadataChange, Check::Change],
+            _ => Check::CHANGES,
         }
     }
 
