@@ -33,6 +33,16 @@ pub struct Container {
 }
 
 impl Container {
+    pub fn new(spec: ContainerSpec, log_path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            state: ContainerState::Creating,
+            outputs: Vec::new(),
+            input: None,
+            log: LogWriter::open(log_path, &spec.log)?,
+            spec,
+        })
+    }
+
     pub fn is_running(&self) -> bool {
         !matches!(self.state, ContainerState::Exited(_))
     }
@@ -45,7 +55,7 @@ impl Container {
     }
 
     /// Pipes for its stdio, the container's ends as the result. With a terminal there are none.
-    fn make_pipes(&mut self) -> io::Result<Stdio> {
+    pub fn make_pipes(&mut self) -> io::Result<Stdio> {
         let mut theirs = Stdio::default();
         if self.spec.tty {
             return Ok(theirs);
@@ -147,14 +157,7 @@ impl Shim {
             self.pid_holder = Some(hold_pid_namespace().map_err(internal("make the shared pid namespace"))?);
         }
         let log_path = paths::log_path(&self.dir, &spec.id.name, spec.id.attempt);
-        let log = LogWriter::open(&log_path, &spec.log).map_err(internal("open the log"))?;
-        let mut container = Container {
-            state: ContainerState::Creating,
-            outputs: Vec::new(),
-            input: None,
-            log,
-            spec,
-        };
+        let mut container = Container::new(spec, &log_path).map_err(internal("open the log"))?;
         let theirs = container
             .make_pipes()
             .map_err(internal("make the container's pipes"))?;
@@ -345,13 +348,7 @@ impl Shim {
             note(&format!("kill what {} left: {error}", container.spec.id));
         }
         let oom_killed = cgroup.oom_kills() > 0;
-        while !self.containers[number].outputs.is_empty() {
-            self.read_output(number, 0);
-            if !self.containers[number].outputs.is_empty() {
-                // Empty for now: what still holds the other end is not the container any more.
-                self.containers[number].outputs.remove(0);
-            }
-        }
+        self.read_last_outputs(number);
         let container = &mut self.containers[number];
         if let Err(error) = container.log.finish(SystemTime::now()) {
             note(&format!("write the log of {}: {error}", container.spec.id));

@@ -179,7 +179,9 @@ impl Shim {
                 self.reap();
             }
             Source::Connection(id) => self.serve_connection(id, events),
-            Source::Output { container, output } => self.read_output(container, output),
+            Source::Output { container, output } => {
+                self.read_output(container, output);
+            }
             Source::Report(pid) => self.take_report(pid),
             Source::Attacher { attacher, output } => {
                 if let Some(attacher) = self.attachers.get_mut(attacher) {

@@ -25,6 +25,13 @@ pub struct AttachOutput {
     pub backlog: VecDeque<u8>,
 }
 
+/// Whether more may come of an output.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum OutputState {
+    Open,
+    Ended,
+}
+
 pub struct Attacher {
     pub connection: ConnectionId,
     pub container: ContainerId,
@@ -65,13 +72,13 @@ impl Attacher {
 }
 
 impl Shim {
-    /// Copies what a container wrote to its log and its attachers.
-    pub(super) fn read_output(&mut self, number: usize, output: usize) {
+    /// Copies what a container wrote to its log and its attachers. At the stream's end the output goes.
+    pub(super) fn read_output(&mut self, number: usize, output: usize) -> OutputState {
         let Some(container) = self.containers.get_mut(number) else {
-            return;
+            return OutputState::Ended;
         };
         let Some(entry) = container.outputs.get(output) else {
-            return;
+            return OutputState::Ended;
         };
         let (mut buffer, mut ended, stream) = ([0; READ_BYTES], false, entry.stream);
         let mut rounds = if container.pid().is_some() {
@@ -101,8 +108,20 @@ impl Shim {
                 .filter(|a| a.container == container.spec.id);
             attachers.for_each(|attacher| attacher.write(stream, &buffer[..count]));
         }
-        if ended {
-            container.outputs.remove(output);
+        if !ended {
+            return OutputState::Open;
+        }
+        container.outputs.remove(output);
+        OutputState::Ended
+    }
+
+    /// Takes what is in all outputs of a container that has ended. What still holds the other end of one that stays
+    /// open is not the container any more.
+    pub(super) fn read_last_outputs(&mut self, number: usize) {
+        while !self.containers[number].outputs.is_empty() {
+            if self.read_output(number, 0) == OutputState::Open {
+                self.containers[number].outputs.remove(0);
+            }
         }
     }
 
@@ -237,5 +256,49 @@ impl Shim {
                 format!("container {id} has no terminal"),
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::runtime::paths;
+    use crate::runtime::spec::ContainerSpec;
+    use crate::shim::containers::Container;
+
+    /// A shim that nobody polls, with one container whose stdio's other ends are the result.
+    fn shim_with_container(dir: &std::path::Path) -> (Shim, Stdio) {
+        let listener = UnixListener::bind(dir.join("shim.sock")).expect("bind");
+        let (signals, _) = fds::pipe().expect("pipe");
+        let mut shim = Shim::new(dir.to_owned(), String::new(), listener, signals).expect("shim");
+        let spec = ContainerSpec {
+            id: ContainerId::new("uid", "main", 0),
+            ..ContainerSpec::default()
+        };
+        let mut container = Container::new(spec, &paths::log_path(dir, "main", 0)).expect("container");
+        let theirs = container.make_pipes().expect("pipes");
+        shim.containers.push(container);
+        (shim, theirs)
+    }
+
+    #[test]
+    fn a_container_that_ends_before_anything_is_read_leaves_all_its_output() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let (mut shim, theirs) = shim_with_container(dir.path());
+        let (stdout, stderr) = (theirs.stdout.expect("stdout"), theirs.stderr.expect("stderr"));
+        nix::unistd::write(&stdout, b"out\n").expect("write");
+        nix::unistd::write(&stderr, b"err\nunfinished").expect("write");
+        drop(stdout);
+        let inherited = stderr.try_clone().expect("a process that outlives the container");
+        drop(stderr);
+        shim.read_last_outputs(0);
+        shim.containers[0].log.finish(SystemTime::now()).expect("finish");
+        drop(inherited);
+        let log = std::fs::read_to_string(paths::log_path(dir.path(), "main", 0)).expect("log");
+        let lines: Vec<&str> = log.lines().map(|l| l.split_once(' ').expect("time").1).collect();
+        assert_eq!(lines, ["stdout F out", "stderr F err", "stderr P unfinished"]);
+        assert!(shim.containers[0].outputs.is_empty());
     }
 }
