@@ -117,6 +117,8 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
     cx.warnings.extend(row.rules.warnings(&new, Some(&old)));
     merge::timestamps_only(&old, &mut new);
     if attempt.options.dry_run {
+        // As it is stored: who compares (kubectl diff) must not see a difference where there is none.
+        new["metadata"]["resourceVersion"] = stored.revision().to_string().into();
         let reply = Reply::Value {
             value: new,
             created: false,

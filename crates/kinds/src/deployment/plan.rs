@@ -1,7 +1,7 @@
 //! How a Deployment is carried out: which ReplicaSet is the new one, what each should be scaled to, and what is cleaned
 //! up when the rollout is complete.
 
-use super::replicasets::{self, Set};
+use super::replicasets::{self, Created, Set};
 use super::{DEPLOYMENTS, rolling, status};
 use crate::plan::{Act, EventAct, Failure, Plan, Target};
 use crate::replicaset::REPLICASETS;
@@ -175,10 +175,10 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
         clean_up(&deployment, &sets, new, &mut plan);
     }
     replicasets::write_scales(&deployment, &sets, &mut plan);
-    keep_revision(&deployment, &sets, new, &created, &mut plan);
+    keep_revision(&deployment, &sets, new, created.as_ref(), &mut plan);
     let new = match (new, created) {
         (Some(index), _) => status::New::Known(index),
-        (None, Some(_)) => status::New::Made,
+        (None, Some(created)) => status::New::Made(created.name),
         (None, None) => status::New::None,
     };
     status::write(seen, &deployment, &sets, new, &mut plan);
@@ -276,10 +276,10 @@ fn keep_revision(
     deployment: &Deployment,
     sets: &[Set],
     new: Option<usize>,
-    created: &Option<i64>,
+    created: Option<&Created>,
     plan: &mut Plan,
 ) {
-    let Some(revision) = new.map(|n| sets[n].revision).or(*created) else {
+    let Some(revision) = new.map(|n| sets[n].revision).or(created.map(|c| c.revision)) else {
         return;
     };
     let known = deployment

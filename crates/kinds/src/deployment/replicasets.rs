@@ -115,8 +115,14 @@ fn template_of(object: &Value) -> Value {
     template
 }
 
-/// Plans the ReplicaSet of the current template. Returns its revision number.
-pub fn create(seen: &Seen, deployment: &Deployment, sets: &[Set], replicas: i64, plan: &mut Plan) -> i64 {
+/// A ReplicaSet that a plan creates.
+pub struct Created {
+    pub name: String,
+    pub revision: i64,
+}
+
+/// Plans the ReplicaSet of the current template.
+pub fn create(seen: &Seen, deployment: &Deployment, sets: &[Set], replicas: i64, plan: &mut Plan) -> Created {
     let template = template_of(&deployment.value);
     let mut collisions = int(&deployment.value, "/status/collisionCount").unwrap_or(0);
     let namespace = deployment.object.namespace();
@@ -174,7 +180,7 @@ pub fn create(seen: &Seen, deployment: &Deployment, sets: &[Set], replicas: i64,
     }
     plan.why
         .push(format!("creates ReplicaSet {name} with {replicas} replicas"));
-    revision
+    Created { name, revision }
 }
 
 fn max_replicas(deployment: &Deployment) -> i64 {

@@ -38,13 +38,18 @@ pub fn is_complete(deployment: &Deployment, sets: &[Set], new: usize) -> bool {
 /// The reason of a Deployment whose ReplicaSet the API refuses.
 pub const SET_REFUSED: &str = "ReplicaSetCreateError";
 
+/// Reasons of the condition Progressing that decide what comes next.
+const AVAILABLE: &str = "NewReplicaSetAvailable";
+const PAUSED: &str = "DeploymentPaused";
+const TIMED_OUT: &str = "ProgressDeadlineExceeded";
+
 /// What there is of the ReplicaSet with the current template.
 pub enum New {
     None,
     /// Its index.
     Known(usize),
-    /// This very plan creates it.
-    Made,
+    /// This very plan creates it, by this name.
+    Made(String),
     /// It could not be created, for this reason.
     Refused(String),
 }
@@ -52,7 +57,7 @@ pub enum New {
 pub fn write(seen: &Seen, deployment: &Deployment, sets: &[Set], new: New, plan: &mut Plan) {
     let index = match new {
         New::Known(index) => Some(index),
-        New::None | New::Made | New::Refused(_) => None,
+        New::None | New::Made(_) | New::Refused(_) => None,
     };
     let counts = counts(sets, index);
     let mut status = json!({"observedGeneration": deployment.object.meta().generation});
@@ -82,16 +87,14 @@ pub fn write(seen: &Seen, deployment: &Deployment, sets: &[Set], new: New, plan:
         now: seen.now,
         list: stored_conditions(deployment),
     };
+    let deadline = deployment.progress_deadline_seconds.is_some();
+    if deadline {
+        conditions.begin_progress(deployment, &new, sets);
+    }
     conditions.set_available(counts.available >= deployment.replicas - deployment.max_unavailable);
-    if deployment.progress_deadline_seconds.is_some() {
-        let name = index.map(|i| sets[i].object.name().to_string());
-        match &new {
-            New::Refused(message) => conditions.set("Progressing", "False", SET_REFUSED, message, false),
-            new => {
-                let made = matches!(new, New::Made);
-                conditions.set_progressing(deployment, &counts, complete, made, name, plan);
-            }
-        }
+    if deadline && !deployment.paused && !matches!(new, New::Refused(_)) {
+        let name = index.map(|i| sets[i].object.name());
+        conditions.set_progressing(deployment, &counts, complete, name, plan);
     }
     conditions.take_over_failure(sets, index);
     status["conditions"] = conditions.list.into();
@@ -174,54 +177,62 @@ impl Conditions {
         }
     }
 
+    /// What is said of the rollout before any pods are counted.
+    fn begin_progress(&mut self, deployment: &Deployment, new: &New, sets: &[Set]) {
+        let reason = self.progress_reason();
+        if deployment.paused && reason != TIMED_OUT {
+            self.set("Progressing", "Unknown", PAUSED, "Deployment is paused", false);
+        } else if !deployment.paused && reason == PAUSED {
+            self.set(
+                "Progressing",
+                "Unknown",
+                "DeploymentResumed",
+                "Deployment is resumed",
+                false,
+            );
+        }
+        match new {
+            New::Refused(message) => self.set("Progressing", "False", SET_REFUSED, message, false),
+            New::Made(name) => {
+                let message = format!("Created new replica set {name:?}");
+                self.set("Progressing", "True", "NewReplicaSetCreated", &message, false);
+            }
+            New::Known(index) if self.find("Progressing").is_none() => {
+                let message = format!("Found new replica set {:?}", sets[*index].object.name());
+                self.set("Progressing", "True", "FoundNewReplicaSet", &message, false);
+            }
+            New::Known(_) | New::None => {}
+        }
+    }
+
+    fn progress_reason(&self) -> String {
+        let condition = self.find("Progressing");
+        condition.map_or_else(String::new, |c| text(c, "/reason").to_string())
+    }
+
+    /// `name`: of the new ReplicaSet.
     fn set_progressing(
         &mut self,
         deployment: &Deployment,
         counts: &Counts,
         complete: bool,
-        made: bool,
-        set: Option<String>,
+        name: Option<&str>,
         plan: &mut Plan,
     ) {
-        let subject = match &set {
+        let subject = match name {
             Some(name) => format!("ReplicaSet {name:?}"),
             None => format!("Deployment {:?}", deployment.object.name()),
         };
-        let reason = self
-            .find("Progressing")
-            .map(|c| text(c, "/reason").to_string())
-            .unwrap_or_default();
-        if deployment.paused {
-            return self.set(
-                "Progressing",
-                "Unknown",
-                "DeploymentPaused",
-                "Deployment is paused",
-                false,
-            );
-        }
-        if complete {
-            let message = format!("{subject} has successfully progressed.");
-            return self.set("Progressing", "True", "NewReplicaSetAvailable", &message, false);
-        }
-        if made {
-            return self.set(
-                "Progressing",
-                "True",
-                "NewReplicaSetCreated",
-                "Created new replica set",
-                false,
-            );
-        }
-        if reason == "NewReplicaSetAvailable"
-            && !progressed(deployment, counts)
-            && !new_generation(deployment)
-        {
+        let reason = self.progress_reason();
+        if reason == AVAILABLE && counts.replicas == counts.updated {
             // A finished rollout stays finished, whatever happens to its pods later.
             return;
         }
-        if progressed(deployment, counts) || self.find("Progressing").is_none() || new_generation(deployment)
-        {
+        if complete {
+            let message = format!("{subject} has successfully progressed.");
+            return self.set("Progressing", "True", AVAILABLE, &message, false);
+        }
+        if progressed(deployment, counts) {
             let message = format!("{subject} is progressing.");
             return self.set("Progressing", "True", "ReplicaSetUpdated", &message, true);
         }
@@ -229,34 +240,24 @@ impl Conditions {
     }
 
     fn check_deadline(&mut self, deployment: &Deployment, subject: &str, reason: &str, plan: &mut Plan) {
-        if reason == "ProgressDeadlineExceeded" {
+        // Either the last rollout has ended and the next has yet to show something, or it is known already.
+        if matches!(reason, AVAILABLE | TIMED_OUT) {
             return;
         }
-        let Some(seconds) = deployment.progress_deadline_seconds else {
-            return;
-        };
         let since = self
             .find("Progressing")
             .and_then(|c| Timestamp::parse(text(c, "/lastUpdateTime")));
-        let until = since.unwrap_or(self.now).plus_seconds(seconds);
+        let (Some(seconds), Some(since)) = (deployment.progress_deadline_seconds, since) else {
+            return;
+        };
+        let until = since.plus_seconds(seconds);
         if until <= self.now {
             let message = format!("{subject} has timed out progressing.");
-            self.set(
-                "Progressing",
-                "False",
-                "ProgressDeadlineExceeded",
-                &message,
-                false,
-            );
+            self.set("Progressing", "False", TIMED_OUT, &message, false);
         } else {
             plan.wake_at(until);
         }
     }
-}
-
-fn new_generation(deployment: &Deployment) -> bool {
-    crate::row::int(&deployment.value, "/status/observedGeneration").unwrap_or(0)
-        < deployment.object.meta().generation
 }
 
 /// More new, fewer old, or more ready or available pods than the stored status says.
