@@ -56,7 +56,9 @@ pub(super) fn explain(error: &rustls::Error, host: &str) -> String {
              under \"registries\" in {SETTINGS}"
         ),
         rustls::Error::InvalidCertificate(why) => {
-            let unknown = *why == CertificateError::UnknownIssuer || is_authority(error);
+            // A wrong signature: the authority has the name of a trusted one, but is another.
+            let strange = [CertificateError::UnknownIssuer, CertificateError::BadSignature];
+            let unknown = strange.contains(why) || is_authority(error);
             match unknown {
                 true => format!(
                     "tls: failed to verify certificate: x509: certificate signed by unknown authority; if you trust it, give \
