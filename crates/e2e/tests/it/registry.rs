@@ -323,6 +323,29 @@ fn failing(cluster: &Cluster, name: &str, want: &str) {
     assert!(told, "{:?}", events.seen);
 }
 
+/// Gives the registry its authority, by way of a file that is not there.
+fn trust(cluster: &Cluster, address: &str) {
+    let settings = cluster.home.path().join("up.yml");
+    let text = format!(
+        "registries:\n  {address}: {{ca: {}}}\n",
+        cluster.home.path().join("none.pem").display()
+    );
+    std::fs::write(&settings, &text).expect("written");
+    cluster.isopod("down");
+    let up = format!("up --config {}", settings.display());
+    let said = cluster.isopod_with(&up).run().fails();
+    assert!(
+        said.contains(&format!("registries: {address}: ca: cannot read ")),
+        "{said}"
+    );
+    std::fs::write(&settings, text.replace("none.pem", "ca.pem")).expect("written");
+    cluster.isopod(&up);
+    // It is kept: the next `up` needs no file.
+    cluster.isopod("down");
+    std::fs::remove_file(&settings).expect("removed");
+    cluster.up().ok();
+}
+
 /// What a user of a private registry goes through: its authority, its tokens, the pod's secret.
 #[test]
 fn pulled_over_tls_with_tokens() {
@@ -348,26 +371,7 @@ fn pulled_over_tls_with_tokens() {
         &format!("x509: certificate signed by unknown authority; if you trust it, give {address} a \"ca\""),
     );
 
-    let settings = cluster.home.path().join("up.yml");
-    let text = format!(
-        "registries:\n  {address}: {{ca: {}}}\n",
-        cluster.home.path().join("none.pem").display()
-    );
-    std::fs::write(&settings, &text).expect("written");
-    cluster.isopod("down");
-    let up = format!("up --config {}", settings.display());
-    let said = cluster.isopod_with(&up).run().fails();
-    assert!(
-        said.contains(&format!("registries: {address}: ca: cannot read ")),
-        "{said}"
-    );
-    std::fs::write(&settings, text.replace("none.pem", "ca.pem")).expect("written");
-    cluster.isopod(&up);
-    // It is kept: the next `up` needs no file.
-    cluster.isopod("down");
-    std::fs::remove_file(&settings).expect("removed");
-    cluster.up().ok();
-
+    trust(&cluster, &address);
     for (secret, password) in [("right", "secret"), ("wrong", "guess")] {
         cluster.kubectl(&format!(
             "create secret docker-registry {secret} --docker-server={address} --docker-username=team --docker-password={password}"

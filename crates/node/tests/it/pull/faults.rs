@@ -297,12 +297,8 @@ async fn a_refused_resumption_begins_anew() {
         .expect("pull");
 }
 
-/// As buildx makes them: several platforms, each with an attestation, layers in zstd.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_index_of_many_platforms_with_attestations_and_zstd() {
-    let Some(registry) = Registry::open() else {
-        return;
-    };
+/// The image `app:ours`, its layer in zstd; returns its manifest.
+async fn push_with_zstd(registry: &Registry) -> Vec<u8> {
     let (manifest, blobs) = build("text");
     let mut manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
     for blob in blobs {
@@ -331,6 +327,16 @@ async fn an_index_of_many_platforms_with_attestations_and_zstd() {
     registry
         .push_manifest("app:ours", manifest.clone(), MANIFEST)
         .await;
+    manifest
+}
+
+/// As buildx makes them: several platforms, each with an attestation, layers in zstd.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_of_many_platforms_with_attestations_and_zstd() {
+    let Some(registry) = Registry::open() else {
+        return;
+    };
+    let manifest = push_with_zstd(&registry).await;
     let arch = if cfg!(target_arch = "aarch64") {
         "arm64"
     } else {
