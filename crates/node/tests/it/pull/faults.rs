@@ -37,6 +37,9 @@ impl Content {
     }
 }
 
+/// An answer that is no help.
+type Bad = Box<dyn Fn() -> Answer + Send + Sync>;
+
 fn is_blob(asked: &Asked) -> bool {
     asked.path.contains("/blobs/")
 }
@@ -145,12 +148,7 @@ async fn lasting_troubles_end_with_the_registrys_words() {
     const LIMIT: &str =
         r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#;
     let limited = || with_header(answer(429, LIMIT), "retry-after", "3600");
-    let cases: [(
-        &str,
-        usize,
-        fn(&Asked) -> bool,
-        Box<dyn Fn() -> Answer + Send + Sync>,
-    ); 4] = [
+    let cases: [(&str, usize, fn(&Asked) -> bool, Bad); 4] = [
         (
             "429 Too Many Requests - Server message: toomanyrequests: You have reached your pull rate limit.",
             1,
