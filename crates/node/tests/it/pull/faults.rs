@@ -39,6 +39,8 @@ impl Content {
 
 /// An answer that is no help.
 type Bad = Box<dyn Fn() -> Answer + Send + Sync>;
+/// What the message says, how often it is asked, for what, and what comes.
+type Case = (&'static str, usize, fn(&Asked) -> bool, Bad);
 
 fn is_blob(asked: &Asked) -> bool {
     asked.path.contains("/blobs/")
@@ -148,7 +150,7 @@ async fn lasting_troubles_end_with_the_registrys_words() {
     const LIMIT: &str =
         r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#;
     let limited = || with_header(answer(429, LIMIT), "retry-after", "3600");
-    let cases: [(&str, usize, fn(&Asked) -> bool, Bad); 4] = [
+    let cases: [Case; 4] = [
         (
             "429 Too Many Requests - Server message: toomanyrequests: You have reached your pull rate limit.",
             1,
