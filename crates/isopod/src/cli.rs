@@ -130,6 +130,10 @@ option on the command line wins:
   api-port: 7443
   wait: 30
   simulated-nodes: 0
+  registries:
+    docker.io: {mirrors: [https://mirror.example, cache.example:5000]}
+    registry.example:5000: {ca: ./registry-ca.pem}    # trusted as well as the system's authorities
+    registry.lan:5000: {insecure: true}               # plain http
 
 Examples:
   isopod up

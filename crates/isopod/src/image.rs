@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use node::images::auth::Credentials;
-use node::images::{Build, ImageSummary, Images, PullProgress, RegistryConfig, Source};
+use node::images::{Build, ImageSummary, Images, PullProgress, Source};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -174,13 +174,18 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn open(cluster: &Named) -> Result<Images> {
-    open_with(cluster, RegistryConfig::default())
+    open_with(cluster, &[])
 }
 
-fn open_with(cluster: &Named, registry: RegistryConfig) -> Result<Images> {
+/// With the registries as the cluster's settings have them, and these spoken to over plain http.
+fn open_with(cluster: &Named, insecure: &[String]) -> Result<Images> {
     let place = Place::of(&cluster.name)?;
-    place.settings()?;
-    Ok(Images::open(&place.dir, registry)?)
+    let mut config = place.settings()?.registry_config();
+    for registry in insecure {
+        let host = config.hosts.entry(registry.clone()).or_default();
+        (host.insecure, host.ca) = (true, None);
+    }
+    Ok(Images::open(&place.dir, config)?)
 }
 
 /// Turns while something lasts, on a terminal; elsewhere silent.
@@ -263,12 +268,11 @@ fn load(images: &Images, file: &Path, tag: Option<&str>) -> Result<()> {
 }
 
 fn pull(cluster: &Named, name: &str, insecure: &[String]) -> Result<()> {
-    let config = RegistryConfig {
-        insecure: insecure.to_vec(),
-        credentials: logins()?,
-        ..RegistryConfig::default()
-    };
-    let images = open_with(cluster, config)?;
+    let images = open_with(cluster, insecure)?;
+    if let Some(file) = &images.registry_config().docker_config {
+        // A pod is pulled for without them; who calls for a pull is told.
+        Credentials::read(file).map_err(|why| anyhow::anyhow!("{why}"))?;
+    }
     let terminal = std::io::stderr().is_terminal();
     if !terminal {
         eprintln!("pulling {name}");
@@ -305,21 +309,6 @@ fn pull(cluster: &Named, name: &str, insecure: &[String]) -> Result<()> {
     let image = pulled?;
     println!("pulled {} ({})", familiar(&image.name), image.repo_digest);
     Ok(())
-}
-
-/// The user's own logins, as docker keeps them.
-fn logins() -> Result<Credentials> {
-    let folder = std::env::var_os("DOCKER_CONFIG")
-        .map(PathBuf::from)
-        .or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".docker")));
-    let Some(file) = folder.map(|f| f.join("config.json")) else {
-        return Ok(Credentials::default());
-    };
-    match std::fs::read(&file) {
-        Ok(bytes) => Credentials::parse(&bytes).map_err(|why| anyhow::anyhow!("{} {why}", file.display())),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Credentials::default()),
-        Err(e) => Err(e).with_context(|| format!("cannot read {}", file.display())),
-    }
 }
 
 fn list(images: &Images, as_json: bool) -> Result<()> {

@@ -3,7 +3,9 @@
 use crate::kubeconfig;
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
+use node::images::{HostConfig, RegistryConfig};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -42,6 +44,28 @@ pub struct Settings {
     pub kubeconfig: PathBuf,
     #[serde(default)]
     pub simulated_nodes: u32,
+    /// What is special about registries, by their names in images.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub registries: BTreeMap<String, HostConfig>,
+}
+
+impl Settings {
+    /// How images are pulled: as `up` was told, with the user's own docker logins.
+    pub fn registry_config(&self) -> RegistryConfig {
+        RegistryConfig {
+            hosts: self.registries.clone(),
+            docker_config: docker_config(),
+            ..RegistryConfig::default()
+        }
+    }
+}
+
+/// Where docker keeps the user's logins.
+fn docker_config() -> Option<PathBuf> {
+    let folder = std::env::var_os("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".docker")));
+    folder.map(|folder| folder.join("config.json"))
 }
 
 /// The folder of all clusters; `ISOPOD_HOME` moves it (tests do).
@@ -256,6 +280,7 @@ impl Place {
             api_port: 6443,
             kubeconfig: kubeconfig::default_path().unwrap_or_else(|_| "/root/.kube/config".into()),
             simulated_nodes: 0,
+            registries: BTreeMap::new(),
         };
         let anew = serde_json::to_string(&settings).unwrap_or_default();
         anyhow::anyhow!(

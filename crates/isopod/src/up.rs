@@ -7,7 +7,9 @@ use crate::server::{Progress, note_running};
 use crate::{cli, down, process};
 use anyhow::{Context, Result, anyhow, bail};
 use indicatif::ProgressBar;
+use node::images::HostConfig;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::num::NonZeroU16;
@@ -32,6 +34,7 @@ struct Orders {
     api_port: Option<NonZeroU16>,
     wait: Option<u64>,
     simulated_nodes: Option<u32>,
+    registries: Option<BTreeMap<String, HostConfig>>,
 }
 
 impl Orders {
@@ -48,6 +51,7 @@ impl Orders {
             api_port: port.or(file.api_port),
             wait: args.wait.or(file.wait),
             simulated_nodes: args.simulated_nodes.or(file.simulated_nodes),
+            registries: file.registries.map(settled_registries).transpose()?,
         })
     }
 
@@ -73,6 +77,15 @@ impl Orders {
             (line, text.lines().next().unwrap_or_default().to_string())
         })
     }
+}
+
+/// With files named from the root, since the server runs there, and checked: what cannot be is said now, not at a pull.
+fn settled_registries(mut registries: BTreeMap<String, HostConfig>) -> Result<BTreeMap<String, HostConfig>> {
+    for (name, host) in &mut registries {
+        host.ca = host.ca.as_ref().map(std::path::absolute).transpose()?;
+        host.check(name).map_err(|why| anyhow!("{why}"))?;
+    }
+    Ok(registries)
 }
 
 /// The server is not ready in time, but goes on.
@@ -174,6 +187,11 @@ fn settle(place: &Place, orders: &Orders, known: Option<&Settings>) -> Result<Se
             .simulated_nodes
             .or(known.map(|k| k.simulated_nodes))
             .unwrap_or(0),
+        registries: match (&orders.registries, known) {
+            (Some(registries), _) => registries.clone(),
+            (None, Some(known)) => known.registries.clone(),
+            (None, None) => BTreeMap::new(),
+        },
     };
     if known != Some(&settings) {
         place.write_settings(&settings)?;
@@ -331,5 +349,23 @@ mod tests {
         assert!(why.contains("port"), "{why}");
         let (line, _) = Orders::parse("name: ci\n\napi-port: 70000\n").expect_err("no such port");
         assert_eq!(line, Some(3));
+    }
+
+    #[test]
+    fn registries_are_checked_at_once() {
+        let text = "registries:\n  docker.io: {mirrors: [http://127.0.0.1:5000]}\n  r.example:5000: {insecure: true}\n";
+        let orders = Orders::parse(text).expect("good settings");
+        let registries = settled_registries(orders.registries.expect("registries")).expect("good registries");
+        assert!(registries["r.example:5000"].insecure);
+        assert_eq!(registries["docker.io"].mirrors, ["http://127.0.0.1:5000"]);
+        let (line, why) =
+            Orders::parse("registries:\n  r.example: {skip: 1}\n").expect_err("no such setting");
+        assert_eq!(line, Some(2), "{why}");
+        let orders =
+            Orders::parse("registries: {r.example: {ca: none.pem}}").expect("a file that is not there");
+        let error = settled_registries(orders.registries.expect("registries")).expect_err("no file");
+        let file = std::path::absolute("none.pem").expect("a path");
+        let want = format!("registries: r.example: ca: cannot read {}: ", file.display());
+        assert!(error.to_string().starts_with(&want), "{error}");
     }
 }

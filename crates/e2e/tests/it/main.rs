@@ -17,6 +17,7 @@ mod interactive;
 mod kubectl;
 mod lifecycle;
 mod probes;
+mod registry;
 mod restart;
 mod services;
 mod statefulset;

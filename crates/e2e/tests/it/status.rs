@@ -33,11 +33,26 @@ fn images_that_are_not_there() {
         let table = rows(&cluster.kubectl(&format!("get pod {name} --no-headers")));
         assert_eq!(table[0][1..3], ["0/1", reason]);
     }
+    let waiting = |name: &str| {
+        let path = "{.status.containerStatuses[0].state.waiting.message}";
+        cluster.jsonpath(&format!("pod/{name}"), path)
+    };
+    assert_eq!(
+        waiting("never"),
+        "Container image \"none:1\" is not present with pull policy of Never"
+    );
+    assert!(waiting("absent").starts_with(
+        "Back-off pulling image \"127.0.0.1:1/none:1\": ErrImagePull: failed to pull and unpack image \"127.0.0.1:1/none:1\""
+    ));
+    assert!(waiting("invalid").starts_with(
+        "Failed to apply default image tag \"Not/A/Name:1\": couldn't parse image name \"Not/A/Name:1\": invalid reference format"
+    ));
     let mut events = cluster.watch("get events --field-selector=involvedObject.name=absent -w --no-headers");
     for text in [
         "Pulling image \"127.0.0.1:1/none:1\"",
         "Failed to pull image \"127.0.0.1:1/none:1\"",
         "Back-off pulling image \"127.0.0.1:1/none:1\"",
+        "Error: ImagePullBackOff",
     ] {
         if !events.seen.iter().any(|line| line.contains(text)) {
             events.until_contains(text);

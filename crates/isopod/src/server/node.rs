@@ -10,7 +10,7 @@ use meta::Env;
 use net::ClusterNet;
 use net::dns::{DnsPolicy, PodDnsConfig};
 use node::agent::{Agent, AgentConfig, NoNetwork, NodeIdentity, Parts, PodNetwork, forget_others};
-use node::images::{Images, RegistryConfig};
+use node::images::Images;
 use node::runtime::fake::Behaviour;
 use node::runtime::{FakeRuntime, RuntimeConfig, ShimRuntime};
 use std::io;
@@ -43,7 +43,7 @@ pub async fn start(
     };
     let runtime = ShimRuntime::open(config).await;
     let runtime = Arc::new(runtime.context("cannot take over the pods that run")?);
-    let images = Images::open(&place.dir, RegistryConfig::default()).context("cannot open the images")?;
+    let images = Images::open(&place.dir, settings.registry_config()).context("cannot open the images")?;
     let identity = NodeIdentity {
         name: place.name.clone(),
         ips: vec![net.config().node_ip.to_string()],

@@ -26,11 +26,17 @@ pub async fn provide(job: &Job, container: &str) -> Outcome {
     let (store, wanted) = (images.clone(), name.clone());
     let present = match job.shell.blocking(move || store.get(&wanted)).await {
         Ok(Ok(present)) => present,
+        // A pull may mend what is here, and is due anyway.
+        Ok(Err(Error::Io { .. } | Error::BadImage { .. } | Error::DigestMismatch { .. }))
+            if policy == PullPolicy::Always =>
+        {
+            None
+        }
         Ok(Err(error)) => return unusable(&name, &error),
         Err(message) => {
             return Outcome::NoImage {
-                reason: "ErrImagePull",
-                message,
+                reason: "ImageInspectError",
+                message: format!("Failed to inspect image \"{name}\": {message}"),
             };
         }
     };
@@ -73,15 +79,10 @@ async fn pull(job: &Job, container: &str, name: &str) -> Outcome {
             );
             outcome(image, message)
         }
-        Err(error) => match unusable(name, &error) {
-            Outcome::NoImage {
-                reason: "ErrImagePull",
-                message,
-            } => Outcome::NoImage {
-                reason: "ErrImagePull",
-                message: format!("Failed to pull image \"{name}\": {message}"),
-            },
-            other => other,
+        Err(error @ Error::InvalidName { .. }) => unusable(name, &error),
+        Err(error) => Outcome::NoImage {
+            reason: "ErrImagePull",
+            message: error.to_string(),
         },
     }
 }
@@ -94,16 +95,16 @@ fn outcome(image: Image, message: String) -> Outcome {
     }
 }
 
+/// Found out before any pull.
 fn unusable(name: &str, error: &Error) -> Outcome {
-    let reason = match error {
-        Error::InvalidName { .. } => "InvalidImageName",
-        _ => "ErrImagePull",
+    let (reason, what) = match error {
+        Error::InvalidName { .. } => ("InvalidImageName", "apply default image tag"),
+        _ => ("ImageInspectError", "inspect image"),
     };
-    let message = match reason {
-        "InvalidImageName" => format!("Failed to apply default image tag \"{name}\": {error}"),
-        _ => error.to_string(),
-    };
-    Outcome::NoImage { reason, message }
+    Outcome::NoImage {
+        reason,
+        message: format!("Failed to {what} \"{name}\": {error}"),
+    }
 }
 
 /// Those of the pod's `imagePullSecrets`; what is missing or unusable is left out, as upstream does.

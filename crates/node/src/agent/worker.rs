@@ -290,12 +290,21 @@ impl Worker {
                 } else {
                     format!("Back-off pulling image {:?}", text(status, "/image"))
                 };
+                let field_path = self.pod.container(name).map(|c| c.field_path.clone());
                 events.push(PodEvent {
                     warning: crash,
                     reason: "BackOff",
                     message,
-                    field_path: self.pod.container(name).map(|c| c.field_path.clone()),
+                    field_path: field_path.clone(),
                 });
+                if !crash {
+                    events.push(PodEvent {
+                        warning: true,
+                        reason: "Failed",
+                        message: format!("Error: {reason}"),
+                        field_path,
+                    });
+                }
             }
         }
         self.tell(events);

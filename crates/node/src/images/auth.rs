@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Credentials by registry.
 #[derive(Clone, Default)]
@@ -25,8 +26,14 @@ impl std::fmt::Debug for Credentials {
 
 #[derive(Clone, PartialEq)]
 pub enum Login {
-    Basic { username: String, password: String },
+    Basic {
+        username: String,
+        password: String,
+    },
+    /// A token that the registry itself takes (`registrytoken`).
     Bearer(String),
+    /// A token that the registry's token server changes into one for the registry (`identitytoken`).
+    Identity(String),
 }
 
 #[derive(Deserialize)]
@@ -42,6 +49,7 @@ struct Auth {
     username: String,
     password: String,
     registrytoken: String,
+    identitytoken: String,
 }
 
 impl Credentials {
@@ -64,26 +72,77 @@ impl Credentials {
         Ok(Credentials { entries })
     }
 
+    /// From a docker config file, which need not exist. The error names the file.
+    pub fn read(file: &Path) -> Result<Credentials, String> {
+        let shown = file.display();
+        match std::fs::read(file) {
+            Ok(bytes) => Credentials::parse(&bytes).map_err(|why| format!("{shown} {why}")),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Credentials::default()),
+            Err(e) => Err(format!("cannot read {shown}: {e}")),
+        }
+    }
+
     /// One set of credentials after the other: the first that fits is used first.
     pub fn merge(&mut self, others: Credentials) {
         self.entries.extend(others.entries);
     }
 
-    /// Those to be tried for an image, the most specific first. Keys may name a path (`ghcr.io/team`).
+    /// Those to be tried for an image, the most specific first. Keys may name a path (`ghcr.io/team`) and have `*` in
+    /// a part of the host's name (`*.registry.example`), as with kubelet.
     pub fn lookup(&self, registry: &str, repository: &str) -> Vec<&Login> {
-        let full = format!("{registry}/{repository}");
-        let fits =
-            |key: &str| full == key || full.strip_prefix(key).is_some_and(|rest| rest.starts_with('/'));
+        let fits = |key: &str| {
+            let (host, path) = key.split_once('/').unwrap_or((key, ""));
+            let rest = repository.strip_prefix(path);
+            host_fits(host, registry)
+                && rest.is_some_and(|rest| path.is_empty() || rest.is_empty() || rest.starts_with('/'))
+        };
         let mut fitting: Vec<_> = self.entries.iter().filter(|(key, _)| fits(key)).collect();
         fitting.sort_by_key(|(key, _)| std::cmp::Reverse(key.len()));
         fitting.into_iter().map(|(_, login)| login).collect()
     }
 }
 
+/// `*` stands for any letters within one part of the name; a port must be the same.
+fn host_fits(pattern: &str, host: &str) -> bool {
+    let split = |text: &str| {
+        let (name, port) = text.split_once(':').unwrap_or((text, ""));
+        (name.to_owned(), port.to_owned())
+    };
+    let ((pattern, pattern_port), (name, port)) = (split(pattern), split(host));
+    let (patterns, parts): (Vec<_>, Vec<_>) = (pattern.split('.').collect(), name.split('.').collect());
+    pattern_port == port
+        && patterns.len() == parts.len()
+        && patterns
+            .iter()
+            .zip(&parts)
+            .all(|(pattern, part)| part_fits(pattern, part))
+}
+
+fn part_fits(pattern: &str, part: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == part;
+    };
+    let Some(mut left) = part.strip_prefix(first) else {
+        return false;
+    };
+    let mut pieces: Vec<&str> = rest.split('*').collect();
+    let last = pieces.pop().unwrap_or_default();
+    for piece in pieces {
+        match left.find(piece) {
+            Some(at) => left = &left[at + piece.len()..],
+            None => return false,
+        }
+    }
+    left.ends_with(last)
+}
+
 impl Auth {
     fn login(self) -> Result<Option<Login>, &'static str> {
         if !self.registrytoken.is_empty() {
             return Ok(Some(Login::Bearer(self.registrytoken)));
+        }
+        if !self.identitytoken.is_empty() {
+            return Ok(Some(Login::Identity(self.identitytoken)));
         }
         if !self.username.is_empty() {
             return Ok(Some(Login::Basic {
@@ -137,6 +196,7 @@ mod tests {
             .map(|login| match login {
                 Login::Basic { username, password } => format!("{username}:{password}"),
                 Login::Bearer(token) => format!("token {token}"),
+                Login::Identity(token) => format!("identity {token}"),
             });
         names.collect::<Vec<_>>().join(" ")
     }
@@ -146,6 +206,7 @@ mod tests {
         let json = r#"{"auths": {
             "https://index.docker.io/v1/": {"auth": "dTpwOnc="},
             "localhost:5000": {"username": "a", "password": "b"},
+            "acr.example": {"auth": "MDAwMDo=", "identitytoken": "i"}, "*.k*s.example": {"auth": "eDp5"},
             "ghcr.io": {"auth": "eDp5"}, "ghcr.io/team": {"registrytoken": "t"}, "empty.io": {}
         }, "credsStore": "x"}"#;
         assert_eq!(users(json, "docker.io", "library/visits"), "u:p:w");
@@ -153,6 +214,16 @@ mod tests {
         assert_eq!(users(json, "ghcr.io", "team/x"), "token t x:y");
         assert_eq!(users(json, "ghcr.io", "teams/x"), "x:y");
         assert_eq!(users(json, "empty.io", "x"), "");
+        assert_eq!(users(json, "acr.example", "x"), "identity i");
+        assert_eq!(users(json, "a.k8s.example", "x"), "x:y");
+        for other in [
+            "k8s.example",
+            "a.b.k8s.example",
+            "a.k8.example",
+            "a.k8s.example:5000",
+        ] {
+            assert_eq!(users(json, other, "x"), "", "{other}");
+        }
         assert_eq!(users(r#"{"old.io": {"auth": "eDp5"}}"#, "old.io", "x"), "x:y");
     }
 

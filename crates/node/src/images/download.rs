@@ -1,13 +1,13 @@
 //! One blob from a registry: resumed where an earlier try ended, retried a few times, checked against its digest.
 
-use super::error::{Context, Error, Result};
-use super::pull::{FIRST_PAUSE, PullProgress, Session, TRIES, blocking, is_passing, with_causes};
+use super::error::{Context, Result};
+use super::pull::{Failure, Part, PullProgress, Session, Tries, blocking};
 use super::reference::Digest;
+use super::registry::{Trouble, causes};
 use super::spec::Descriptor;
 use super::store::mismatch;
-use futures::StreamExt;
-use oci_client::client::{BlobResponse, SizedStream};
-use oci_client::errors::OciDistributionError;
+use http::StatusCode;
+use reqwest::Response;
 use sha2::Digest as _;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -29,16 +29,9 @@ impl Session<'_> {
             .acquire()
             .await
             .map_err(closed)?;
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            match self.download(blob, &digest).await {
-                Err(Failure::Passing(_)) if attempt < TRIES => {
-                    tokio::time::sleep(pause).await; // pause: a bounded back-off
-                    pause *= 4;
-                }
-                Err(Failure::Passing(error) | Failure::Final(error)) => return Err(error),
-                Ok(()) => return Ok(()),
-            }
+        let mut tries = Tries::default();
+        while let Err(failure) = self.download(blob, &digest).await {
+            tries.pause_or_give_up(failure).await?;
         }
         Ok(())
     }
@@ -54,18 +47,26 @@ impl Session<'_> {
             // Whole but unverified, or wrong: verified below; a wrong one is removed there.
             return self.finish(&path, digest, hash).await;
         }
-        let (mut stream, from_start) = self.open(blob, done).await?;
+        let (mut answer, from_start) = self.open(blob, &path, done).await?;
         if from_start && done > 0 {
             file.set_len(0).at("truncate", &path).map_err(Failure::Final)?;
             (hash, done) = (sha2::Sha256::new(), 0);
         }
         loop {
-            let chunk = match stream.stream.next().await {
-                None => break,
-                Some(Ok(chunk)) => chunk,
-                Some(Err(error)) => {
-                    let why = format!("failed to copy {}: {}", blob.digest, with_causes(&error));
-                    return Err(Failure::Passing(self.failed(why)));
+            let chunk = match answer.chunk().await {
+                Ok(None) => break,
+                Ok(Some(chunk)) => chunk,
+                Err(error) => {
+                    let why = match error.is_timeout() {
+                        true => format!(
+                            "the registry went silent after {done} of {} bytes: i/o timeout",
+                            blob.size
+                        ),
+                        false => causes(&error),
+                    };
+                    return Err(Failure::passing(
+                        self.failed(format!("failed to copy {}: {why}", blob.digest)),
+                    ));
                 }
             };
             done += chunk.len() as u64;
@@ -88,38 +89,31 @@ impl Session<'_> {
                 "{} ended after {done} of {} bytes: unexpected EOF",
                 blob.digest, blob.size
             );
-            return Err(Failure::Passing(self.failed(why)));
+            return Err(Failure::passing(self.failed(why)));
         }
         self.finish(&path, digest, hash).await
     }
 
     /// The blob's bytes from `done` on, or (true) from the start when the registry does not resume.
-    async fn open(&self, blob: &Descriptor, done: u64) -> std::result::Result<(SizedStream, bool), Failure> {
-        let layer = oci_client::manifest::OciDescriptor {
-            media_type: blob.media_type.clone(),
-            digest: blob.digest.clone(),
-            size: i64::try_from(blob.size).unwrap_or(i64::MAX),
-            ..Default::default()
-        };
-        self.client
-            .store_auth_if_needed(self.remote.resolve_registry(), &self.auth)
-            .await;
-        let offset = (done > 0).then_some(done);
-        let answer = match offset {
-            Some(offset) => {
-                self.client
-                    .pull_blob_stream_partial(&self.remote, &layer, offset, None)
-                    .await
+    async fn open(
+        &self,
+        blob: &Descriptor,
+        path: &Path,
+        done: u64,
+    ) -> std::result::Result<(Response, bool), Failure> {
+        match self.remote.blob(&blob.digest, done).await {
+            Ok(answer) => {
+                let from_start = answer.status() != StatusCode::PARTIAL_CONTENT;
+                Ok((answer, from_start))
             }
-            None => self
-                .client
-                .pull_blob_stream(&self.remote, &layer)
-                .await
-                .map(BlobResponse::Full),
-        };
-        match answer.map_err(|error| self.failure(&error))? {
-            BlobResponse::Partial(stream) => Ok((stream, false)),
-            BlobResponse::Full(stream) => Ok((stream, true)),
+            // It may be the resumption that is refused: the next try begins anew.
+            Err(Trouble::Status {
+                why, passing: false, ..
+            }) if done > 0 => {
+                drop_partial(path)?;
+                Err(Failure::passing(self.failed(format!("failed to copy: {why}"))))
+            }
+            Err(trouble) => Err(self.failure(trouble, Part::Blob(&blob.digest))),
         }
     }
 
@@ -132,7 +126,7 @@ impl Session<'_> {
         let actual = Digest::from_hash(&hash.finalize());
         if actual != *digest {
             drop_partial(path)?;
-            return Err(Failure::Passing(mismatch(digest, &actual)));
+            return Err(Failure::passing(mismatch(digest, &actual)));
         }
         let (images, path, digest) = (self.images.clone(), path.to_path_buf(), digest.clone());
         blocking(move || images.inner.store.adopt(&path, &digest))
@@ -147,20 +141,6 @@ impl Session<'_> {
             total_bytes: blob.size,
         });
     }
-
-    fn failure(&self, error: &OciDistributionError) -> Failure {
-        let mapped = Error::Pull(self.map_error(error));
-        match is_passing(error) {
-            true => Failure::Passing(mapped),
-            false => Failure::Final(mapped),
-        }
-    }
-}
-
-enum Failure {
-    /// Worth another try: the network, the registry's own troubles, content damaged on the way.
-    Passing(Error),
-    Final(Error),
 }
 
 fn drop_partial(path: &Path) -> std::result::Result<(), Failure> {

@@ -5,29 +5,35 @@ pub mod archive;
 pub mod auth;
 mod beneath;
 pub mod build;
+mod challenge;
 mod download;
 mod elf;
 mod error;
+mod hosts;
 mod layer;
 mod mount_points;
 mod overlay;
 mod policy;
 pub mod pull;
 pub mod reference;
+mod registry;
 mod rootfs;
 pub mod run;
 mod spec;
 mod store;
+mod token;
+mod trust;
 pub mod user;
 mod watch;
 
 pub use archive::Loaded;
 pub use build::{Build, Source};
 pub use error::{Error, Result};
+pub use hosts::{HostConfig, RegistryConfig};
 pub use layer::Limits;
 pub use mount_points::MountPoints;
 pub use policy::{PullDecision, PullPolicy, pull_decision};
-pub use pull::{PullError, PullProgress, RegistryConfig};
+pub use pull::{PullError, PullProgress};
 pub use reference::{Digest, Reference, Version};
 pub use run::RunConfig;
 pub use user::ProcessUser;
@@ -112,6 +118,11 @@ impl Images {
     /// Opens or creates the store under `data`, removes what a crash left half done.
     pub fn open(data: &Path, registry: RegistryConfig) -> Result<Images> {
         Images::open_with_limits(data, registry, Limits::default())
+    }
+
+    /// How registries are reached.
+    pub fn registry_config(&self) -> &RegistryConfig {
+        self.inner.registry.config()
     }
 
     pub fn open_with_limits(data: &Path, registry: RegistryConfig, limits: Limits) -> Result<Images> {

@@ -1,19 +1,19 @@
-//! Pulls images from registries: credentials, mirrors, plain http on loopback, resumed and retried downloads, progress.
+//! Pulls images from registries: mirrors, credentials, resumed and retried downloads, progress.
 //! Errors read as containerd's do, since they end in `ErrImagePull` events that people know.
 
 use super::auth::{Credentials, Login};
 use super::error::{Context, Error, Result};
+use super::hosts::{Endpoint, RegistryConfig};
 use super::reference::{Digest, Reference, Version};
+use super::registry::{Remote, Trouble, causes};
 use super::spec::{DOCKER_INDEX, DOCKER_MANIFEST, Index, Manifest, OCI_INDEX, OCI_MANIFEST, select_platform};
 use super::store::{MAX_DOCUMENT_BYTES, mismatch};
 use super::{Image, Images};
 use futures::{StreamExt, TryStreamExt};
-use oci_client::client::{Client, ClientConfig, ClientProtocol};
-use oci_client::errors::{OciDistributionError, OciErrorCode};
-use oci_client::secrets::RegistryAuth;
-use std::collections::{BTreeMap, HashMap};
+use reqwest::Method;
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -22,22 +22,14 @@ const LAYERS_AT_ONCE: usize = 3;
 /// Downloads at once, over all images.
 const DOWNLOADS_AT_ONCE: usize = 6;
 /// Tries of one download; each goes on where the last ended. Then the pod's own back-off takes over.
-pub(super) const TRIES: u32 = 3;
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Without a byte for this long, a download counts as broken.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How registries are reached.
-#[derive(Clone, Debug, Default)]
-pub struct RegistryConfig {
-    /// Registries (`host:port`) spoken to over plain http; those on loopback are anyway.
-    pub insecure: Vec<String>,
-    /// For a registry: `host:port` of mirrors, tried in order before the registry itself.
-    pub mirrors: BTreeMap<String, Vec<String>>,
-    /// The node's own credentials (`~/.docker/config.json`), tried after a pod's.
-    pub credentials: Credentials,
-}
+const TRIES: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest wait that a registry may ask for; what is longer is left to the pod's own back-off.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// Of a whole manifest: it is small, and a registry must not trickle it for ever.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(120);
+const ACCEPT: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX];
+const DIGEST_HEADER: &str = "docker-content-digest";
 
 /// Why a pull failed. The text is what follows `Failed to pull image "…": ` in events.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +38,8 @@ pub enum PullError {
         "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": {image}: not found"
     )]
     NotFound { image: String },
-    #[error(
-        "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": pull access denied, repository does not exist or may require authorization: {why}"
-    )]
+    /// These credentials (or none) are not enough.
+    #[error("failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": {why}")]
     Denied { image: String, why: String },
     #[error(
         "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": failed to do request: {why}"
@@ -92,6 +83,10 @@ pub(super) struct Registry {
 }
 
 impl Registry {
+    pub fn config(&self) -> &RegistryConfig {
+        &self.config
+    }
+
     pub fn new(config: RegistryConfig) -> Registry {
         Registry {
             config,
@@ -105,18 +100,16 @@ impl Registry {
 /// What one pull needs at every step.
 pub(super) struct Session<'a> {
     pub(super) images: &'a Images,
-    pub(super) client: Client,
     /// Where it is fetched from: the registry or a mirror.
-    pub(super) remote: oci_client::Reference,
-    pub(super) auth: RegistryAuth,
+    pub(super) remote: Remote,
     /// The canonical name, for messages.
     name: String,
     pub(super) progress: &'a (dyn Fn(PullProgress) + Send + Sync),
 }
 
 impl Images {
-    /// Fetches the image by its pod's credentials, then the node's, then none. What is in the store is not fetched
-    /// again: pulling what is there costs one request. Layers are unpacked by `rootfs` or `unpack`.
+    /// Fetches the image by its pod's credentials, then the node's; without any, as anybody. What is in the store is
+    /// not fetched again: pulling what is there costs one request. Layers are unpacked by `rootfs` or `unpack`.
     pub async fn pull(
         &self,
         name: &str,
@@ -127,17 +120,15 @@ impl Images {
         let _one = self.inner.registry.names.lock(&reference.to_string()).await;
         let store = self.clone();
         let _using = blocking(move || store.inner.store.using()).await?;
-        let config = &self.inner.registry.config;
-        let mut endpoints = config
-            .mirrors
-            .get(&reference.registry)
-            .cloned()
-            .unwrap_or_default();
-        endpoints.push(reference.registry.clone());
+        let config = self.inner.registry.config.clone();
+        let mut all = credentials.clone();
+        all.merge(blocking(move || Ok(node_credentials(&config))).await?);
         let mut last = None;
-        for endpoint in &endpoints {
-            for auth in logins(credentials, &config.credentials, &reference) {
-                let session = self.session(&reference, endpoint, auth, progress)?;
+        for endpoint in self.inner.registry.config.endpoints(&reference) {
+            for login in logins(&all, &endpoint, &reference) {
+                let session = self
+                    .session(&reference, endpoint.clone(), login, progress)
+                    .await?;
                 match session.run(&reference).await {
                     Ok(image) => return Ok(image),
                     // Other credentials may be let in, and another endpoint may have it.
@@ -155,49 +146,22 @@ impl Images {
         })))
     }
 
-    fn session<'a>(
+    async fn session<'a>(
         &'a self,
         reference: &Reference,
-        endpoint: &str,
-        auth: RegistryAuth,
+        endpoint: Endpoint,
+        login: Option<Login>,
         progress: &'a (dyn Fn(PullProgress) + Send + Sync),
     ) -> Result<Session<'a>> {
-        install_crypto();
-        let host = if endpoint == "docker.io" {
-            "registry-1.docker.io"
-        } else {
-            endpoint
-        };
-        let plain = is_loopback(host) || self.inner.registry.config.insecure.iter().any(|h| h == host);
-        let config = ClientConfig {
-            protocol: if plain {
-                ClientProtocol::Http
-            } else {
-                ClientProtocol::Https
-            },
-            connect_timeout: Some(CONNECT_TIMEOUT),
-            read_timeout: Some(READ_TIMEOUT),
-            user_agent: "isopod",
-            ..ClientConfig::default()
-        };
-        let failed = |why: String| PullError::Failed {
-            image: reference.to_string(),
-            why,
-        };
-        let client = Client::try_from(config)
-            .map_err(|e| failed(format!("cannot set up the registry client: {}", with_causes(&e))))?;
-        let (host, repository) = (host.to_owned(), reference.repository.clone());
-        let remote = match &reference.version {
-            Version::Tag(tag) => oci_client::Reference::with_tag(host, repository, tag.clone()),
-            Version::Digest(digest) => {
-                oci_client::Reference::with_digest(host, repository, digest.to_string())
-            }
-        };
+        let (name, repository) = (reference.to_string(), reference.repository.clone());
+        let read_timeout = self.inner.registry.config.read_timeout;
+        let remote = blocking(move || {
+            Remote::new(endpoint, &repository, login, read_timeout)
+                .map_err(|why| Error::Pull(PullError::Failed { image: name, why }))
+        });
         Ok(Session {
             images: self,
-            client,
-            remote,
-            auth,
+            remote: remote.await?,
             name: reference.to_string(),
             progress,
         })
@@ -206,7 +170,14 @@ impl Images {
 
 impl Session<'_> {
     async fn run(&self, reference: &Reference) -> Result<Image> {
-        let (mut bytes, resolved) = self.document(&self.remote.clone()).await?;
+        if let Some(image) = self.unchanged(reference).await? {
+            return Ok(image);
+        }
+        let version = match &reference.version {
+            Version::Tag(tag) => tag.clone(),
+            Version::Digest(digest) => digest.to_string(),
+        };
+        let (mut bytes, resolved) = self.document(&version).await?;
         if let Version::Digest(wanted) = &reference.version
             && *wanted != resolved
         {
@@ -219,9 +190,7 @@ impl Session<'_> {
                 image: self.name.clone(),
             })?;
             let wanted = self.digest(&ours.digest)?;
-            let (manifest, actual) = self
-                .document(&self.remote.clone_with_digest(ours.digest.clone()))
-                .await?;
+            let (manifest, actual) = self.document(&ours.digest).await?;
             if wanted != actual {
                 return Err(mismatch(&wanted, &actual));
             }
@@ -251,25 +220,70 @@ impl Session<'_> {
         .await
     }
 
-    async fn document(&self, remote: &oci_client::Reference) -> Result<(Vec<u8>, Digest)> {
-        let accept = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX];
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            match self.client.pull_manifest_raw(remote, &self.auth, &accept).await {
-                Ok((bytes, _)) if bytes.len() as u64 > MAX_DOCUMENT_BYTES => {
-                    return Err(
-                        self.failed(format!("its manifest is larger than {MAX_DOCUMENT_BYTES} bytes"))
+    /// What is here under this tag, if the registry has the same. Docker Hub's limits count manifests that are fetched,
+    /// not questions for their digest.
+    async fn unchanged(&self, reference: &Reference) -> Result<Option<Image>> {
+        let (images, name) = (self.images.clone(), reference.to_string());
+        let Version::Tag(tag) = &reference.version else {
+            return Ok(None);
+        };
+        // One that is damaged here is fetched anew.
+        let Ok(Some(image)) = blocking(move || images.get(&name)).await else {
+            return Ok(None);
+        };
+        // Whatever is wrong with the answer, the whole question follows and says it.
+        let Ok(answer) = self.remote.manifest(Method::HEAD, tag, &ACCEPT).await else {
+            return Ok(None);
+        };
+        let digest = answer.headers().get(DIGEST_HEADER).and_then(|d| d.to_str().ok());
+        let same = digest.is_some_and(|digest| image.repo_digest == format!("{}@{digest}", reference.name()));
+        Ok(same.then_some(image))
+    }
+
+    async fn document(&self, version: &str) -> Result<(Vec<u8>, Digest)> {
+        let mut tries = Tries::default();
+        loop {
+            let answer = tokio::time::timeout(DOCUMENT_TIMEOUT, self.try_document(version)).await;
+            let error = match answer {
+                Ok(Ok(bytes)) => return Ok(bytes),
+                Ok(Err(failure)) => failure,
+                Err(_) => {
+                    let why = format!(
+                        "its manifest did not come within {} s",
+                        DOCUMENT_TIMEOUT.as_secs()
                     );
+                    return Err(self.failed(why));
                 }
-                Ok((bytes, _)) => return Ok((bytes.to_vec(), Digest::of(&bytes))),
-                Err(error) if attempt < TRIES && is_passing(&error) => {
-                    tokio::time::sleep(pause).await; // pause: a bounded back-off
-                    pause *= 4;
+            };
+            tries.pause_or_give_up(error).await?;
+        }
+    }
+
+    async fn try_document(&self, version: &str) -> std::result::Result<(Vec<u8>, Digest), Failure> {
+        let answer = self.remote.manifest(Method::GET, version, &ACCEPT).await;
+        let mut answer = answer.map_err(|trouble| self.failure(trouble, Part::Manifest))?;
+        let said = answer.headers().get(DIGEST_HEADER).and_then(|d| d.to_str().ok());
+        let said = said.and_then(Digest::parse);
+        let mut bytes = Vec::new();
+        loop {
+            match answer.chunk().await {
+                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Err(error) => {
+                    let why = format!("its manifest was cut short: {}", causes(&error));
+                    return Err(Failure::passing(self.failed(why)));
                 }
-                Err(error) => return Err(Error::Pull(self.map_error(&error))),
+            }
+            if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
+                let why = format!("its manifest is larger than {MAX_DOCUMENT_BYTES} bytes");
+                return Err(Failure::Final(self.failed(why)));
             }
         }
-        Err(self.failed("gave up".to_owned())) // not reached: the last attempt returns
+        let actual = Digest::of(&bytes);
+        match said {
+            Some(said) if said != actual => Err(Failure::passing(mismatch(&said, &actual))),
+            _ => Ok((bytes, actual)),
+        }
     }
 
     /// Docker's documents may leave out the media type; then the shape says it.
@@ -307,110 +321,124 @@ impl Session<'_> {
         })
     }
 
-    pub(super) fn map_error(&self, error: &OciDistributionError) -> PullError {
+    pub(super) fn failure(&self, trouble: Trouble, part: Part<'_>) -> Failure {
+        let (passing, wait) = (trouble.is_passing(), trouble.retry_after());
+        let error = Error::Pull(self.pull_error(trouble, part));
+        match passing {
+            true => Failure::Passing { error, wait },
+            false => Failure::Final(error),
+        }
+    }
+
+    fn pull_error(&self, trouble: Trouble, part: Part<'_>) -> PullError {
         let image = self.name.clone();
-        let denied = |why: &str| PullError::Denied {
-            image: image.clone(),
-            why: why.to_owned(),
-        };
-        let first_code =
-            |envelope: &oci_client::errors::OciEnvelope| match envelope.errors.first().map(|e| &e.code) {
-                Some(OciErrorCode::Unauthorized | OciErrorCode::Denied) => 401,
-                Some(
-                    OciErrorCode::ManifestUnknown
-                    | OciErrorCode::NameUnknown
-                    | OciErrorCode::NotFound
-                    | OciErrorCode::BlobUnknown,
-                ) => 404,
-                _ => 400,
-            };
-        let code = match error {
-            OciDistributionError::ImageManifestNotFoundError(_) => 404,
-            OciDistributionError::UnauthorizedError { .. }
-            | OciDistributionError::AuthenticationFailure(_) => 401,
-            OciDistributionError::RegistryError { envelope, .. } => first_code(envelope),
-            OciDistributionError::ServerError { code, .. } => *code,
-            OciDistributionError::RequestError(_) => {
-                return PullError::Unreachable {
-                    image,
-                    why: with_causes(error),
-                };
-            }
-            _ => 0,
-        };
-        match code {
-            404 => PullError::NotFound { image },
-            401 | 403 => denied("authorization failed"),
-            _ => PullError::Failed {
+        match (trouble, part) {
+            (Trouble::NotFound(_), Part::Manifest) => PullError::NotFound { image },
+            (Trouble::NotFound(_), Part::Blob(digest)) => PullError::Failed {
                 image,
-                why: with_causes(error),
+                why: format!(
+                    "failed to copy: the registry does not have {digest}, which its manifest names: not found"
+                ),
+            },
+            (Trouble::Denied(why), _) => PullError::Denied { image, why },
+            (Trouble::Token(trouble), _) => {
+                let why = format!(
+                    "failed to authorize: failed to fetch {} token: {}",
+                    self.remote.token_kind(),
+                    trouble.why()
+                );
+                match *trouble {
+                    Trouble::Denied(_) => PullError::Denied { image, why },
+                    _ => PullError::Failed {
+                        image: image.clone(),
+                        why: resolving(&image, why),
+                    },
+                }
+            }
+            (Trouble::Request { why, .. }, Part::Manifest) => PullError::Unreachable { image, why },
+            (Trouble::Request { why, .. }, Part::Blob(_)) => PullError::Failed {
+                image,
+                why: format!("failed to copy: failed to do request: {why}"),
+            },
+            (Trouble::Status { why, .. }, Part::Manifest) => PullError::Failed {
+                image: image.clone(),
+                why: resolving(&image, why),
+            },
+            (Trouble::Status { why, .. }, Part::Blob(_)) => PullError::Failed {
+                image,
+                why: format!("failed to copy: {why}"),
             },
         }
     }
 }
 
-fn logins(pod: &Credentials, node: &Credentials, reference: &Reference) -> Vec<RegistryAuth> {
-    let (registry, repository) = (&reference.registry, &reference.repository);
-    let found = pod
-        .lookup(registry, repository)
-        .into_iter()
-        .chain(node.lookup(registry, repository));
-    let mut logins: Vec<RegistryAuth> = found
-        .map(|login| match login {
-            Login::Basic { username, password } => RegistryAuth::Basic(username.clone(), password.clone()),
-            Login::Bearer(token) => RegistryAuth::Bearer(token.clone()),
-        })
-        .collect();
-    logins.push(RegistryAuth::Anonymous);
-    logins
+fn resolving(image: &str, why: String) -> String {
+    format!("failed to resolve reference \"{image}\": {why}")
 }
 
-pub(super) fn is_passing(error: &OciDistributionError) -> bool {
-    match error {
-        OciDistributionError::RequestError(error) => !error.is_connect() && !error.is_builder(),
-        OciDistributionError::ServerError { code, .. } => *code >= 500 || *code == 429,
-        OciDistributionError::IoError(_) => true,
-        _ => false,
+/// What was asked for, for the message.
+#[derive(Clone, Copy)]
+pub(super) enum Part<'a> {
+    Manifest,
+    Blob(&'a str),
+}
+
+/// Why one try failed.
+pub(super) enum Failure {
+    /// Worth another try: the network, the registry's own troubles, content damaged on the way.
+    Passing {
+        error: Error,
+        /// What the registry asks for.
+        wait: Option<Duration>,
+    },
+    Final(Error),
+}
+
+impl Failure {
+    pub fn passing(error: Error) -> Failure {
+        Failure::Passing { error, wait: None }
     }
 }
 
-/// `localhost`, 127.0.0.0/8 and ::1, with or without a port.
-fn is_loopback(host: &str) -> bool {
-    let bare = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or(""),
-        None => host.split(':').next().unwrap_or(""),
+/// A few tries, with pauses that grow or that the registry asks for.
+#[derive(Default)]
+pub(super) struct Tries(u32);
+
+impl Tries {
+    pub async fn pause_or_give_up(&mut self, failure: Failure) -> Result<()> {
+        let (error, wait) = match failure {
+            Failure::Passing { error, wait } => (error, wait),
+            Failure::Final(error) => return Err(error),
+        };
+        self.0 += 1;
+        if self.0 >= TRIES || wait.is_some_and(|wait| wait > MAX_RETRY_AFTER) {
+            return Err(error);
+        }
+        let pause = wait.unwrap_or(FIRST_PAUSE * 4u32.pow(self.0 - 1));
+        tokio::time::sleep(pause).await; // pause: a bounded back-off
+        Ok(())
+    }
+}
+
+/// Those for the endpoint itself: a mirror gets no credentials of the registry that it mirrors. Where there are some,
+/// nobody asks without, as with kubelet: the message is then about them.
+fn logins(all: &Credentials, endpoint: &Endpoint, reference: &Reference) -> Vec<Option<Login>> {
+    let found = all.lookup(&endpoint.name, &reference.repository);
+    match found.is_empty() {
+        true => vec![None],
+        false => found.into_iter().map(|login| Some(login.clone())).collect(),
+    }
+}
+
+/// The node's own; a file that cannot be used is a warning, since most images need no credentials.
+fn node_credentials(config: &RegistryConfig) -> Credentials {
+    let Some(file) = &config.docker_config else {
+        return Credentials::default();
     };
-    bare == "localhost"
-        || bare
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
-/// The whole chain on one line: the outermost error alone says "error sending request" and no more.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let line = inner.to_string();
-        if !text.ends_with(&line) {
-            text = format!("{text}: {line}");
-        }
-        cause = inner.source();
-    }
-    text
-}
-
-/// The TLS library panics without a provider; whoever installed one first is fine.
-fn install_crypto() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        if rustls::crypto::ring::default_provider()
-            .install_default()
-            .is_err()
-        {
-            tracing::debug!("a TLS provider is installed already");
-        }
-    });
+    Credentials::read(file).unwrap_or_else(|why| {
+        tracing::warn!(why, "the node's registry logins cannot be used");
+        Credentials::default()
+    })
 }
 
 pub(super) async fn blocking<T: Send + 'static>(
@@ -420,25 +448,4 @@ pub(super) async fn blocking<T: Send + 'static>(
         .await
         .map_err(std::io::Error::other)
         .at("run", Path::new("disk work"))?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_is_plain() {
-        for (host, want) in [
-            ("localhost", true),
-            ("localhost:5000", true),
-            ("127.0.0.1:5000", true),
-            ("127.9.9.9", true),
-            ("[::1]:5000", true),
-            ("registry.example:5000", false),
-            ("128.0.0.1", false),
-            ("localhost.evil.example", false),
-        ] {
-            assert_eq!(is_loopback(host), want, "{host}");
-        }
-    }
 }

@@ -117,11 +117,11 @@ fn parse(text: &str) -> std::result::Result<Reference, String> {
     }
     let (registry, repository) = split_registry(name);
     check_registry(&registry)?;
-    check_repository(&repository)?;
     let repository = match registry == DEFAULT_REGISTRY && !repository.contains('/') {
         true => format!("library/{repository}"),
         false => repository,
     };
+    check_repository(&repository)?;
     if registry.len() + 1 + repository.len() > MAX_NAME_BYTES {
         return Err(format!(
             "repository name must not be more than {MAX_NAME_BYTES} characters"
@@ -188,7 +188,7 @@ fn check_registry(registry: &str) -> std::result::Result<(), String> {
 
 fn check_repository(repository: &str) -> std::result::Result<(), String> {
     if repository.chars().any(|c| c.is_ascii_uppercase()) {
-        return Err(format!("repository name {repository:?} must be lowercase"));
+        return Err(format!("repository name ({repository}) must be lowercase"));
     }
     match repository.split('/').all(component_ok) {
         true => Ok(()),
@@ -288,7 +288,7 @@ mod tests {
         }
         assert_eq!(
             canonical("Visits:1"),
-            "error: couldn't parse image name \"Visits:1\": invalid reference format: repository name \"Visits\" must be lowercase"
+            "error: couldn't parse image name \"Visits:1\": invalid reference format: repository name (library/Visits) must be lowercase"
         );
     }
 }

@@ -140,13 +140,20 @@ pub(crate) fn host_architecture() -> &'static str {
     }
 }
 
-/// The manifest in an index that this machine runs: linux and its own architecture; an entry that names no platform
-/// is taken when it is the only one. Attestations carry the platform `unknown`.
+/// The manifest in an index that this machine runs: linux and its own architecture, by preference that of every such
+/// machine (amd64/v3 does not run on all); an entry that names no platform is taken when it is the only one.
+/// Attestations carry the platform `unknown`.
 pub(crate) fn select_platform(manifests: &[Descriptor]) -> Option<&Descriptor> {
-    let ours = |platform: &Platform| platform.os == "linux" && platform.architecture == host_architecture();
-    manifests
-        .iter()
-        .find(|entry| entry.platform.as_ref().is_some_and(ours))
+    let rank = |entry: &Descriptor| {
+        let platform = entry.platform.as_ref()?;
+        let ours = platform.os == "linux" && platform.architecture == host_architecture();
+        let for_all = matches!(platform.variant.as_deref(), None | Some("" | "v1" | "v8"));
+        ours.then_some(!for_all)
+    };
+    let ranked = manifests.iter().filter_map(|entry| Some((rank(entry)?, entry)));
+    ranked
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, entry)| entry)
         .or(match manifests {
             [only] if only.platform.is_none() => Some(only),
             _ => None,

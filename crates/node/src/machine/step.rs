@@ -85,7 +85,7 @@ pub enum Outcome {
         /// The `Pulled` event's text.
         message: String,
     },
-    /// Reason (`ErrImagePull`, `InvalidImageName`, `ErrImageNeverPull`) and text.
+    /// Reason (`ErrImagePull`, `InvalidImageName`, `ImageInspectError`, `ErrImageNeverPull`) and text.
     NoImage {
         reason: &'static str,
         message: String,

@@ -501,7 +501,12 @@ fn images_that_do_not_come_back_off() {
             }
             well(step, now)
         });
-    life.run(1);
+    let told = life.run(1).told();
+    assert!(
+        told.contains("Failed: Failed to pull image \"img\": not found")
+            && told.contains("Failed: Error: ErrImagePull"),
+        "{told}"
+    );
     assert_eq!(
         life.status()["containerStatuses"][0]["state"]["waiting"],
         json!({"reason": "ErrImagePull", "message": "not found"})

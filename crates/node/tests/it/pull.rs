@@ -1,148 +1,18 @@
 //! Pulls from a real registry (Debian's `docker-registry`) on loopback; skipped, with the reason, where there is none.
 
+mod faults;
+mod registry;
+mod stub;
+mod tls;
+mod token;
+
 use crate::images::{Scratch, open};
 use node::images::auth::Credentials;
-use node::images::{Build, Error, Images, MountPoints, PullError, PullProgress, RegistryConfig, Source};
-use oci_client::client::{Client, ClientConfig, ClientProtocol};
-use oci_client::secrets::RegistryAuth;
+use node::images::{Error, HostConfig, Images, MountPoints, PullError, PullProgress, RegistryConfig};
+use registry::{Guard, INDEX, MANIFEST, Registry, closed_address};
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::Mutex;
-use std::time::Duration;
-
-/// A registry of its own; ends with the value.
-struct Registry {
-    child: Child,
-    host: String,
-    dir: Scratch,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
-            eprintln!("the registry did not end: {error}");
-        }
-    }
-}
-
-/// bcrypt of `secret`, for the user `team`.
-const HTPASSWD: &str = "team:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
-
-impl Registry {
-    fn start(with_login: bool) -> Option<Registry> {
-        let dir = Scratch::new();
-        // The port may be taken between this and the registry's start; it then fails loudly.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a free port")
-            .port();
-        let host = format!("127.0.0.1:{port}");
-        let passwords = dir.path().join("htpasswd");
-        fs::write(&passwords, HTPASSWD).expect("write");
-        let login = match with_login {
-            true => format!(
-                "auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
-                passwords.display()
-            ),
-            false => String::new(),
-        };
-        let config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n{login}",
-            dir.path().join("registry").display()
-        );
-        let config_file = dir.path().join("config.yml");
-        fs::write(&config_file, config).expect("write");
-        let mut command = Command::new("docker-registry");
-        command
-            .arg("serve")
-            .arg(&config_file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let child = match command.spawn() {
-            Ok(child) => child,
-            Err(error) => {
-                eprintln!("SKIPPED: needs docker-registry (apt-get install docker-registry): {error}");
-                return None;
-            }
-        };
-        let registry = Registry { child, host, dir };
-        for _ in 0..500 {
-            if TcpStream::connect(&registry.host).is_ok() {
-                return Some(registry);
-            }
-            std::thread::sleep(Duration::from_millis(20)); // pause: the registry says nothing when it is up
-        }
-        panic!("the registry does not answer");
-    }
-
-    /// Builds an image (its content depends on `text`) and pushes it; returns the manifest.
-    async fn push(&self, name: &str, text: &str, auth: &RegistryAuth) -> Vec<u8> {
-        let scratch = Scratch::new();
-        let images = open(scratch.path());
-        let tree = scratch.path().join("tree");
-        fs::create_dir(&tree).expect("mkdir");
-        fs::write(tree.join("file"), text).expect("write");
-        let image = images
-            .build(&Build::new("x:1", Source::Folder(tree)))
-            .expect("build");
-        let client = self.client();
-        let reference: oci_client::Reference = format!("{}/{name}", self.host).parse().expect("a name");
-        client.store_auth_if_needed(&self.host, auth).await;
-        let blobs = scratch.path().join("images/blobs/sha256");
-        let manifest = fs::read(blobs.join(image.digest.hex())).expect("manifest");
-        for blob in fs::read_dir(&blobs).expect("list") {
-            let path = blob.expect("entry").path();
-            let digest = format!("sha256:{}", path.file_name().expect("name").to_string_lossy());
-            let bytes = fs::read(&path).expect("read");
-            client
-                .push_blob(&reference, bytes, &digest)
-                .await
-                .expect("push blob");
-        }
-        self.push_manifest(
-            name,
-            manifest.clone(),
-            "application/vnd.oci.image.manifest.v1+json",
-        )
-        .await;
-        manifest
-    }
-
-    async fn push_manifest(&self, name: &str, manifest: Vec<u8>, media_type: &str) {
-        let reference: oci_client::Reference = format!("{}/{name}", self.host).parse().expect("a name");
-        let client = self.client();
-        let login = RegistryAuth::Basic("team".into(), "secret".into());
-        client.store_auth_if_needed(&self.host, &login).await;
-        let media_type = media_type.parse().expect("a header");
-        client
-            .push_manifest_raw(&reference, manifest, media_type)
-            .await
-            .expect("push manifest");
-    }
-
-    fn client(&self) -> Client {
-        // Whoever is first installs it; the others find it there.
-        if rustls::crypto::ring::default_provider()
-            .install_default()
-            .is_err()
-        {
-            eprintln!("a TLS provider is there");
-        }
-        let config = ClientConfig {
-            protocol: ClientProtocol::Http,
-            ..ClientConfig::default()
-        };
-        Client::try_from(config).expect("a client")
-    }
-
-    fn blob_file(&self, digest: &str) -> PathBuf {
-        let hex = digest.trim_start_matches("sha256:");
-        let root = self.dir.path().join("registry/docker/registry/v2/blobs/sha256");
-        root.join(&hex[..2]).join(hex).join("data")
-    }
-}
 
 fn nothing(_: PullProgress) {}
 
@@ -165,12 +35,10 @@ fn ingest_is_empty(data: &Path) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_pulled_once_and_runs() {
-    let Some(registry) = Registry::start(false) else {
+    let Some(registry) = Registry::open() else {
         return;
     };
-    let manifest = registry
-        .push("team/app:1", "hello", &RegistryAuth::Anonymous)
-        .await;
+    let manifest = registry.push("team/app:1", "hello").await;
     let scratch = Scratch::new();
     let images = open(scratch.path());
     let name = format!("{}/team/app:1", registry.host);
@@ -206,12 +74,10 @@ async fn an_image_is_pulled_once_and_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_pulls_of_one_image_at_once() {
-    let Some(registry) = Registry::start(false) else {
+    let Some(registry) = Registry::open() else {
         return;
     };
-    registry
-        .push("app:1", &"x".repeat(3_000_000), &RegistryAuth::Anonymous)
-        .await;
+    registry.push("app:1", &"x".repeat(3_000_000)).await;
     let scratch = Scratch::new();
     let images = open(scratch.path());
     let name = format!("{}/app:1", registry.host);
@@ -237,11 +103,11 @@ async fn many_pulls_of_one_image_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_download_is_resumed_and_a_wrong_one_is_fetched_anew() {
-    let Some(registry) = Registry::start(false) else {
+    let Some(registry) = Registry::open() else {
         return;
     };
     let text: String = (0..400_000).map(|n| char::from(b'a' + (n % 23) as u8)).collect();
-    let manifest = registry.push("app:1", &text, &RegistryAuth::Anonymous).await;
+    let manifest = registry.push("app:1", &text).await;
     let (layer, size) = layer_of(&manifest);
     let whole = fs::read(registry.blob_file(&layer)).expect("the layer");
     let name = format!("{}/app:1", registry.host);
@@ -276,10 +142,10 @@ async fn a_half_download_is_resumed_and_a_wrong_one_is_fetched_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_read_as_users_know_them_and_leave_nothing() {
-    let Some(registry) = Registry::start(false) else {
+    let Some(registry) = Registry::open() else {
         return;
     };
-    let manifest = registry.push("app:1", "text", &RegistryAuth::Anonymous).await;
+    let manifest = registry.push("app:1", "text").await;
     let scratch = Scratch::new();
     let images = open(scratch.path());
     let host = &registry.host;
@@ -292,9 +158,7 @@ async fn failures_read_as_users_know_them_and_leave_nothing() {
             )
         );
     }
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .and_then(|l| l.local_addr())
-        .expect("a port");
+    let closed = closed_address();
     let text = fails(format!("{closed}/app:1")).await;
     assert!(
         text.contains("failed to do request") && text.contains("onnection refused"),
@@ -305,17 +169,16 @@ async fn failures_read_as_users_know_them_and_leave_nothing() {
     // An index of another platform only.
     let digest = node::images::Digest::of(&manifest).to_string();
     let entry = |os: &str, arch: &str| {
-        serde_json::json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest,
+        serde_json::json!({"mediaType": MANIFEST, "digest": digest,
             "size": manifest.len(), "platform": {"os": os, "architecture": arch}})
     };
     let index = |entries: Vec<serde_json::Value>| {
-        serde_json::json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries})
+        serde_json::json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
             .to_string()
             .into_bytes()
     };
-    let media_type = "application/vnd.oci.image.index.v1+json";
     registry
-        .push_manifest("app:other", index(vec![entry("plan9", "mips")]), media_type)
+        .push_manifest("app:other", index(vec![entry("plan9", "mips")]), INDEX)
         .await;
     assert!(
         fails(format!("{host}/app:other"))
@@ -330,7 +193,7 @@ async fn failures_read_as_users_know_them_and_leave_nothing() {
         "amd64"
     };
     let many = index(vec![entry("windows", arch), entry("linux", arch)]);
-    registry.push_manifest("app:many", many.clone(), media_type).await;
+    registry.push_manifest("app:many", many.clone(), INDEX).await;
     let image = pull(&images, &format!("{host}/app:many"))
         .await
         .expect("ours is chosen");
@@ -346,14 +209,12 @@ async fn failures_read_as_users_know_them_and_leave_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn content_that_is_not_what_its_digest_says_is_refused() {
-    let Some(registry) = Registry::start(false) else {
+    let Some(registry) = Registry::open() else {
         return;
     };
     let scratch = Scratch::new();
     let images = open(scratch.path());
-    let manifest = registry
-        .push("broken:1", "other text", &RegistryAuth::Anonymous)
-        .await;
+    let manifest = registry.push("broken:1", "other text").await;
     let file = registry.blob_file(&layer_of(&manifest).0);
     let mut bytes = fs::read(&file).expect("read");
     bytes[600] ^= 1;
@@ -366,16 +227,14 @@ async fn content_that_is_not_what_its_digest_says_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_private_registry_needs_its_secret() {
-    let Some(registry) = Registry::start(true) else {
+    let guard = Guard {
+        passwords: true,
+        ..Guard::default()
+    };
+    let Some(registry) = Registry::guarded(&guard) else {
         return;
     };
-    registry
-        .push(
-            "app:1",
-            "text",
-            &RegistryAuth::Basic("team".into(), "secret".into()),
-        )
-        .await;
+    registry.push("app:1", "text").await;
     let scratch = Scratch::new();
     let images = open(scratch.path());
     let name = format!("{}/app:1", registry.host);
@@ -399,19 +258,18 @@ async fn a_private_registry_needs_its_secret() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mirrors_are_tried_before_the_registry() {
-    let Some(registry) = Registry::start(false) else {
+    let Some(registry) = Registry::open() else {
         return;
     };
-    registry
-        .push("library/app:1", "text", &RegistryAuth::Anonymous)
-        .await;
+    registry.push("library/app:1", "text").await;
     let scratch = Scratch::new();
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .and_then(|l| l.local_addr())
-        .expect("a port")
-        .to_string();
+    let closed = closed_address();
+    let mirrored = HostConfig {
+        mirrors: vec![closed, registry.host.clone()],
+        ..HostConfig::default()
+    };
     let config = RegistryConfig {
-        mirrors: [("docker.io".to_owned(), vec![closed, registry.host.clone()])].into(),
+        hosts: [("docker.io".to_owned(), mirrored)].into(),
         ..RegistryConfig::default()
     };
     let images = Images::open(scratch.path(), config).expect("open");

@@ -26,7 +26,7 @@ impl Container {
                 vec![(false, "Pulled", message)]
             }
             (Step::PullImage { .. }, Outcome::NoImage { reason, message }) => {
-                self.no_image(reason, message, now)
+                self.no_image(spec, reason, message, now)
             }
             (Step::StartContainer { attempt, .. }, Outcome::Started { at, user }) => {
                 self.begin_life(spec, *attempt, at, user, now);
@@ -65,16 +65,29 @@ impl Container {
         }
     }
 
-    fn no_image(&mut self, reason: &'static str, message: String, now: Timestamp) -> Vec<Told> {
+    /// The events have kubelet's reasons; the message is that of the waiting state.
+    fn no_image(
+        &mut self,
+        spec: &ContainerView,
+        reason: &'static str,
+        message: String,
+        now: Timestamp,
+    ) -> Vec<Told> {
         let failures = match &self.image {
             Image::Failed { failures, .. } => failures + 1,
             _ => 1,
         };
         let wait = Duration::from_secs(retry_seconds(failures, PULL.0, PULL.1));
-        let told = vec![
-            (true, "Failed", message.clone()),
-            (true, "Failed", format!("Error: {reason}")),
-        ];
+        let first = match reason {
+            "ErrImagePull" => (
+                true,
+                "Failed",
+                format!("Failed to pull image \"{}\": {message}", spec.image),
+            ),
+            "ErrImageNeverPull" => (true, "ErrImageNeverPull", message.clone()),
+            _ => (true, "InspectFailed", message.clone()),
+        };
+        let told = vec![first, (true, "Failed", format!("Error: {reason}"))];
         self.image = Image::Failed {
             reason,
             message,
