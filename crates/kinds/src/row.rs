@@ -111,6 +111,12 @@ pub trait Rules: Send + Sync {
     /// Errors of the transition: immutable fields and the like. `validate` has run as well.
     fn validate_update(&self, _write: Write, _object: &Value, _old: &Value, _errors: &mut Errors) {}
 
+    /// `validate_update` sees the lists and maps without content that came with the object, as upstream's texts show them;
+    /// else it sees what would be stored, which has none.
+    fn compares_as_sent(&self) -> bool {
+        false
+    }
+
     /// What a new state takes for itself before it is validated, Service addresses for one; a state that cannot have it is
     /// told of nothing else. `old` is absent on create.
     fn begin(

@@ -294,7 +294,11 @@ fn validate(cx: &Cx, write: Verb, new: &mut Value, old: &Value, name: &str) -> R
             Check::Object => rules.validate(new, &mut errors),
             Check::Change => {
                 // What is stored is complete, and what is compared with it has to be.
-                prepare::complete(cx.row, new);
+                if rules.compares_as_sent() {
+                    codec::strict::complete_as_sent(&cx.row.schema(), new);
+                } else {
+                    prepare::complete(cx.row, new);
+                }
                 rules.validate_update(write, new, old, &mut errors);
             }
         }

@@ -24,34 +24,32 @@ enum For {
 
 /// The difference from `old` to `new`, both of this type (`core.v1.PodSpec`); `None` when they say the same.
 pub(crate) fn difference(type_name: &str, old: &Value, new: &Value) -> Option<String> {
-    if old == new {
-        return None;
-    }
-    let text = |value: &Value, purpose: For| {
-        let mut out = String::new();
-        match schema_of(type_name) {
-            Some((name, schema)) => write_value(&mut out, name, Some(&schema), value, 0, purpose),
-            None => out.push_str(&value.to_string()),
-        }
-        out
-    };
-    if text(old, For::Comparing) == text(new, For::Comparing) {
+    if same(type_name, old, new) {
         return None;
     }
     Some(unified::difference(
-        &text(old, For::People),
-        &text(new, For::People),
+        &text(type_name, old, For::People),
+        &text(type_name, new, For::People),
     ))
+}
+
+/// Whether both, of this type, mean the same.
+pub(crate) fn same(type_name: &str, old: &Value, new: &Value) -> bool {
+    old == new || text(type_name, old, For::Comparing) == text(type_name, new, For::Comparing)
 }
 
 /// A structure whole, as it stands in a sentence.
 pub(crate) fn shown(type_name: &str, value: &Value) -> Shown {
+    Shown(text(type_name, value, For::Line))
+}
+
+fn text(type_name: &str, value: &Value, purpose: For) -> String {
     let mut out = String::new();
     match schema_of(type_name) {
-        Some((name, schema)) => write_value(&mut out, name, Some(&schema), value, 0, For::Line),
+        Some((name, schema)) => write_value(&mut out, name, Some(&schema), value, 0, purpose),
         None => out.push_str(&value.to_string()),
     }
-    Shown(out)
+    out
 }
 
 /// The part of a type's layout that is printed, and the schema it comes from.
@@ -120,10 +118,17 @@ fn write_value(
             let size = Quantity::parse(&quantity_text(value)).unwrap_or_default();
             out.push_str(&format!("{size:?}"));
         }
-        (Some(SchemaKind::Object(_)), Value::Object(_)) => match layout::fields(name) {
-            Some(fields) => write_struct(out, fields, schema, value, depth, purpose),
-            None => write_plain(out, value, depth, purpose),
+        (Some(SchemaKind::Object(_)), Value::Object(_)) => match (layout::fields(name), schema) {
+            (Some(fields), _) => write_struct(out, fields, schema, value, depth, purpose),
+            (None, Some(schema)) => write_plain(out, &written(schema, value), depth, purpose),
+            (None, None) => write_plain(out, value, depth, purpose),
         },
+        // A list without content reads as it was sent, and means the same as none.
+        (Some(SchemaKind::Array { .. } | SchemaKind::Map { .. }), Value::Array(_) | Value::Object(_))
+            if purpose == For::Comparing && is_empty(value) =>
+        {
+            write_plain(out, &Value::Null, depth, purpose);
+        }
         (Some(SchemaKind::Array { .. }), Value::Array(items)) if !items.is_empty() => {
             let of = schema.and_then(Schema::items);
             let name = of.as_ref().map_or("", type_name);
@@ -213,7 +218,7 @@ fn write_metadata(out: &mut String, metadata: &Value, depth: usize, purpose: For
     ];
     for field in ORDER {
         let value = get(metadata, field);
-        if value.is_null() {
+        if value.is_null() || is_empty(value) {
             continue;
         }
         if !std::mem::take(first) {
@@ -258,6 +263,36 @@ fn type_name(schema: &Schema) -> &'static str {
             .collect()
     });
     names.get(&schema.node_id()).copied().unwrap_or_default()
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
+/// Types that have one form in all versions leave out what has no content.
+fn written(schema: &Schema, value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let members = map.iter().filter_map(|(name, member)| {
+                let own = schema.field(name);
+                match own.as_ref().map(|own| (own, own.kind())) {
+                    Some((_, SchemaKind::Array { .. } | SchemaKind::Map { .. })) if is_empty(member) => None,
+                    Some((own, _)) => Some((name.clone(), written(own, member))),
+                    None => Some((name.clone(), member.clone())),
+                }
+            });
+            Value::Object(members.collect())
+        }
+        Value::Array(items) => match schema.items() {
+            Some(of) => items.iter().map(|item| written(&of, item)).collect(),
+            None => value.clone(),
+        },
+        scalar => scalar.clone(),
+    }
 }
 
 /// JSON as it is, but for the names that types of the API's own machinery have in either version.
@@ -351,6 +386,16 @@ mod tests {
         );
         assert_eq!(same, None, "sizes are compared, not their texts");
         let folder = |limit: serde_json::Value| json!({"volumes": [{"name": "v", "emptyDir": limit}]});
+        let empty = json!({"volumes": [], "nodeSelector": {}});
+        assert_eq!(difference("PodSpec", &json!({}), &empty), None, "no content is none");
+        let sent = difference("PodSpec", &json!({"nodeSelector": {"a": "b"}}), &empty).expect("a difference");
+        assert!(sent.contains("+ \"NodeSelector\": {},"), "as it was sent: {sent}");
+        let selector = |selector| {
+            json!({"topologySpreadConstraints": [{"maxSkew": 1, "labelSelector": selector}]})
+        };
+        let bare = selector(json!({}));
+        let given = selector(json!({"matchLabels": {}, "matchExpressions": []}));
+        assert_eq!(difference("PodSpec", &bare, &given), None);
         let limited = difference("PodSpec", &folder(json!({})), &folder(json!({"sizeLimit": "0"})));
         assert!(limited.is_some(), "none is not 0");
     }

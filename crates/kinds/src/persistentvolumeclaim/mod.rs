@@ -77,6 +77,10 @@ impl Rules for PersistentVolumeClaim {
         validate::claim(object, errors);
     }
 
+    fn compares_as_sent(&self) -> bool {
+        true
+    }
+
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         validate::update(write, object, old, errors);
     }

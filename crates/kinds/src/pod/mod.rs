@@ -142,6 +142,10 @@ impl Rules for Pod {
         validate::new_pod(object, errors);
     }
 
+    fn compares_as_sent(&self) -> bool {
+        true
+    }
+
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         validate::update(write, object, old, errors);
     }
