@@ -118,16 +118,13 @@ fn write_value(
             let size = Quantity::parse(&quantity_text(value)).unwrap_or_default();
             out.push_str(&format!("{size:?}"));
         }
-        (Some(SchemaKind::Object(_)), Value::Object(_)) => match (layout::fields(name), schema) {
-            (Some(fields), _) => write_struct(out, fields, schema, value, depth, purpose),
-            (None, Some(schema)) => write_plain(out, &written(schema, value), depth, purpose),
-            (None, None) => write_plain(out, value, depth, purpose),
+        (Some(SchemaKind::Object(_)), Value::Object(_)) => match layout::fields(name) {
+            Some(fields) => write_struct(out, fields, schema, value, depth, purpose),
+            None => write_plain(out, schema, value, depth, purpose),
         },
         // A list without content reads as it was sent, and means the same as none.
-        (Some(SchemaKind::Array { .. } | SchemaKind::Map { .. }), Value::Array(_) | Value::Object(_))
-            if purpose == For::Comparing && is_empty(value) =>
-        {
-            write_plain(out, &Value::Null, depth, purpose);
+        _ if purpose == For::Comparing && is_empty(value) && is_list_or_map(schema) => {
+            write_scalar(out, &Value::Null);
         }
         (Some(SchemaKind::Array { .. }), Value::Array(items)) if !items.is_empty() => {
             let of = schema.and_then(Schema::items);
@@ -160,7 +157,7 @@ fn write_value(
             indent(out, depth, purpose);
             out.push('}');
         }
-        _ => write_plain(out, value, depth, purpose),
+        _ => write_plain(out, schema, value, depth, purpose),
     }
 }
 
@@ -176,7 +173,9 @@ fn write_struct(
     let mut first = true;
     for field in fields {
         if field.json == layout::METADATA {
-            write_metadata(out, get(value, layout::METADATA), depth, purpose, &mut first);
+            let own = schema.and_then(|s| s.field(layout::METADATA));
+            let metadata = get(value, layout::METADATA);
+            write_metadata(out, own.as_ref(), metadata, depth, purpose, &mut first);
             continue;
         }
         if !std::mem::take(&mut first) {
@@ -199,8 +198,15 @@ fn write_struct(
 }
 
 /// Metadata stands in its holder, with the names of the API and without what is not there.
-fn write_metadata(out: &mut String, metadata: &Value, depth: usize, purpose: For, first: &mut bool) {
-    const ORDER: [&str; 14] = [
+fn write_metadata(
+    out: &mut String,
+    schema: Option<&Schema>,
+    metadata: &Value,
+    depth: usize,
+    purpose: For,
+    first: &mut bool,
+) {
+    const ORDER: [&str; 15] = [
         "name",
         "generateName",
         "namespace",
@@ -215,6 +221,7 @@ fn write_metadata(out: &mut String, metadata: &Value, depth: usize, purpose: For
         "annotations",
         "ownerReferences",
         "finalizers",
+        "managedFields",
     ];
     for field in ORDER {
         let value = get(metadata, field);
@@ -226,7 +233,8 @@ fn write_metadata(out: &mut String, metadata: &Value, depth: usize, purpose: For
         }
         indent(out, depth + 1, purpose);
         out.push_str(&format!("\"{field}\"{}", colon(purpose)));
-        write_plain(out, value, depth + 1, purpose);
+        let own = schema.and_then(|schema| schema.field(field));
+        write_plain(out, own.as_ref(), value, depth + 1, purpose);
     }
 }
 
@@ -265,6 +273,13 @@ fn type_name(schema: &Schema) -> &'static str {
     names.get(&schema.node_id()).copied().unwrap_or_default()
 }
 
+fn is_list_or_map(schema: Option<&Schema>) -> bool {
+    matches!(
+        schema.map(Schema::kind),
+        Some(SchemaKind::Array { .. } | SchemaKind::Map { .. })
+    )
+}
+
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.is_empty(),
@@ -273,58 +288,69 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Types that have one form in all versions leave out what has no content.
-fn written(schema: &Schema, value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let members = map.iter().filter_map(|(name, member)| {
-                let own = schema.field(name);
-                match own.as_ref().map(|own| (own, own.kind())) {
-                    Some((_, SchemaKind::Array { .. } | SchemaKind::Map { .. })) if is_empty(member) => None,
-                    Some((own, _)) => Some((name.clone(), written(own, member))),
-                    None => Some((name.clone(), member.clone())),
-                }
-            });
-            Value::Object(members.collect())
-        }
-        Value::Array(items) => match schema.items() {
-            Some(of) => items.iter().map(|item| written(&of, item)).collect(),
-            None => value.clone(),
-        },
-        scalar => scalar.clone(),
-    }
-}
+/// The order of fields in types of the API's own machinery, which have one form in all versions: selectors and their
+/// requirements, owners, records of fields.
+const MACHINERY: [&str; 17] = [
+    "manager",
+    "operation",
+    "apiVersion",
+    "time",
+    "fieldsType",
+    "fieldsV1",
+    "subresource",
+    "kind",
+    "name",
+    "uid",
+    "controller",
+    "blockOwnerDeletion",
+    "matchLabels",
+    "matchExpressions",
+    "key",
+    "operator",
+    "values",
+];
 
-/// JSON as it is, but for the names that types of the API's own machinery have in either version.
-fn write_plain(out: &mut String, value: &Value, depth: usize, purpose: For) {
+/// JSON as it is, but for the order of fields and for lists and maps without content, which those types leave out.
+fn write_plain(out: &mut String, schema: Option<&Schema>, value: &Value, depth: usize, purpose: For) {
+    let is_struct = matches!(schema.map(Schema::kind), Some(SchemaKind::Object(_)));
     match value {
         Value::Array(items) if !items.is_empty() => {
+            let of = schema.and_then(Schema::items);
             out.push('[');
             for (i, item) in items.iter().enumerate() {
                 if i > 0 {
                     out.push(',');
                 }
                 indent(out, depth + 1, purpose);
-                write_plain(out, item, depth + 1, purpose);
+                write_plain(out, of.as_ref(), item, depth + 1, purpose);
             }
             indent(out, depth, purpose);
             out.push(']');
         }
-        Value::Object(map) if !map.is_empty() => {
-            let mut keys: Vec<&String> = map.keys().collect();
-            // A label selector begins with its labels, a requirement has its values last.
-            keys.sort_by_key(|key| (*key == "values" || *key == "matchExpressions", key.to_string()));
+        Value::Object(map) => {
+            let mut members: Vec<(&String, &Value)> = map.iter().collect();
+            if is_struct {
+                members.retain(|(name, member)| {
+                    let own = schema.and_then(|schema| schema.field(name));
+                    !(is_empty(member) && is_list_or_map(own.as_ref()))
+                });
+            }
+            let place = |name: &String| MACHINERY.iter().position(|m| is_struct && m == name);
+            members.sort_by_key(|(name, _)| (place(name), *name));
             out.push('{');
-            for (i, key) in keys.into_iter().enumerate() {
+            for (i, (name, member)) in members.iter().enumerate() {
                 if i > 0 {
                     out.push(',');
                 }
                 indent(out, depth + 1, purpose);
-                write_scalar(out, &key.as_str().into());
+                write_scalar(out, &name.as_str().into());
                 out.push_str(colon(purpose));
-                write_plain(out, &map[key], depth + 1, purpose);
+                let own = schema.and_then(|schema| schema.field(name));
+                write_plain(out, own.as_ref(), member, depth + 1, purpose);
             }
-            indent(out, depth, purpose);
+            if !members.is_empty() {
+                indent(out, depth, purpose);
+            }
             out.push('}');
         }
         scalar => write_scalar(out, scalar),

@@ -53,6 +53,10 @@ fn spec(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
         for (c, was) in crate::json::items_mut(&mut same, kind).zip(list(old, kind)) {
             restore(c, was, "image");
         }
+        // Upstream puts these lists together anew.
+        if list(&same, kind).is_empty() {
+            take(&mut same, kind);
+        }
     }
     let grace = "terminationGracePeriodSeconds";
     if number(old, grace) < 0 && number(new, grace) == 1 {
