@@ -61,7 +61,7 @@ pub enum Check {
     Metadata,
     /// Metadata against what it was.
     MetadataChange,
-    /// `Rules::validate`.
+    /// `Rules::validate_replacement`.
     Object,
     /// `Rules::validate_update`.
     Change,
@@ -86,8 +86,19 @@ pub trait Rules: Send + Sync {
     /// All errors of an object that is about to be stored (metadata is checked by the pipeline).
     fn validate(&self, _object: &Value, _errors: &mut Errors) {}
 
+    /// `validate` of what takes the place of `old`, whose own weaknesses are let pass.
+    fn validate_replacement(&self, object: &Value, _old: &Value, errors: &mut Errors) {
+        self.validate(object, errors);
+    }
+
     /// Errors that only a new object can have.
     fn validate_new(&self, _object: &Value, _errors: &mut Errors) {}
+
+    /// What a new object is checked for and in which order, before `validate_new`. Metadata that is not looked at here is
+    /// looked at when nothing else is wrong.
+    fn create_checks(&self) -> &'static [Check] {
+        &[Check::Metadata, Check::Object]
+    }
 
     /// What an update is checked for and in which order, after what is checked for every kind; upstream says some of it
     /// twice. A status write leaves the rest of the object as it is and does not check it again.

@@ -291,7 +291,7 @@ fn validate(cx: &Cx, write: Verb, new: &mut Value, old: &Value, name: &str) -> R
         match check {
             Check::Metadata => metadata::validate(cx.row, new, &mut errors),
             Check::MetadataChange => metadata::validate_change(cx.row, new, old, &mut errors),
-            Check::Object => rules.validate(new, &mut errors),
+            Check::Object => rules.validate_replacement(new, old, &mut errors),
             Check::Change => {
                 // What is stored is complete, and what is compared with it has to be.
                 if rules.compares_as_sent() {

@@ -6,12 +6,13 @@ use crate::check::{IMMUTABLE, immutable, is_native, messages};
 use crate::internal;
 use crate::json::{at, get, has, members, put, quantity_text, some, string, take};
 use crate::row::text;
-use crate::volumes::{CLASS_ANNOTATION, check_claim};
+use crate::volumes::{CLASS_ANNOTATION, check_claim_over};
 use meta::{Errors, Path, Quantity};
 use serde_json::Value;
 
-pub(super) fn claim(object: &Value, errors: &mut Errors) {
-    check_claim(get(object, "spec"), &Path::new("spec"), errors);
+/// `old` is null for a new claim.
+pub(super) fn claim(object: &Value, old: &Value, errors: &mut Errors) {
+    check_claim_over(get(object, "spec"), get(old, "spec"), &Path::new("spec"), errors);
 }
 
 /// Set once a claim is bound; until then its request is fixed as well.
