@@ -243,7 +243,7 @@ pub trait Rules: Send + Sync {
         false
     }
 
-    /// An update must name the revision that it was made from.
+    /// A PUT must name the revision that it was made from.
     fn needs_revision(&self) -> bool {
         false
     }

@@ -10,9 +10,9 @@ use std::sync::{Arc, OnceLock};
 /// A view on other kinds, which no row of the registry serves.
 const KIND: &str = "Scale";
 
-pub fn row() -> &'static Row {
-    static ROW: OnceLock<Row> = OnceLock::new();
-    ROW.get_or_init(|| Row {
+pub fn row() -> &'static Arc<Row> {
+    static ROW: OnceLock<Arc<Row>> = OnceLock::new();
+    ROW.get_or_init(|| Arc::new(Row {
         res: Res::new("autoscaling", "scales"),
         version: "v1",
         kind: KIND,
@@ -34,7 +34,7 @@ pub fn row() -> &'static Row {
             ]
         },
         rules: Arc::new(Scale),
-    })
+    }))
 }
 
 struct Scale;

@@ -112,7 +112,7 @@ fn errors_of(row: &Row, object: &Value) -> Errors {
 
 /// Gives an object with `generateName` alone its name. True when it did.
 fn name_it(cx: &mut Cx, object: &mut Value) -> Result<bool, Status> {
-    if !metadata::text(object, "resourceVersion").is_empty() {
+    if !matches!(metadata::text(object, "resourceVersion"), "" | "0") {
         let text = "resourceVersion should not be set on objects to be created";
         return Err(Status::bad_request(text));
     }

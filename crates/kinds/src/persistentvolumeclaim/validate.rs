@@ -29,14 +29,13 @@ pub(super) fn update(write: Write, object: &Value, old: &Value, errors: &mut Err
     }
     let (mut new, mut before) = (get(object, "spec").clone(), get(old, "spec").clone());
     // The binder names the volume once, and a claim without a class may still get the default one.
-    for (field, open) in [
-        ("volumeName", string(&before, "volumeName").is_empty()),
-        ("storageClassName", gets_class(object, old)),
-    ] {
-        if open {
-            take(&mut new, field);
-            take(&mut before, field);
-        }
+    let (volume, class) = ("volumeName", "storageClassName");
+    if string(&before, volume).is_empty() && has(&new, volume) {
+        put(&mut before, volume, get(&new, volume).clone());
+    }
+    if gets_class(object, old) {
+        take(&mut new, class);
+        take(&mut before, class);
     }
     if text(object, "/status/phase") == "Bound" {
         take(&mut new, "volumeAttributesClassName");

@@ -87,7 +87,7 @@ impl Rules for Pod {
 
     // Old kubelets send back references that they do not know well.
     fn status_keeps(&self) -> &'static [&'static str] {
-        &["ownerReferences"]
+        &["ownerReferences", "deletionTimestamp"]
     }
 
     fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, now: Timestamp) {

@@ -9,7 +9,7 @@ mod validate;
 pub use allocate::{CLUSTER_IPS, NODE_PORTS};
 pub(crate) use validate::endpoint_ip;
 
-use crate::json::{get, list, put};
+use crate::json::{get, list, put, take};
 use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Res, Snapshot, Status, Timestamp, name};
 use serde_json::{Value, json};
@@ -95,6 +95,23 @@ impl Rules for Service {
         // Only now, as upstream: what an old type leaves behind counts until addresses and ports are found.
         if let (Some(spec), Some(old)) = (object.get_mut("spec"), old) {
             defaults::drop_by_type(spec, get(old, "spec"));
+        }
+        Ok(())
+    }
+
+    /// Traffic inside the cluster has no policy where there is no address.
+    fn admit(
+        &self,
+        write: Write,
+        object: &mut Value,
+        _old: Option<&Value>,
+        _seen: &Snapshot,
+    ) -> Result<(), Status> {
+        if let Some(spec) = object.get_mut("spec")
+            && write != Write::Status
+            && is_alias(spec)
+        {
+            take(spec, "internalTrafficPolicy");
         }
         Ok(())
     }
