@@ -80,6 +80,6 @@ pub trait NodeOps: Send + Sync {
     /// Connects to a port inside the pod's network namespace, on its loopback.
     async fn dial(&self, namespace: &str, pod: &str, port: u16) -> Result<Box<dyn Duplex>, Status>;
 
-    /// Connects from inside the cluster's network to an address that the pod has there. The caller sets the time limit.
-    async fn connect(&self, namespace: &str, pod: &str, to: SocketAddr) -> io::Result<Box<dyn Duplex>>;
+    /// Connects from inside the cluster's network to an address of a pod. The caller sets the time limit.
+    async fn connect(&self, to: SocketAddr) -> io::Result<Box<dyn Duplex>>;
 }

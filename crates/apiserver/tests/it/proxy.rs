@@ -57,12 +57,12 @@ impl NodeOps for Pods {
         Err(Status::method_not_allowed())
     }
 
-    async fn connect(&self, _: &str, pod: &str, to: SocketAddr) -> io::Result<Box<dyn Duplex>> {
+    async fn connect(&self, to: SocketAddr) -> io::Result<Box<dyn Duplex>> {
         if to.port() == 81 {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let (pods, name) = (self.clone(), format!("{pod} at {to}"));
+        let (pods, name) = (self.clone(), format!("at {to}"));
         tokio::spawn(async move {
             match to.port() {
                 443 => {

@@ -77,7 +77,7 @@ impl NodeOps for Echo {
         Ok(Box::new(theirs))
     }
 
-    async fn connect(&self, _: &str, _: &str, to: SocketAddr) -> std::io::Result<Box<dyn Duplex>> {
+    async fn connect(&self, to: SocketAddr) -> std::io::Result<Box<dyn Duplex>> {
         Err(std::io::Error::other(format!("{to} is not here")))
     }
 }

@@ -108,7 +108,7 @@ impl NodeOps for Sessions {
         Ok(Box::new(self.agent.dial(namespace, pod, port).await?))
     }
 
-    async fn connect(&self, _: &str, _: &str, to: SocketAddr) -> io::Result<Box<dyn Duplex>> {
+    async fn connect(&self, to: SocketAddr) -> io::Result<Box<dyn Duplex>> {
         Ok(Box::new(self.agent.connect(to).await?))
     }
 }

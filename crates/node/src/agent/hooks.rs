@@ -77,6 +77,13 @@ async fn timeout<T>(job: &Job, limit: Duration, work: BoxFuture<'_, T>) -> Optio
     }
 }
 
+/// What went wrong is for the node's log alone: an event is read by many, and a handler's answer may hold secrets.
+fn failed(hook: &str, id: &ContainerId, why: &str) -> String {
+    tracing::warn!(container = %id, why, "{hook} failed");
+    format!("{hook} failed")
+}
+
+/// An error is the words of the event.
 pub async fn post_start(job: &Job, id: &ContainerId) -> Result<(), String> {
     let Some(container) = job.pod.container_spec(&id.name) else {
         return Ok(());
@@ -87,12 +94,12 @@ pub async fn post_start(job: &Job, id: &ContainerId) -> Result<(), String> {
         .and_then(|lifecycle| lifecycle.post_start.clone());
     let Some(handler) = handler else { return Ok(()) };
     match timeout(job, POST_START_LIMIT, run(job, id, container, &handler).boxed()).await {
-        Some(result) => result.map_err(|why| format!("PostStartHook failed: {why}")),
-        None => Err("PostStartHook did not end within an hour".to_owned()),
+        Some(result) => result.map_err(|why| failed("PostStartHook", id, &why)),
+        None => Err(failed("PostStartHook", id, "it did not end within an hour")),
     }
 }
 
-/// Within what the grace period leaves.
+/// Within what the grace period leaves; one that takes longer has not failed. An error is the words of the event.
 pub async fn pre_stop(job: &Job, id: &ContainerId, left: Duration) -> Result<(), String> {
     let Some(container) = job.pod.container_spec(&id.name) else {
         return Ok(());
@@ -103,8 +110,11 @@ pub async fn pre_stop(job: &Job, id: &ContainerId, left: Duration) -> Result<(),
         .and_then(|lifecycle| lifecycle.pre_stop.clone());
     let Some(handler) = handler else { return Ok(()) };
     match timeout(job, left, run(job, id, container, &handler).boxed()).await {
-        Some(result) => result.map_err(|why| format!("PreStopHook failed: {why}")),
-        None => Err("PreStopHook not completed in grace period".to_owned()),
+        Some(result) => result.map_err(|why| failed("PreStopHook", id, &why)),
+        None => {
+            tracing::info!(container = %id, "the PreStopHook was not completed in the grace period");
+            Ok(())
+        }
     }
 }
 

@@ -294,7 +294,7 @@ impl Worker {
                     warning: crash,
                     reason: "BackOff",
                     message,
-                    field_path: None,
+                    field_path: self.pod.container(name).map(|c| c.field_path.clone()),
                 });
             }
         }

@@ -126,6 +126,19 @@ impl Cgroup {
         layout().v2.as_ref().map(|mount| mount.join(&self.path))
     }
 
+    /// Its directory on v2, where that is all there is for devices: v1's controller sees to them otherwise.
+    pub fn without_device_controller(&self) -> Option<PathBuf> {
+        match self.v1("devices") {
+            Some(_) => None,
+            None => self.v2(),
+        }
+    }
+
+    /// Whether the OOM killer can be told to end all of a cgroup: where v2 has the memory controller.
+    pub fn has_memory_groups() -> bool {
+        layout().v2.is_some() && !layout().v1.iter().any(|(name, _)| name == "memory")
+    }
+
     /// Its directory for each of these controllers that is on v1.
     pub fn controllers(&self, names: &[&'static str]) -> Vec<(&'static str, PathBuf)> {
         names

@@ -68,16 +68,6 @@ pub struct Mount {
     pub propagation: Propagation,
 }
 
-/// A device node that the container gets, besides the usual ones.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Device {
-    pub host_path: PathBuf,
-    pub container_path: PathBuf,
-    /// Any of `rwm`.
-    pub permissions: String,
-}
-
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct User {
@@ -132,7 +122,6 @@ pub struct ContainerSpec {
     pub seccomp: Seccomp,
     /// `procMount: Unmasked` turns the masked and read-only paths off.
     pub unmasked_proc: bool,
-    pub devices: Vec<Device>,
     pub tty: bool,
     pub stdin: bool,
     pub stdin_once: bool,

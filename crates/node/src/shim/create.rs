@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::details::Details;
 use super::process::{ProcessError, ProcessPlan, errno_words};
 use super::protocol::{ErrorKind, WireError};
-use super::{caps, fds, oci};
+use super::{caps, device_filter, fds, oci};
+use crate::runtime::cgroup::Cgroup;
 use crate::runtime::spec::{ContainerSpec, Seccomp, TerminalSize};
 
 /// What the child tells the shim, with the terminal's master as a descriptor where there is one.
@@ -90,7 +91,7 @@ fn run(
     let (reader, writer) = fds::pipe().map_err(|e| refused("make a pipe", &e))?;
     let plan = plan(spec, console, &writer)?;
     let details = Details::collect().map_err(|e| refused("collect errors", &e))?;
-    let outcome = build_and_start(spec, &state_dir, stdio, plan);
+    let outcome = build_and_start(spec, &state_dir, stdio, plan, warnings);
     drop(writer);
     // The end of this pipe means that execve worked (or that the process is dead).
     let failure = read_failure(reader).map_err(|e| refused("wait for the command", &e))?;
@@ -161,7 +162,13 @@ pub fn plan(spec: &ContainerSpec, console: &OwnedFd, errors: &OwnedFd) -> Result
     })
 }
 
-fn build_and_start(spec: &ContainerSpec, dir: &Path, stdio: Stdio, plan: ProcessPlan) -> Result<i32, String> {
+fn build_and_start(
+    spec: &ContainerSpec,
+    dir: &Path,
+    stdio: Stdio,
+    plan: ProcessPlan,
+    warnings: &mut Vec<String>,
+) -> Result<i32, String> {
     let words = |error: libcontainer::error::LibcontainerError| chain(&error);
     let mut builder = ContainerBuilder::new("c".to_owned(), SyscallType::default())
         .with_executor(plan)
@@ -182,6 +189,7 @@ fn build_and_start(spec: &ContainerSpec, dir: &Path, stdio: Stdio, plan: Process
         .pid()
         .map(|pid| pid.as_raw())
         .ok_or("the container has no process")?;
+    warnings.extend(limit_devices(spec));
     container.start().map_err(|error| {
         // It waits for a start that never comes.
         if let Err(error) =
@@ -193,6 +201,19 @@ fn build_and_start(spec: &ContainerSpec, dir: &Path, stdio: Stdio, plan: Process
     })?;
     tracing::debug!(container = %spec.id, pid, "started");
     Ok(pid)
+}
+
+/// Before the command runs, so that it has never used what it must not. `Some`: what could not be done.
+fn limit_devices(spec: &ContainerSpec) -> Option<String> {
+    if spec.privileged {
+        return None;
+    }
+    let cgroup = Cgroup::new(&spec.cgroup_path).without_device_controller()?;
+    let error = device_filter::attach(&cgroup).err()?;
+    Some(format!(
+        "the container may use any device that it makes a node for: no filter on its cgroup ({}); CAP_BPF may be missing",
+        errno_words(&error)
+    ))
 }
 
 /// An error with all its causes: libcontainer's outermost words say little.

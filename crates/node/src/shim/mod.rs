@@ -7,6 +7,8 @@ mod connection;
 mod containers;
 mod create;
 mod details;
+mod device_filter;
+mod devices;
 mod enter;
 mod event_loop;
 pub(crate) mod fds;

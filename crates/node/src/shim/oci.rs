@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::devices::host_devices;
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::spec::{ContainerSpec, Propagation};
 
@@ -32,8 +33,6 @@ const READ_ONLY_PATHS: [&str; 5] = [
     "/proc/sys",
     "/proc/sysrq-trigger",
 ];
-/// The most host devices that a privileged container is given.
-const HOST_DEVICES_LIMIT: usize = 512;
 
 /// Where a pod's namespaces and shared memory lie.
 pub struct PodPaths<'a> {
@@ -67,7 +66,7 @@ pub fn config(spec: &ContainerSpec, pod: &PodPaths<'_>) -> Value {
             "resources": resources(spec),
             "sysctl": spec.sysctls,
             "rootfsPropagation": propagation(spec),
-            "devices": devices(spec),
+            "devices": if spec.privileged { host_devices() } else { Vec::new() },
             "maskedPaths": if unmasked { Vec::new() } else { MASKED_PATHS.iter().chain(&MASKED_TOO).collect() },
             "readonlyPaths": if unmasked { Vec::new() } else { READ_ONLY_PATHS.to_vec() },
         },
@@ -178,9 +177,11 @@ fn propagation(spec: &ContainerSpec) -> &'static str {
 
 fn resources(spec: &ContainerSpec) -> Value {
     let limits = &spec.resources;
-    let mut devices = vec![json!({ "allow": spec.privileged, "access": "rwm" })];
-    devices.extend(spec.devices.iter().filter_map(device_node).map(|(_, rule)| rule));
-    let mut value = json!({ "devices": devices });
+    let mut value = json!({ "devices": [{ "allow": spec.privileged, "access": "rwm" }] });
+    if Cgroup::has_memory_groups() {
+        // As the kubelet does: the OOM killer ends the container and not one process of it.
+        value["unified"] = json!({ "memory.oom.group": "1" });
+    }
     let mut cpu = serde_json::Map::new();
     let mut put = |name: &str, number: Option<Value>| number.map(|n| cpu.insert(name.to_owned(), n));
     put("shares", limits.cpu_shares.map(Value::from));
@@ -196,79 +197,4 @@ fn resources(spec: &ContainerSpec) -> Value {
         value["pids"] = json!({ "limit": limit });
     }
     value
-}
-
-fn devices(spec: &ContainerSpec) -> Value {
-    let mut list: Vec<Value> = spec
-        .devices
-        .iter()
-        .filter_map(device_node)
-        .map(|(node, _)| node)
-        .collect();
-    if spec.privileged {
-        list.extend(host_devices());
-    }
-    Value::from(list)
-}
-
-/// The OCI device and its cgroup rule. A host path that is no device is left out; the caller has checked it.
-fn device_node(device: &crate::runtime::spec::Device) -> Option<(Value, Value)> {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
-    let metadata = match std::fs::metadata(&device.host_path) {
-        Ok(metadata) => metadata,
-        Err(error) => {
-            tracing::warn!(path = %device.host_path.display(), %error, "a device of the container is missing");
-            return None;
-        }
-    };
-    let kind = match metadata.file_type() {
-        t if t.is_char_device() => "c",
-        t if t.is_block_device() => "b",
-        _ => return None,
-    };
-    let (major, minor) = (
-        nix::sys::stat::major(metadata.rdev()),
-        nix::sys::stat::minor(metadata.rdev()),
-    );
-    let access = if device.permissions.is_empty() {
-        "rwm"
-    } else {
-        &device.permissions
-    };
-    let node = json!({
-        "path": device.container_path, "type": kind, "major": major, "minor": minor,
-        "fileMode": metadata.mode() & 0o777, "uid": metadata.uid(), "gid": metadata.gid(),
-    });
-    let rule = json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access });
-    Some((node, rule))
-}
-
-/// All device nodes directly in the host's /dev, as a privileged container sees them. The usual ones
-/// (null, zero, …) come from libcontainer anyway.
-fn host_devices() -> Vec<Value> {
-    const USUAL: [&str; 9] = [
-        "null", "zero", "full", "random", "urandom", "tty", "console", "ptmx", "core",
-    ];
-    let entries = match std::fs::read_dir("/dev") {
-        Ok(entries) => entries,
-        Err(error) => {
-            tracing::warn!(%error, "cannot read /dev for a privileged container");
-            return Vec::new();
-        }
-    };
-    entries
-        .filter_map(Result::ok)
-        .filter(|entry| !USUAL.iter().any(|name| entry.file_name() == *name))
-        .filter(|entry| entry.file_type().is_ok_and(|t| !t.is_dir() && !t.is_symlink()))
-        .filter_map(|entry| {
-            let path = entry.path();
-            device_node(&crate::runtime::spec::Device {
-                host_path: path.clone(),
-                container_path: path,
-                permissions: String::new(),
-            })
-        })
-        .map(|(node, _)| node)
-        .take(HOST_DEVICES_LIMIT)
-        .collect()
 }

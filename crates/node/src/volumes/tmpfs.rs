@@ -5,6 +5,10 @@ use k8s_openapi::api::core::v1::EmptyDirVolumeSource;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Seen once, not asked again: the kernel writes a line to its log for each time.
+static NO_SWAP_IS_UNKNOWN: AtomicBool = AtomicBool::new(false);
 
 /// An emptyDir's `sizeLimit` in bytes; without one the kernel's default holds, half of the memory.
 pub(super) fn limit(source: &EmptyDirVolumeSource) -> Result<Option<i64>, String> {
@@ -27,9 +31,16 @@ pub(super) fn mount_on(dir: &Path, size_bytes: Option<i64>) -> Result<(), String
         let options = format!("mode=0777{size}{options}");
         mount(Some("tmpfs"), dir, Some("tmpfs"), flags, Some(options.as_str()))
     };
-    let made = match make(",noswap") {
-        Err(Errno::EINVAL) => make(""),
-        other => other,
+    let made = match NO_SWAP_IS_UNKNOWN.load(Ordering::Relaxed) {
+        true => make(""),
+        false => match make(",noswap") {
+            Err(Errno::EINVAL) => {
+                let made = make("");
+                NO_SWAP_IS_UNKNOWN.store(made.is_ok(), Ordering::Relaxed);
+                made
+            }
+            other => other,
+        },
     };
     made.map_err(|e| format!("mounting a tmpfs on {}: {e}", dir.display()))
 }

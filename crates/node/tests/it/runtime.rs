@@ -275,6 +275,30 @@ async fn a_container_is_confined_by_default() {
     );
 }
 
+/// Kernel messages and a disk's first bytes are the host's, whatever nodes a container makes for itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_privileged_container_uses_the_hosts_devices() {
+    let world = World::new().await;
+    world.pod("p1").await;
+    std::os::unix::fs::symlink("busybox", world.rootfs().join("bin/mknod")).expect("symlink");
+    let script = "mknod /tmp/$NAME c 1 11 && echo made=yes
+        dd if=/tmp/$NAME of=/dev/null bs=8k count=1 2>/tmp/$NAME.words && echo read=yes || echo read=$(grep -o 'not permitted' /tmp/$NAME.words)
+        head -c 1 /dev/zero >/dev/null && echo harmless=yes";
+    let mut spec = world.shell("p1", "plain", script);
+    spec.env = vec![("NAME".into(), "plain".into())];
+    let (_, log) = world.run(&spec).await;
+    assert_eq!(
+        (value(&log, "made"), value(&log, "read"), value(&log, "harmless")),
+        ("yes", "not permitted", "yes"),
+        "{log}"
+    );
+    let mut spec = world.shell("p1", "privileged", script);
+    spec.env = vec![("NAME".into(), "privileged".into())];
+    spec.privileged = true;
+    let (_, log) = world.run(&spec).await;
+    assert_eq!(value(&log, "read"), "yes", "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_at_the_start_is_said_in_kubernetes_words() {
     let world = World::new().await;

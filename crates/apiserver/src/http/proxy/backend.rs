@@ -74,8 +74,7 @@ fn told(error: &dyn std::error::Error) -> String {
 
 async fn dial(node: &dyn NodeOps, target: &Target) -> Result<Box<dyn Duplex>, String> {
     let to = target.address;
-    let dialed = node.connect(&target.namespace, &target.pod, to);
-    let stream = match tokio::time::timeout(DIAL_LIMIT, dialed).await {
+    let stream = match tokio::time::timeout(DIAL_LIMIT, node.connect(to)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(format!("dial tcp {to}: connect: {}", reason(&error))),
         Err(_) => return Err(format!("dial tcp {to}: i/o timeout")),

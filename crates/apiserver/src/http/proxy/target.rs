@@ -8,11 +8,9 @@ use meta::{Snapshot, Status};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// A pod, and where to connect to it.
+/// Where to connect to a pod.
 #[derive(Debug, PartialEq)]
 pub struct Target {
-    pub namespace: String,
-    pub pod: String,
     pub address: SocketAddr,
     pub tls: bool,
     /// A port was named or found; else it is the scheme's own.
@@ -80,7 +78,7 @@ impl Wanted<'_> {
         let ip = kinds::row::text(&pod, "/status/podIP");
         let ip: Option<IpAddr> = ip.parse().ok().filter(is_allowed);
         let ip = ip.ok_or_else(|| Status::bad_request("address not allowed"))?;
-        Ok(self.target(self.name, ip, port))
+        Ok(self.target(ip, port))
     }
 
     fn service(&self, random: u64) -> Result<Target, Status> {
@@ -99,8 +97,8 @@ impl Wanted<'_> {
                 continue;
             };
             let found = turned(array(subset, "addresses"), random).find_map(|a| self.checked(a));
-            if let Some((pod, ip)) = found {
-                return Ok(self.target(&pod, ip, Some(port)));
+            if let Some(ip) = found {
+                return Ok(self.target(ip, Some(port)));
             }
         }
         Err(none(&self.place.name))
@@ -127,7 +125,7 @@ impl Wanted<'_> {
 
     /// The pod of an address, if it is the address of a pod in this namespace: whoever writes Endpoints must not be
     /// able to point the server elsewhere.
-    fn checked(&self, address: &Value) -> Option<(String, IpAddr)> {
+    fn checked(&self, address: &Value) -> Option<IpAddr> {
         let pod = &address["targetRef"];
         let ip = address["ip"].as_str()?;
         if pod["namespace"].as_str() != Some(&self.place.namespace) {
@@ -138,15 +136,12 @@ impl Wanted<'_> {
         let own = array(&object["status"], "podIPs")
             .iter()
             .any(|own| own["ip"] == ip);
-        let ip = ip.parse().ok().filter(is_allowed)?;
-        own.then(|| (name.to_string(), ip))
+        ip.parse().ok().filter(|ip| own && is_allowed(ip))
     }
 
-    fn target(&self, pod: &str, ip: IpAddr, port: Option<u16>) -> Target {
+    fn target(&self, ip: IpAddr, port: Option<u16>) -> Target {
         let usual = if self.tls { 443 } else { 80 };
         Target {
-            namespace: self.place.namespace.clone(),
-            pod: pod.to_string(),
             address: SocketAddr::new(ip, port.unwrap_or(usual)),
             tls: self.tls,
             explicit_port: port.is_some(),

@@ -95,6 +95,23 @@ async fn out_of_memory_is_seen_as_such() {
     );
 }
 
+/// As under a kubelet: on cgroup v2 the whole container ends, on v1 the process that asked for too much.
+#[tokio::test(flavor = "multi_thread")]
+async fn out_of_memory_of_a_child_ends_what_the_cgroup_version_says() {
+    let world = World::new().await;
+    world.pod("p1").await;
+    let script = "dd if=/dev/zero of=/dev/null bs=200M count=1 & wait; echo the first process lives; exit 5";
+    let mut spec = world.shell("p1", "hog", script);
+    spec.resources = Resources {
+        memory_limit_bytes: Some(32 << 20),
+        ..Resources::default()
+    };
+    let (exit, log) = world.run(&spec).await;
+    let whole = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    assert_eq!((exit.code, exit.oom_killed), (if whole { 137 } else { 5 }, true));
+    assert_eq!(log.contains("the first process lives"), !whole, "{log}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_outlive_the_server_and_their_results_outlive_the_shim() {
     let world = World::new().await;
