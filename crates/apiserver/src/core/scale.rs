@@ -146,7 +146,10 @@ fn read(cx: &mut Cx, body: Value, call: &Call) -> Result<Value, Status> {
 
 /// `spec.replicas`; left out it is 0, as upstream reads it.
 fn wanted_replicas(scale: &Value, name: &str) -> Result<i64, Status> {
-    let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
+    let replicas = scale
+        .pointer("/spec/replicas")
+        .and_then(Value::as_i64)
+        .unwrap_or(0);
     let mut errors = meta::Errors::new();
     metadata::validate(kinds::scale::row(), scale, &mut errors);
     if replicas < 0 {

@@ -202,7 +202,11 @@ fn names_revision(cx: &Cx, new: &Value, stored: &Object, attempt: &Attempt) -> R
         return Ok(());
     }
     let mut errors = Errors::new();
-    errors.invalid(&Path::new("metadata").child("resourceVersion"), 0, "must be specified for an update");
+    errors.invalid(
+        &Path::new("metadata").child("resourceVersion"),
+        0,
+        "must be specified for an update",
+    );
     // Upstream names the resource here, not the kind.
     let res = cx.row.res;
     Err(Status::invalid(res.group, res.plural, stored.name(), &errors))

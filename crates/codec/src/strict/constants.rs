@@ -42,7 +42,8 @@ fn fill(arena: &Arena, node: u32, value: &mut Value, what: Empty) {
             list.iter_mut().for_each(|item| fill(arena, *items, item, what));
         }
         (SchemaKind::Map { values, .. }, Value::Object(map)) => {
-            map.values_mut().for_each(|member| fill(arena, *values, member, what));
+            map.values_mut()
+                .for_each(|member| fill(arena, *values, member, what));
         }
         _ => {}
     }

@@ -413,12 +413,15 @@ mod tests {
         assert_eq!(same, None, "sizes are compared, not their texts");
         let folder = |limit: serde_json::Value| json!({"volumes": [{"name": "v", "emptyDir": limit}]});
         let empty = json!({"volumes": [], "nodeSelector": {}});
-        assert_eq!(difference("PodSpec", &json!({}), &empty), None, "no content is none");
+        assert_eq!(
+            difference("PodSpec", &json!({}), &empty),
+            None,
+            "no content is none"
+        );
         let sent = difference("PodSpec", &json!({"nodeSelector": {"a": "b"}}), &empty).expect("a difference");
         assert!(sent.contains("+ \"NodeSelector\": {},"), "as it was sent: {sent}");
-        let selector = |selector| {
-            json!({"topologySpreadConstraints": [{"maxSkew": 1, "labelSelector": selector}]})
-        };
+        let selector =
+            |selector| json!({"topologySpreadConstraints": [{"maxSkew": 1, "labelSelector": selector}]});
         let bare = selector(json!({}));
         let given = selector(json!({"matchLabels": {}, "matchExpressions": []}));
         assert_eq!(difference("PodSpec", &bare, &given), None);

@@ -5,7 +5,8 @@ use super::{
     is_alias, is_reached_from_outside, kind, needs_cluster_ip, needs_health_check, needs_node_ports,
 };
 use crate::json::{
-    child_mut, ensure_object, flag, get, has, items_mut, list, number, put, put_default, put_nonzero, string, take,
+    child_mut, ensure_object, flag, get, has, items_mut, list, number, put, put_default, put_nonzero, string,
+    take,
 };
 use serde_json::{Value, json};
 
@@ -184,5 +185,10 @@ type Condition<'a> = &'a dyn Fn(&Value) -> bool;
 
 fn no_new_node_ports(spec: &Value, before: &Value) -> bool {
     let mut now = list(spec, "ports").iter().map(|p| number(p, "nodePort"));
-    now.all(|port| port == 0 || list(before, "ports").iter().any(|p| number(p, "nodePort") == port))
+    now.all(|port| {
+        port == 0
+            || list(before, "ports")
+                .iter()
+                .any(|p| number(p, "nodePort") == port)
+    })
 }
