@@ -119,8 +119,6 @@ impl Run {
             }
             Ok(_) => {}
             Err(_) if optional => {}
-            // Nothing new may come into this namespace any more: to try again would change nothing.
-            Err(status) if is_terminating(&status) => self.acts.clear(),
             Err(status) => self.fail(number, status),
         }
     }
@@ -144,6 +142,8 @@ impl Run {
     pub fn outcome(&self) -> Outcome {
         match &self.failure {
             None => Outcome::Done { wake: self.wake },
+            // Nothing new may come into this namespace any more: this is as far as it goes.
+            Some(failure) if failure.status.is_namespace_terminating() => Outcome::Done { wake: None },
             Some(_) => Outcome::Failed,
         }
     }
@@ -156,15 +156,6 @@ fn subject(call: &Call) -> (Verb, Res, String) {
         kinds::row::text(body, "/metadata/name")
     });
     (call.verb, call.res, name.to_string())
-}
-
-/// Whether an object was refused because its namespace is on its way out.
-fn is_terminating(status: &Status) -> bool {
-    let causes = status.details.get("causes").and_then(|c| c.as_array());
-    causes
-        .into_iter()
-        .flatten()
-        .any(|c| c["reason"] == "NamespaceTerminating")
 }
 
 /// Creates and deletes of one plan concern different objects.

@@ -131,7 +131,12 @@ async fn carry_out(mut run: Run, around: Surroundings) -> Run {
 
 fn report(run: &Run) {
     match run.failure.as_ref().map(|failure| &failure.status) {
-        Some(status) if status.is_conflict() || status.is_not_found() || status.is_already_exists() => {
+        Some(status)
+            if status.is_conflict()
+                || status.is_not_found()
+                || status.is_already_exists()
+                || status.is_namespace_terminating() =>
+        {
             tracing::debug!(controller = run.controller.name, key = ?run.key, %status, "planned again");
         }
         Some(status) => {

@@ -208,6 +208,15 @@ impl Status {
         self.reason == "AlreadyExists"
     }
 
+    /// An object was refused because its namespace is on its way out: to try again would change nothing.
+    pub fn is_namespace_terminating(&self) -> bool {
+        let causes = self.details.get("causes").and_then(Value::as_array);
+        causes
+            .into_iter()
+            .flatten()
+            .any(|cause| cause["reason"] == "NamespaceTerminating")
+    }
+
     /// The `v1.Status` object.
     pub fn to_value(&self) -> Value {
         let mut out = json!({

@@ -93,3 +93,40 @@ fn a_namespace_goes_with_all_that_is_in_it() {
     assert_eq!(left, "");
     cluster.remove();
 }
+
+/// Pods go first, and for as long as one is held nothing else goes; what is left says how it is and not how it was.
+#[test]
+fn workloads_of_a_namespace_that_is_held_say_that_their_pods_are_gone() {
+    let Some(cluster) = Cluster::with_images(
+        "workloads_of_a_namespace_that_is_held_say_that_their_pods_are_gone",
+        &[],
+    ) else {
+        return;
+    };
+    cluster.kubectl("create namespace team");
+    let inside = |text: String| text.replace("metadata: {name: ", "metadata: {namespace: team, name: ");
+    cluster.apply(&inside(deployment("app")));
+    let set = deployment("web")
+        .replace("kind: Deployment", "kind: StatefulSet")
+        .replace("{replicas: 2", "{serviceName: web, replicas: 2");
+    cluster.apply(&inside(set));
+    cluster.apply(&inside(pod("held", "sleep 3600", "", "")));
+    for workload in ["deploy/app", "sts/web"] {
+        cluster.kubectl(&format!("rollout status {workload} -n team {LIMIT}"));
+    }
+    cluster.kubectl("patch pod held -n team -p '{\"metadata\":{\"finalizers\":[\"example.com/hold\"]}}'");
+    cluster.kubectl("delete namespace team --wait=false");
+    cluster.wait(
+        "deploy/app -n team",
+        "jsonpath={.status.conditions[?(@.type==\"Available\")].status}=False",
+    );
+    for workload in ["rs -l app=app", "sts/web"] {
+        cluster.wait(&format!("{workload} -n team"), "jsonpath={.status.replicas}=0");
+    }
+    let failures =
+        cluster.kubectl("get rs,deploy -n team -o 'jsonpath={.items[*].status.conditions[*].type}'");
+    assert!(!failures.contains("ReplicaFailure"), "{failures}");
+    cluster.kubectl("patch pod held -n team --type=merge -p '{\"metadata\":{\"finalizers\":null}}'");
+    cluster.kubectl(&format!("wait --for=delete namespace/team {LIMIT}"));
+    cluster.remove();
+}

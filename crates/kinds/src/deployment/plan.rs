@@ -194,8 +194,9 @@ fn failed(seen: &Seen, key: &Key, failure: &Failure) -> Plan {
     let mut plan = Plan::nothing();
     let sets = replicasets::claim(seen, &deployment, &mut Plan::nothing());
     let created = (failure.res, failure.verb) == (REPLICASETS, Verb::Create);
-    // A name that is taken makes the next plan take the next one.
-    let refused = (created && !failure.status.is_already_exists()).then(|| {
+    // A name that is taken makes the next plan take the next one; a namespace that ends takes nothing, which is no fault.
+    let known = failure.status.is_already_exists() || failure.status.is_namespace_terminating();
+    let refused = (created && !known).then(|| {
         let (name, error) = (&failure.name, &failure.status.message);
         format!("Failed to create new replica set {name:?}: {error}")
     });

@@ -102,6 +102,8 @@ fn failed(seen: &Seen, key: &Key, failure: &Failure) -> Plan {
     let set = Set::of(object);
     let mut plan = Plan::nothing();
     let managed = match (failure.res, failure.verb) {
+        // No fault of anybody's, and no event could come into the namespace either.
+        _ if failure.status.is_namespace_terminating() => Managed::Well,
         (PODS, Verb::Create) => Managed::Badly("FailedCreate", &failure.status.message),
         (PODS, Verb::Delete) => Managed::Badly("FailedDelete", &failure.status.message),
         _ => Managed::Unknown,

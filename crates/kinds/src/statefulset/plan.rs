@@ -122,6 +122,8 @@ pub fn failed(seen: &Seen, key: &Key, failure: &Failure) -> Plan {
     match (failure.res, failure.verb) {
         // A name that is taken is waited for: its holder may be about to go.
         _ if failure.status.is_already_exists() => {}
+        // No fault of anybody's, and no event could come into the namespace either.
+        _ if failure.status.is_namespace_terminating() => {}
         (PODS, Verb::Create) => tell_failure(&set, "FailedCreate", &failure.name, error, &mut plan),
         (PODS, Verb::Delete) => tell_failure(&set, "FailedDelete", &failure.name, error, &mut plan),
         (CLAIMS, Verb::Create) => {

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a test may need beyond the binary.
@@ -20,6 +21,12 @@ pub enum Tool {
     /// util-linux's `script`: a terminal for a command.
     Script,
 }
+
+/// `wait --for=jsonpath` without a value is from there on.
+const KUBECTL_MINOR: u32 = 31;
+
+/// Asked once: each call of a test would start it for this.
+static KUBECTL_ON_PATH: LazyLock<Option<PathBuf>> = LazyLock::new(kubectl);
 
 static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 
@@ -67,6 +74,10 @@ fn built(variable: &str, default: PathBuf, how: &str) -> PathBuf {
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {
+    all_on_path(name).next()
+}
+
+fn all_on_path(name: &str) -> impl Iterator<Item = PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain([
@@ -76,7 +87,26 @@ fn on_path(name: &str) -> Option<PathBuf> {
             "/usr/local/bin".into(),
         ])
         .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+        .filter(|file| file.is_file())
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// The first that is new enough; Debian 12's own is version 1.20.
+fn kubectl() -> Option<PathBuf> {
+    all_on_path("kubectl").find(|kubectl| {
+        let output = Command::new(kubectl)
+            .args(["version", "--client", "-o", "json"])
+            .output();
+        output.is_ok_and(|o| minor_version(&o.stdout).is_some_and(|minor| minor >= KUBECTL_MINOR))
+    })
+}
+
+fn minor_version(json: &[u8]) -> Option<u32> {
+    let version: serde_json::Value = serde_json::from_slice(json).ok()?;
+    let minor = version["clientVersion"]["minor"].as_str()?;
+    // A vendor's has a `+` behind it.
+    minor.trim_end_matches('+').parse().ok()
 }
 
 fn helm(major: &str) -> Option<PathBuf> {
@@ -96,7 +126,7 @@ impl Tool {
             // A kubectl of one's own choice for all tests.
             Self::Kubectl => std::env::var_os("KUBECTL")
                 .map(PathBuf::from)
-                .or_else(|| on_path("kubectl")),
+                .or_else(|| KUBECTL_ON_PATH.clone()),
             Self::Helm3 => helm("3"),
             Self::Helm4 => helm("4"),
             Self::Curl => on_path("curl"),
@@ -119,7 +149,14 @@ pub fn can_run(test: &str, tools: &[Tool]) -> bool {
     let reason = if !nix::unistd::geteuid().is_root() {
         "it needs root".to_owned()
     } else if let Some(missing) = tools.iter().find(|tool| tool.find().is_none()) {
-        format!("{missing:?} is not there (scripts/setup test brings it)")
+        match missing {
+            Tool::Kubectl => {
+                format!(
+                    "there is no kubectl of version 1.{KUBECTL_MINOR} or newer (scripts/setup test brings it)"
+                )
+            }
+            _ => format!("{missing:?} is not there (scripts/setup test brings it)"),
+        }
     } else {
         return true;
     };
