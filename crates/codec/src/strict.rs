@@ -8,7 +8,7 @@ mod constants;
 mod texts;
 
 pub use complaints::complaints;
-pub use constants::complete;
+pub use constants::{complete, complete_as_sent};
 
 use crate::MAX_REPORTED;
 use crate::json::At as Place;

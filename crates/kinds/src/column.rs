@@ -84,7 +84,7 @@ fn texts() -> &'static HashMap<About, String> {
         let rows = crate::rows();
         let columns = rows
             .iter()
-            .chain([crate::scale::row()])
+            .chain([&**crate::scale::row()])
             .flat_map(|row| row.columns);
         let wanted = columns.filter_map(|column| match column.about {
             About::Field(kind, field) => Some((kind, field)),

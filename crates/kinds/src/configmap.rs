@@ -69,6 +69,10 @@ impl Rules for ConfigMap {
         }
     }
 
+    fn compares_as_sent(&self) -> bool {
+        true
+    }
+
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         if old.get("immutable") != Some(&Value::Bool(true)) {
             return;

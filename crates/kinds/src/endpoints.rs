@@ -47,6 +47,13 @@ impl Rules for Endpoints {
         }
     }
 
+    /// Subsets that stay as they were are not looked at again.
+    fn validate_replacement(&self, object: &Value, old: &Value, errors: &mut Errors) {
+        if get(object, "subsets") != get(old, "subsets") {
+            self.validate(object, errors);
+        }
+    }
+
     fn validate(&self, object: &Value, errors: &mut Errors) {
         for (i, subset) in list(object, "subsets").iter().enumerate() {
             let path = Path::new("subsets").index(i);

@@ -42,6 +42,10 @@ impl Rules for Lease {
         true
     }
 
+    fn needs_revision(&self) -> bool {
+        true
+    }
+
     fn update_checks(&self, _write: Write) -> &'static [Check] {
         &[Check::MetadataChange, Check::Object]
     }

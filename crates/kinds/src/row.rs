@@ -61,7 +61,7 @@ pub enum Check {
     Metadata,
     /// Metadata against what it was.
     MetadataChange,
-    /// `Rules::validate`.
+    /// `Rules::validate_replacement`.
     Object,
     /// `Rules::validate_update`.
     Change,
@@ -86,8 +86,19 @@ pub trait Rules: Send + Sync {
     /// All errors of an object that is about to be stored (metadata is checked by the pipeline).
     fn validate(&self, _object: &Value, _errors: &mut Errors) {}
 
+    /// `validate` of what takes the place of `old`, whose own weaknesses are let pass.
+    fn validate_replacement(&self, object: &Value, _old: &Value, errors: &mut Errors) {
+        self.validate(object, errors);
+    }
+
     /// Errors that only a new object can have.
     fn validate_new(&self, _object: &Value, _errors: &mut Errors) {}
+
+    /// What a new object is checked for and in which order, before `validate_new`. Metadata that is not looked at here is
+    /// looked at when nothing else is wrong.
+    fn create_checks(&self) -> &'static [Check] {
+        &[Check::Metadata, Check::Object]
+    }
 
     /// What an update is checked for and in which order, after what is checked for every kind; upstream says some of it
     /// twice. A status write leaves the rest of the object as it is and does not check it again.
@@ -110,6 +121,12 @@ pub trait Rules: Send + Sync {
 
     /// Errors of the transition: immutable fields and the like. `validate` has run as well.
     fn validate_update(&self, _write: Write, _object: &Value, _old: &Value, _errors: &mut Errors) {}
+
+    /// `validate_update` sees the lists and maps without content that came with the object, as upstream's texts show them;
+    /// else it sees what would be stored, which has none.
+    fn compares_as_sent(&self) -> bool {
+        false
+    }
 
     /// What a new state takes for itself before it is validated, Service addresses for one; a state that cannot have it is
     /// told of nothing else. `old` is absent on create.
@@ -226,7 +243,7 @@ pub trait Rules: Send + Sync {
         false
     }
 
-    /// An update must name the revision that it was made from.
+    /// A PUT must name the revision that it was made from.
     fn needs_revision(&self) -> bool {
         false
     }

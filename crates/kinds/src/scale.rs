@@ -10,30 +10,32 @@ use std::sync::{Arc, OnceLock};
 /// A view on other kinds, which no row of the registry serves.
 const KIND: &str = "Scale";
 
-pub fn row() -> &'static Row {
-    static ROW: OnceLock<Row> = OnceLock::new();
-    ROW.get_or_init(|| Row {
-        res: Res::new("autoscaling", "scales"),
-        version: "v1",
-        kind: KIND,
-        singular: "scale",
-        short_names: &[],
-        categories: &[],
-        namespaced: true,
-        type_name: "io.k8s.api.autoscaling.v1.Scale",
-        generation: false,
-        status: false,
-        scale: None,
-        selectable: &[],
-        columns: const {
-            &[
-                Column::NAME,
-                Column::new("Desired", "integer").shows("autoscaling.v1.ScaleSpec", "replicas"),
-                Column::new("Available", "integer").shows("autoscaling.v1.ScaleStatus", "replicas"),
-                Column::AGE,
-            ]
-        },
-        rules: Arc::new(Scale),
+pub fn row() -> &'static Arc<Row> {
+    static ROW: OnceLock<Arc<Row>> = OnceLock::new();
+    ROW.get_or_init(|| {
+        Arc::new(Row {
+            res: Res::new("autoscaling", "scales"),
+            version: "v1",
+            kind: KIND,
+            singular: "scale",
+            short_names: &[],
+            categories: &[],
+            namespaced: true,
+            type_name: "io.k8s.api.autoscaling.v1.Scale",
+            generation: false,
+            status: false,
+            scale: None,
+            selectable: &[],
+            columns: const {
+                &[
+                    Column::NAME,
+                    Column::new("Desired", "integer").shows("autoscaling.v1.ScaleSpec", "replicas"),
+                    Column::new("Available", "integer").shows("autoscaling.v1.ScaleStatus", "replicas"),
+                    Column::AGE,
+                ]
+            },
+            rules: Arc::new(Scale),
+        })
     })
 }
 

@@ -62,13 +62,21 @@ impl Rules for StorageClass {
         Check::OBJECT_FIRST
     }
 
+    fn compares_as_sent(&self) -> bool {
+        true
+    }
+
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
             let check = match field {
                 "provisioner" => crate::check::immutable_text,
                 _ => crate::check::immutable,
             };
-            check(get(object, field), get(old, field), &Path::new(field), errors);
+            let (now, was) = (get(object, field), get(old, field));
+            let nothing = |value: &Value| value.as_object().is_none_or(serde_json::Map::is_empty);
+            if field != "parameters" || !(nothing(now) && nothing(was)) {
+                check(now, was, &Path::new(field), errors);
+            }
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Requirement {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
+    Is(String),
+    IsNot(String),
     In(Vec<String>),
     NotIn(Vec<String>),
     Exists,
@@ -70,7 +72,7 @@ impl LabelSelector {
     pub fn of_map<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let one = |(k, v): (&str, &str)| Requirement {
             key: k.to_string(),
-            test: Test::In(vec![v.to_string()]),
+            test: Test::Is(v.to_string()),
         };
         Self {
             requirements: labels.into_iter().map(one).collect(),
@@ -170,9 +172,9 @@ impl std::fmt::Display for LabelSelector {
                 f.write_str(",")?;
             }
             match test {
-                Test::In(v) if v.len() == 1 => write!(f, "{key}={}", v[0])?,
+                Test::Is(v) => write!(f, "{key}={v}")?,
+                Test::IsNot(v) => write!(f, "{key}!={v}")?,
                 Test::In(v) => write!(f, "{key} in ({})", sorted_values(v))?,
-                Test::NotIn(v) if v.len() == 1 => write!(f, "{key}!={}", v[0])?,
                 Test::NotIn(v) => write!(f, "{key} notin ({})", sorted_values(v))?,
                 Test::Exists => write!(f, "{key}")?,
                 Test::NotExists => write!(f, "!{key}")?,
@@ -194,6 +196,8 @@ impl Test {
     fn holds(&self, value: Option<&str>) -> bool {
         let number = || value.and_then(|v| v.parse::<i64>().ok());
         match self {
+            Self::Is(wanted) => value == Some(wanted),
+            Self::IsNot(other) => value != Some(other),
             Self::In(values) => value.is_some_and(|v| values.iter().any(|w| w == v)),
             Self::NotIn(values) => value.is_none_or(|v| values.iter().all(|w| w != v)),
             Self::Exists => value.is_some(),
@@ -250,11 +254,10 @@ fn parse_requirement(part: &str) -> Result<Requirement, ParseError> {
     }
     for (operator, negative) in [("!=", true), ("==", false), ("=", false)] {
         if let Some((key, value)) = part.split_once(operator) {
-            let values = vec![checked_value(value)?];
-            let test = if negative {
-                Test::NotIn(values)
-            } else {
-                Test::In(values)
+            let value = checked_value(value)?;
+            let test = match negative {
+                true => Test::IsNot(value),
+                false => Test::Is(value),
             };
             return Ok(Requirement {
                 key: checked_key(key)?,
@@ -381,7 +384,8 @@ mod tests {
             ("a==b", ("a", "b"), ("b", "b"), "a=b"),
             ("a != b", ("a", "c"), ("a", "b"), "a!=b"),
             ("a in (b, c)", ("a", "c"), ("a", "d"), "a in (b,c)"),
-            ("a notin (b)", ("x", "y"), ("a", "b"), "a!=b"),
+            ("a notin (b)", ("x", "y"), ("a", "b"), "a notin (b)"),
+            ("a in (b)", ("a", "b"), ("a", "c"), "a in (b)"),
             ("example.com/a", ("example.com/a", ""), ("a", ""), "example.com/a"),
             ("!a", ("b", ""), ("a", ""), "!a"),
             ("a>3", ("a", "4"), ("a", "3"), "a>3"),

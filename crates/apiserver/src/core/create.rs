@@ -2,8 +2,8 @@
 
 use super::prepare::{self, Attempt};
 use super::{Cx, Decision, Pending, Then, managed, metadata, review};
-use kinds::Write as Verb;
-use meta::{Call, Draft, Reply, Status};
+use kinds::{Check, Row, Write as Verb};
+use meta::{Call, Draft, Errors, Reply, Status};
 use serde_json::Value;
 use store::{Expect, Write};
 
@@ -54,10 +54,7 @@ pub fn object_of(
     row.rules
         .begin(Verb::Create, &mut object, None, cx.seen.snapshot)?;
     let name = metadata::text(&object, "name").to_string();
-    let mut errors = meta::Errors::new();
-    metadata::validate(&row, &object, &mut errors);
-    row.rules.validate(&object, &mut errors);
-    row.rules.validate_new(&object, &mut errors);
+    let errors = errors_of(&row, &object);
     if !errors.is_empty() {
         return Err(cx.invalid(&name, &errors));
     }
@@ -95,9 +92,27 @@ pub fn object_of(
     }))
 }
 
+fn errors_of(row: &Row, object: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let checks = row.rules.create_checks();
+    for check in checks {
+        match check {
+            Check::Metadata => metadata::validate(row, object, &mut errors),
+            Check::Object => row.rules.validate(object, &mut errors),
+            // There is nothing yet that it could be a change of.
+            Check::MetadataChange | Check::Change => {}
+        }
+    }
+    row.rules.validate_new(object, &mut errors);
+    if errors.is_empty() && !checks.contains(&Check::Metadata) {
+        metadata::validate(row, object, &mut errors);
+    }
+    errors
+}
+
 /// Gives an object with `generateName` alone its name. True when it did.
 fn name_it(cx: &mut Cx, object: &mut Value) -> Result<bool, Status> {
-    if !metadata::text(object, "resourceVersion").is_empty() {
+    if !matches!(metadata::text(object, "resourceVersion"), "" | "0") {
         let text = "resourceVersion should not be set on objects to be created";
         return Err(Status::bad_request(text));
     }

@@ -1,11 +1,11 @@
 //! The `scale` subresource: `autoscaling/v1 Scale` as a view on a kind's replicas, status and selector.
 
 use super::managed::By;
-use super::prepare::Attempt;
-use super::update::{Change, check_name, replace};
+use super::prepare::{self, Attempt};
+use super::update::{Change, check_name, check_uid, replace};
 use super::{Cx, Decision, Pending, Then, metadata, patch};
 use kinds::{Row, row};
-use meta::{Call, Object, Options, Reply, Status};
+use meta::{Call, Object, Reply, Status};
 use serde_json::{Value, json};
 
 /// The Scale of a stored object.
@@ -19,7 +19,7 @@ pub fn of(row: &Row, object: &Object) -> Result<Value, Status> {
             "name": object.name(), "uid": object.uid(), "resourceVersion": object.revision().to_string(),
             "creationTimestamp": metadata::text(&value, "creationTimestamp"),
         },
-        "spec": {"replicas": at(paths.replicas)},
+        "spec": spec(at(paths.replicas)),
         "status": {"replicas": at(paths.status_replicas)},
     });
     if row.namespaced {
@@ -32,6 +32,14 @@ pub fn of(row: &Row, object: &Object) -> Result<Value, Status> {
     Ok(scale)
 }
 
+/// None at all is not written.
+fn spec(replicas: i64) -> Value {
+    match replicas {
+        0 => json!({}),
+        some => json!({"replicas": some}),
+    }
+}
+
 /// `.spec.replicas` as a JSON pointer.
 fn pointer(path: &str) -> String {
     format!("/{}", path.trim_start_matches('.').replace('.', "/"))
@@ -39,17 +47,13 @@ fn pointer(path: &str) -> String {
 
 pub fn update(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
     let stored = cx.stored(&call)?;
-    let body = call
-        .body
-        .ok_or_else(|| Status::bad_request("the request has no body"))?;
-    rescale(cx, &stored, &body, &call.namespace, &call.name, &call.options)
+    let (body, call) = taken(call)?;
+    rescale(cx, &stored, body, &call)
 }
 
 pub fn patch(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
     let stored = cx.stored(&call)?;
-    let patch = call
-        .body
-        .ok_or_else(|| Status::bad_request("the request has no body"))?;
+    let (patch, call) = taken(call)?;
     let before = of(cx.row, &stored)?;
     let mut scale = before.clone();
     let verb = match call.verb {
@@ -61,26 +65,27 @@ pub fn patch(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
     if metadata::text(&scale, "resourceVersion") == metadata::text(&before, "resourceVersion") {
         scale["metadata"]["resourceVersion"] = "".into();
     }
-    rescale(cx, &stored, &scale, &call.namespace, &call.name, &call.options)
+    rescale(cx, &stored, scale, &call)
 }
 
-fn rescale(
-    cx: &mut Cx,
-    stored: &Object,
-    scale: &Value,
-    namespace: &str,
-    name: &str,
-    options: &Options,
-) -> Result<Decision, Status> {
+/// The call's body, and the rest of it.
+fn taken(mut call: Call) -> Result<(Value, Call), Status> {
+    let body = call.body.take();
+    let body = body.ok_or_else(|| Status::bad_request("the request has no body"))?;
+    Ok((body, call))
+}
+
+fn rescale(cx: &mut Cx, stored: &Object, scale: Value, call: &Call) -> Result<Decision, Status> {
     let paths = cx.row.scale.ok_or_else(Status::no_such_path)?;
-    check_shape(scale, namespace)?;
-    check_name(scale, name)?;
-    let replicas = wanted_replicas(scale, name)?;
+    let (namespace, options) = (&call.namespace, &call.options);
+    let scale = read(cx, scale, call)?;
+    check_uid(cx, metadata::text(&scale, "uid"), stored)?;
+    let replicas = wanted_replicas(&scale, &call.name)?;
     let old = stored.value();
     let mut new = old.clone();
     set(&mut new, paths.replicas, replicas.into());
     for field in ["resourceVersion", "uid"] {
-        let given = metadata::text(scale, field).to_string();
+        let given = metadata::text(&scale, field).to_string();
         if !given.is_empty() || field == "resourceVersion" {
             new["metadata"][field] = given.into();
         }
@@ -115,7 +120,7 @@ fn rescale(
             }
             Decision::Answer(_, warnings) => {
                 let mut value = of(&row, stored)?;
-                value["spec"]["replicas"] = replicas.into();
+                value["spec"] = spec(replicas);
                 Decision::Answer(
                     Reply::Value {
                         value,
@@ -128,52 +133,32 @@ fn rescale(
     )
 }
 
-/// `spec.replicas`; left out it is 0, as upstream reads it.
-fn wanted_replicas(scale: &Value, name: &str) -> Result<i64, Status> {
-    // Read past, it would scale to 0.
-    if scale
-        .get("spec")
-        .is_some_and(|spec| !spec.is_object() && !spec.is_null())
-    {
-        return Err(Status::bad_request(
-            "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal into Go struct field Scale.spec of type v1.ScaleSpec",
-        ));
-    }
-    let replicas = match scale.pointer("/spec/replicas") {
-        None | Some(Value::Null) => 0,
-        Some(value) => value.as_i64().filter(|n| i32::try_from(*n).is_ok()).ok_or_else(|| {
-            Status::bad_request("Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal into Go struct field ScaleSpec.spec.replicas of type int32")
-        })?,
-    };
-    if replicas < 0 {
-        let mut errors = meta::Errors::new();
-        let field = meta::Path::new("spec").child("replicas");
-        errors.invalid(&field, replicas, "must be greater than or equal to 0");
-        return Err(Status::invalid("autoscaling", "Scale", name, &errors));
-    }
-    Ok(replicas)
+/// A body as a Scale.
+fn read(cx: &mut Cx, body: Value, call: &Call) -> Result<Value, Status> {
+    let own = std::mem::replace(&mut cx.row, kinds::scale::row());
+    let strictness = call.options.field_validation;
+    let scale = prepare::body(cx, body, &call.namespace, strictness, call.sent.as_ref());
+    cx.row = own;
+    let scale = scale?;
+    check_name(&scale, &call.name)?;
+    Ok(scale)
 }
 
-fn check_shape(scale: &Value, namespace: &str) -> Result<(), Status> {
-    let text = |key: &str| scale.get(key).and_then(Value::as_str).unwrap_or_default();
-    if !matches!(
-        (text("apiVersion"), text("kind")),
-        ("" | "autoscaling/v1", "" | "Scale")
-    ) {
-        return Err(Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type Scale): {}, Kind={}",
-            text("apiVersion"),
-            text("kind")
-        )));
+/// `spec.replicas`; left out it is 0, as upstream reads it.
+fn wanted_replicas(scale: &Value, name: &str) -> Result<i64, Status> {
+    let replicas = scale
+        .pointer("/spec/replicas")
+        .and_then(Value::as_i64)
+        .unwrap_or(0);
+    let mut errors = meta::Errors::new();
+    metadata::validate(kinds::scale::row(), scale, &mut errors);
+    if replicas < 0 {
+        let field = meta::Path::new("spec").child("replicas");
+        errors.invalid(&field, replicas, "must be greater than or equal to 0");
     }
-    if !scale.get("metadata").is_some_and(Value::is_object) {
-        return Err(Status::bad_request("metadata is not an object"));
-    }
-    match metadata::text(scale, "namespace") {
-        given if !given.is_empty() && given != namespace => Err(Status::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        )),
-        _ => Ok(()),
+    match errors.is_empty() {
+        true => Ok(replicas),
+        false => Err(Status::invalid("autoscaling", "Scale", name, &errors)),
     }
 }
 

@@ -39,6 +39,7 @@ pub fn update(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
         }
         return Err(Status::not_found(cx.row.res, &call.name));
     };
+    names_revision(cx, &new, &stored, &attempt)?;
     let old = stored.value();
     replace(
         cx,
@@ -191,17 +192,26 @@ fn check_revision(cx: &Cx, new: &Value, stored: &Object, attempt: &Attempt) -> R
     match given {
         Some(revision) if revision != stored.revision() => Err(Status::stale(res, stored.name())),
         Some(_) => Ok(true),
-        None if cx.row.rules.needs_revision() => {
-            let mut errors = Errors::new();
-            errors.0.push(meta::FieldError {
-                cause: meta::field::Cause::Invalid,
-                field: Path::new("metadata").child("resourceVersion").to_string(),
-                message: "Invalid value: 0x0: must be specified for an update".into(),
-            });
-            Err(cx.invalid(stored.name(), &errors))
-        }
         None => Ok(false),
     }
+}
+
+/// Some kinds must be told from which revision a new state was made. Patches are made from the one that is stored.
+fn names_revision(cx: &Cx, new: &Value, stored: &Object, attempt: &Attempt) -> Result<(), Status> {
+    let text = metadata::text(new, "resourceVersion");
+    let named = page::parse_revision(text)?.is_some_and(|revision| revision != 0);
+    if named || attempt.options.revision.is_some() || !cx.row.rules.needs_revision() {
+        return Ok(());
+    }
+    let mut errors = Errors::new();
+    errors.invalid(
+        &Path::new("metadata").child("resourceVersion"),
+        0,
+        "must be specified for an update",
+    );
+    // Upstream names the resource here, not the kind.
+    let res = cx.row.res;
+    Err(Status::invalid(res.group, res.plural, stored.name(), &errors))
 }
 
 pub fn check_uid(cx: &Cx, uid: &str, stored: &Object) -> Result<(), Status> {
@@ -224,24 +234,20 @@ fn keep_system_fields(new: &mut Value, old: &Value) {
     };
     meta.remove("resourceVersion");
     meta.remove("selfLink");
-    for field in [
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-    ] {
-        if !meta.contains_key(field)
-            && let Some(kept) = before.get(field)
+    // Nobody is asked for when it was made, or marked: what is sent does not count, unless there is nothing yet.
+    let always = ["creationTimestamp", "deletionTimestamp"];
+    let unless_sent = ["uid", "deletionGracePeriodSeconds"];
+    for field in always.into_iter().chain(unless_sent) {
+        if let Some(kept) = before.get(field)
+            && (always.contains(&field) || !meta.contains_key(field))
         {
             meta.insert(field.into(), kept.clone());
         }
     }
-    for field in ["generation", "generateName"] {
-        match before.get(field) {
-            Some(kept) => meta.insert(field.into(), kept.clone()),
-            None => meta.remove(field),
-        };
-    }
+    match before.get("generation") {
+        Some(kept) => meta.insert("generation".into(), kept.clone()),
+        None => meta.remove("generation"),
+    };
 }
 
 fn keep_member(new: &mut Value, old: &Value, member: &str) {
@@ -252,34 +258,16 @@ fn keep_member(new: &mut Value, old: &Value, member: &str) {
     };
 }
 
-/// A status write changes the status and, as upstream's, what of the metadata is the clients'; but for `kept`.
+/// A status write changes the status and, as upstream's, the metadata; but for `kept`.
 fn only_status(mut sent: Value, old: &Value, kept: &[&str]) -> Value {
     let mut new = old.clone();
-    let status = sent.get_mut("status").map(Value::take);
-    if let Some(map) = new.as_object_mut() {
-        match status {
-            Some(status) => map.insert("status".into(), status),
-            None => map.remove("status"),
-        };
+    keep_member(&mut new, &sent, "status");
+    let mut metadata = sent.get_mut("metadata").map(Value::take).unwrap_or(Value::Null);
+    for field in kept {
+        keep_member(&mut metadata, &old["metadata"], field);
     }
-    if let (Some(to), Some(from)) = (
-        new.get_mut("metadata").and_then(Value::as_object_mut),
-        sent.get_mut("metadata").and_then(Value::as_object_mut),
-    ) {
-        to.remove("resourceVersion");
-        let fields = [
-            "labels",
-            "annotations",
-            "finalizers",
-            "ownerReferences",
-            "managedFields",
-        ];
-        for field in fields.into_iter().filter(|field| !kept.contains(field)) {
-            match from.remove(field) {
-                Some(value) => to.insert(field.into(), value),
-                None => to.remove(field),
-            };
-        }
+    if let Some(map) = new.as_object_mut() {
+        map.insert("metadata".into(), metadata);
     }
     new
 }
@@ -293,10 +281,14 @@ fn validate(cx: &Cx, write: Verb, new: &mut Value, old: &Value, name: &str) -> R
         match check {
             Check::Metadata => metadata::validate(cx.row, new, &mut errors),
             Check::MetadataChange => metadata::validate_change(cx.row, new, old, &mut errors),
-            Check::Object => rules.validate(new, &mut errors),
+            Check::Object => rules.validate_replacement(new, old, &mut errors),
             Check::Change => {
                 // What is stored is complete, and what is compared with it has to be.
-                prepare::complete(cx.row, new);
+                if rules.compares_as_sent() {
+                    codec::strict::complete_as_sent(&cx.row.schema(), new);
+                } else {
+                    prepare::complete(cx.row, new);
+                }
                 rules.validate_update(write, new, old, &mut errors);
             }
         }

@@ -10,4 +10,5 @@ mod proxy;
 mod sessions;
 mod strict;
 mod watches;
+mod words;
 mod world;

@@ -174,7 +174,14 @@ fn values_get_the_form_that_typed_decoding_gives_them() {
             "containers": [{"name": "c", "env": [{"name": "n"}], "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}]},
         "status": {},
     });
-    assert_eq!(complete("core.v1.Pod", once), written);
+    assert_eq!(complete("core.v1.Pod", once.clone()), written);
+    let schema = Schema::of(kinds::schema::arena(), "io.k8s.api.core.v1.Pod").expect("a schema");
+    let mut as_sent = once;
+    codec::strict::complete_as_sent(&schema, &mut as_sent);
+    assert_eq!(as_sent["spec"]["tolerations"], json!([]));
+    assert_eq!(as_sent["spec"]["containers"][0]["resources"]["limits"], json!({}));
+    codec::strict::complete(&schema, &mut as_sent);
+    assert_eq!(as_sent, written);
 }
 
 /// Zeros that mean nothing are gone; what a pointer points at, and what every object of a type has, stays.

@@ -7,10 +7,22 @@ use serde_json::{Map, Value};
 /// Brings an object into the form in which typed code would write it: `"resources": {}` of a container and
 /// `"replicas": 0` of a status are there, `"labels": {}` is not.
 pub fn complete(schema: &Schema, value: &mut Value) {
-    fill(schema.arena(), schema.node_id(), value);
+    fill(schema.arena(), schema.node_id(), value, Empty::Goes);
 }
 
-fn fill(arena: &Arena, node: u32, value: &mut Value) {
+/// As `complete`, but for lists and maps without content: they stay as they were sent.
+pub fn complete_as_sent(schema: &Schema, value: &mut Value) {
+    fill(schema.arena(), schema.node_id(), value, Empty::Stays);
+}
+
+/// What becomes of lists and maps without content.
+#[derive(Clone, Copy, PartialEq)]
+enum Empty {
+    Goes,
+    Stays,
+}
+
+fn fill(arena: &Arena, node: u32, value: &mut Value, what: Empty) {
     match (&arena.node(node).kind, value) {
         (SchemaKind::Object(object), Value::Object(map)) => {
             map.retain(|name, member| {
@@ -18,7 +30,7 @@ fn fill(arena: &Arena, node: u32, value: &mut Value) {
                     return true;
                 }
                 let found = object.fields.binary_search_by(|f| (*f.name).cmp(name.as_str()));
-                found.map_or(true, |i| member_stays(arena, &object.fields[i], member))
+                found.map_or(true, |i| member_stays(arena, &object.fields[i], member, what))
             });
             for field in object.constant.iter().map(|i| &object.fields[*i as usize]) {
                 if !map.contains_key(&*field.name) {
@@ -27,26 +39,28 @@ fn fill(arena: &Arena, node: u32, value: &mut Value) {
             }
         }
         (SchemaKind::Array { items, .. }, Value::Array(list)) => {
-            list.iter_mut().for_each(|item| fill(arena, *items, item));
+            list.iter_mut().for_each(|item| fill(arena, *items, item, what));
         }
         (SchemaKind::Map { values, .. }, Value::Object(map)) => {
-            map.values_mut().for_each(|member| fill(arena, *values, member));
+            map.values_mut()
+                .for_each(|member| fill(arena, *values, member, what));
         }
         _ => {}
     }
 }
 
 /// Fills in a member that is a list or an object. False when nothing of it is written.
-fn member_stays(arena: &Arena, field: &Field, member: &mut Value) -> bool {
+fn member_stays(arena: &Arena, field: &Field, member: &mut Value, what: Empty) -> bool {
+    let goes = what == Empty::Goes;
     let empty = match (&arena.node(field.node).kind, &*member) {
         (SchemaKind::Array { .. }, Value::Array(list)) => list.is_empty(),
         (SchemaKind::Map { .. }, Value::Object(map)) => map.is_empty(),
         _ => false,
     };
     match field.written {
-        Written::Nonzero if empty => return false,
-        Written::Always if empty => *member = Value::Null,
-        _ => fill(arena, field.node, member),
+        Written::Nonzero if empty && goes => return false,
+        Written::Always if empty && goes => *member = Value::Null,
+        _ => fill(arena, field.node, member, what),
     }
     true
 }
@@ -67,7 +81,7 @@ fn zero(arena: &Arena, field: &Field) -> Value {
         SchemaKind::String(StringForm::Plain) => "".into(),
         SchemaKind::Object(_) => {
             let mut value = Value::Object(Map::new());
-            fill(arena, field.node, &mut value);
+            fill(arena, field.node, &mut value, Empty::Goes);
             value
         }
         SchemaKind::Any | SchemaKind::String(_) | SchemaKind::Array { .. } | SchemaKind::Map { .. } => {

@@ -1,6 +1,6 @@
 //! What a Deployment must be, and what of it may change.
 
-use crate::json::{at, get, int, number, string};
+use crate::json::{at, get, int, number, some, string};
 use crate::{Write, check, pod};
 use meta::field::Shown;
 use meta::{Errors, Path};
@@ -41,8 +41,8 @@ fn strategy(strategy: &Value, path: &Path, errors: &mut Errors) {
         }
         "RollingUpdate" => rolling_update(rolling, &rolling_path, errors),
         _ => {
-            // Upstream shows its own form of the structure.
-            let part = |field: &str| Some(get(rolling, field).clone());
+            // Upstream shows its own form of the structure, in which a number that is not given is 0.
+            let part = |field: &str| Some(some(rolling, field).cloned().unwrap_or(0.into()));
             let parts = [
                 ("MaxUnavailable", part("maxUnavailable")),
                 ("MaxSurge", part("maxSurge")),

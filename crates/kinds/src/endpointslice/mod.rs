@@ -9,7 +9,7 @@ pub use plan::{CONTROLLER, ServiceFacts};
 
 use crate::check::{dns_label, dns_subdomain, ip_message, messages, one_of, one_of_given, qualified_name};
 use crate::endpoints::first_three;
-use crate::json::{get, has, int, items_mut, list, put_default, string, take};
+use crate::json::{child_mut, get, has, int, items_mut, list, number, put, put_default, string, take};
 use crate::row::{age, text};
 use crate::service::endpoint_ip;
 use crate::{Check, Column, Row, Rules, Write};
@@ -61,10 +61,6 @@ impl Rules for EndpointSlice {
         !labels(object).eq(labels(old))
     }
 
-    fn creates_on_update(&self) -> bool {
-        true
-    }
-
     fn default(&self, object: &mut Value) {
         for port in items_mut(object, "ports") {
             put_default(port, "name", "");
@@ -77,22 +73,30 @@ impl Rules for EndpointSlice {
         if old.is_some_and(|old| get(old, "endpoints") == get(object, "endpoints")) {
             return;
         }
+        let mut topology = false;
         for endpoint in items_mut(object, "endpoints") {
-            take(endpoint, "deprecatedTopology");
+            let given = take(endpoint, "deprecatedTopology");
+            topology |= given.is_some_and(|given| given.as_object().is_some_and(|map| !map.is_empty()));
+        }
+        // Upstream has counted it as a change by then.
+        if let (true, Some(old)) = (topology, old) {
+            let generation = number(get(old, "metadata"), "generation") + 1;
+            if let Some(metadata) = child_mut(object, "metadata") {
+                put(metadata, "generation", generation);
+            }
         }
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
-        let kind = string(object, "addressType");
-        one_of(object, "addressType", &TYPES, true, &Path::root(), errors);
-        check_ports(list(object, "ports"), errors);
-        let (endpoints, path) = (list(object, "endpoints"), Path::new("endpoints"));
-        if endpoints.len() > MAX_ENDPOINTS {
-            errors.too_many(&path, endpoints.len(), MAX_ENDPOINTS);
-        } else {
-            for (i, endpoint) in endpoints.iter().enumerate() {
-                check_endpoint(endpoint, kind, &path.index(i), errors);
-            }
+        head(object, errors);
+        endpoints(object, errors);
+    }
+
+    /// Endpoints that stay as they were are not looked at again.
+    fn validate_replacement(&self, object: &Value, old: &Value, errors: &mut Errors) {
+        head(object, errors);
+        if get(object, "endpoints") != get(old, "endpoints") {
+            endpoints(object, errors);
         }
     }
 
@@ -132,6 +136,23 @@ impl Rules for EndpointSlice {
             or_unset(first_three(&addresses)).into(),
             age(object, now).into(),
         ]
+    }
+}
+
+fn head(object: &Value, errors: &mut Errors) {
+    one_of(object, "addressType", &TYPES, true, &Path::root(), errors);
+    check_ports(list(object, "ports"), errors);
+}
+
+fn endpoints(object: &Value, errors: &mut Errors) {
+    let kind = string(object, "addressType");
+    let (endpoints, path) = (list(object, "endpoints"), Path::new("endpoints"));
+    if endpoints.len() > MAX_ENDPOINTS {
+        errors.too_many(&path, endpoints.len(), MAX_ENDPOINTS);
+        return;
+    }
+    for (i, endpoint) in endpoints.iter().enumerate() {
+        check_endpoint(endpoint, kind, &path.index(i), errors);
     }
 }
 

@@ -71,6 +71,10 @@ impl Rules for Event {
         meta::name::check_path_segment(name)
     }
 
+    fn create_checks(&self) -> &'static [Check] {
+        &[Check::Object]
+    }
+
     fn update_checks(&self, _write: Write) -> &'static [Check] {
         &[Check::Object]
     }

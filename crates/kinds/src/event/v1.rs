@@ -76,6 +76,10 @@ impl Rules for NewEvent {
         }
     }
 
+    fn create_checks(&self) -> &'static [Check] {
+        &[Check::Object, Check::Metadata]
+    }
+
     fn update_checks(&self, _write: Write) -> &'static [Check] {
         &[Check::Object, Check::MetadataChange, Check::Change]
     }

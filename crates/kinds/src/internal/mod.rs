@@ -24,34 +24,32 @@ enum For {
 
 /// The difference from `old` to `new`, both of this type (`core.v1.PodSpec`); `None` when they say the same.
 pub(crate) fn difference(type_name: &str, old: &Value, new: &Value) -> Option<String> {
-    if old == new {
-        return None;
-    }
-    let text = |value: &Value, purpose: For| {
-        let mut out = String::new();
-        match schema_of(type_name) {
-            Some((name, schema)) => write_value(&mut out, name, Some(&schema), value, 0, purpose),
-            None => out.push_str(&value.to_string()),
-        }
-        out
-    };
-    if text(old, For::Comparing) == text(new, For::Comparing) {
+    if same(type_name, old, new) {
         return None;
     }
     Some(unified::difference(
-        &text(old, For::People),
-        &text(new, For::People),
+        &text(type_name, old, For::People),
+        &text(type_name, new, For::People),
     ))
+}
+
+/// Whether both, of this type, mean the same.
+pub(crate) fn same(type_name: &str, old: &Value, new: &Value) -> bool {
+    old == new || text(type_name, old, For::Comparing) == text(type_name, new, For::Comparing)
 }
 
 /// A structure whole, as it stands in a sentence.
 pub(crate) fn shown(type_name: &str, value: &Value) -> Shown {
+    Shown(text(type_name, value, For::Line))
+}
+
+fn text(type_name: &str, value: &Value, purpose: For) -> String {
     let mut out = String::new();
     match schema_of(type_name) {
-        Some((name, schema)) => write_value(&mut out, name, Some(&schema), value, 0, For::Line),
+        Some((name, schema)) => write_value(&mut out, name, Some(&schema), value, 0, purpose),
         None => out.push_str(&value.to_string()),
     }
-    Shown(out)
+    out
 }
 
 /// The part of a type's layout that is printed, and the schema it comes from.
@@ -122,8 +120,12 @@ fn write_value(
         }
         (Some(SchemaKind::Object(_)), Value::Object(_)) => match layout::fields(name) {
             Some(fields) => write_struct(out, fields, schema, value, depth, purpose),
-            None => write_plain(out, value, depth, purpose),
+            None => write_plain(out, schema, value, depth, purpose),
         },
+        // A list without content reads as it was sent, and means the same as none.
+        _ if purpose == For::Comparing && is_empty(value) && is_list_or_map(schema) => {
+            write_scalar(out, &Value::Null);
+        }
         (Some(SchemaKind::Array { .. }), Value::Array(items)) if !items.is_empty() => {
             let of = schema.and_then(Schema::items);
             let name = of.as_ref().map_or("", type_name);
@@ -155,7 +157,7 @@ fn write_value(
             indent(out, depth, purpose);
             out.push('}');
         }
-        _ => write_plain(out, value, depth, purpose),
+        _ => write_plain(out, schema, value, depth, purpose),
     }
 }
 
@@ -171,7 +173,9 @@ fn write_struct(
     let mut first = true;
     for field in fields {
         if field.json == layout::METADATA {
-            write_metadata(out, get(value, layout::METADATA), depth, purpose, &mut first);
+            let own = schema.and_then(|s| s.field(layout::METADATA));
+            let metadata = get(value, layout::METADATA);
+            write_metadata(out, own.as_ref(), metadata, depth, purpose, &mut first);
             continue;
         }
         if !std::mem::take(&mut first) {
@@ -194,8 +198,15 @@ fn write_struct(
 }
 
 /// Metadata stands in its holder, with the names of the API and without what is not there.
-fn write_metadata(out: &mut String, metadata: &Value, depth: usize, purpose: For, first: &mut bool) {
-    const ORDER: [&str; 14] = [
+fn write_metadata(
+    out: &mut String,
+    schema: Option<&Schema>,
+    metadata: &Value,
+    depth: usize,
+    purpose: For,
+    first: &mut bool,
+) {
+    const ORDER: [&str; 15] = [
         "name",
         "generateName",
         "namespace",
@@ -210,10 +221,11 @@ fn write_metadata(out: &mut String, metadata: &Value, depth: usize, purpose: For
         "annotations",
         "ownerReferences",
         "finalizers",
+        "managedFields",
     ];
     for field in ORDER {
         let value = get(metadata, field);
-        if value.is_null() {
+        if value.is_null() || is_empty(value) {
             continue;
         }
         if !std::mem::take(first) {
@@ -221,7 +233,8 @@ fn write_metadata(out: &mut String, metadata: &Value, depth: usize, purpose: For
         }
         indent(out, depth + 1, purpose);
         out.push_str(&format!("\"{field}\"{}", colon(purpose)));
-        write_plain(out, value, depth + 1, purpose);
+        let own = schema.and_then(|schema| schema.field(field));
+        write_plain(out, own.as_ref(), value, depth + 1, purpose);
     }
 }
 
@@ -260,36 +273,84 @@ fn type_name(schema: &Schema) -> &'static str {
     names.get(&schema.node_id()).copied().unwrap_or_default()
 }
 
-/// JSON as it is, but for the names that types of the API's own machinery have in either version.
-fn write_plain(out: &mut String, value: &Value, depth: usize, purpose: For) {
+fn is_list_or_map(schema: Option<&Schema>) -> bool {
+    matches!(
+        schema.map(Schema::kind),
+        Some(SchemaKind::Array { .. } | SchemaKind::Map { .. })
+    )
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
+/// The order of fields in types of the API's own machinery, which have one form in all versions: selectors and their
+/// requirements, owners, records of fields.
+const MACHINERY: [&str; 17] = [
+    "manager",
+    "operation",
+    "apiVersion",
+    "time",
+    "fieldsType",
+    "fieldsV1",
+    "subresource",
+    "kind",
+    "name",
+    "uid",
+    "controller",
+    "blockOwnerDeletion",
+    "matchLabels",
+    "matchExpressions",
+    "key",
+    "operator",
+    "values",
+];
+
+/// JSON as it is, but for the order of fields and for lists and maps without content, which those types leave out.
+fn write_plain(out: &mut String, schema: Option<&Schema>, value: &Value, depth: usize, purpose: For) {
+    let is_struct = matches!(schema.map(Schema::kind), Some(SchemaKind::Object(_)));
     match value {
         Value::Array(items) if !items.is_empty() => {
+            let of = schema.and_then(Schema::items);
             out.push('[');
             for (i, item) in items.iter().enumerate() {
                 if i > 0 {
                     out.push(',');
                 }
                 indent(out, depth + 1, purpose);
-                write_plain(out, item, depth + 1, purpose);
+                write_plain(out, of.as_ref(), item, depth + 1, purpose);
             }
             indent(out, depth, purpose);
             out.push(']');
         }
-        Value::Object(map) if !map.is_empty() => {
-            let mut keys: Vec<&String> = map.keys().collect();
-            // A label selector begins with its labels, a requirement has its values last.
-            keys.sort_by_key(|key| (*key == "values" || *key == "matchExpressions", key.to_string()));
+        Value::Object(map) => {
+            let mut members: Vec<(&String, &Value)> = map.iter().collect();
+            if is_struct {
+                members.retain(|(name, member)| {
+                    let own = schema.and_then(|schema| schema.field(name));
+                    !(is_empty(member) && is_list_or_map(own.as_ref()))
+                });
+            }
+            let place = |name: &String| MACHINERY.iter().position(|m| is_struct && m == name);
+            members.sort_by_key(|(name, _)| (place(name), *name));
             out.push('{');
-            for (i, key) in keys.into_iter().enumerate() {
+            for (i, (name, member)) in members.iter().enumerate() {
                 if i > 0 {
                     out.push(',');
                 }
                 indent(out, depth + 1, purpose);
-                write_scalar(out, &key.as_str().into());
+                write_scalar(out, &name.as_str().into());
                 out.push_str(colon(purpose));
-                write_plain(out, &map[key], depth + 1, purpose);
+                let own = schema.and_then(|schema| schema.field(name));
+                write_plain(out, own.as_ref(), member, depth + 1, purpose);
             }
-            indent(out, depth, purpose);
+            if !members.is_empty() {
+                indent(out, depth, purpose);
+            }
             out.push('}');
         }
         scalar => write_scalar(out, scalar),
@@ -351,6 +412,19 @@ mod tests {
         );
         assert_eq!(same, None, "sizes are compared, not their texts");
         let folder = |limit: serde_json::Value| json!({"volumes": [{"name": "v", "emptyDir": limit}]});
+        let empty = json!({"volumes": [], "nodeSelector": {}});
+        assert_eq!(
+            difference("PodSpec", &json!({}), &empty),
+            None,
+            "no content is none"
+        );
+        let sent = difference("PodSpec", &json!({"nodeSelector": {"a": "b"}}), &empty).expect("a difference");
+        assert!(sent.contains("+ \"NodeSelector\": {},"), "as it was sent: {sent}");
+        let selector =
+            |selector| json!({"topologySpreadConstraints": [{"maxSkew": 1, "labelSelector": selector}]});
+        let bare = selector(json!({}));
+        let given = selector(json!({"matchLabels": {}, "matchExpressions": []}));
+        assert_eq!(difference("PodSpec", &bare, &given), None);
         let limited = difference("PodSpec", &folder(json!({})), &folder(json!({"sizeLimit": "0"})));
         assert!(limited.is_some(), "none is not 0");
     }

@@ -95,24 +95,26 @@ impl Rules for Namespace {
     fn validate(&self, object: &Value, errors: &mut Errors) {
         let path = Path::new("spec").child("finalizers");
         for finalizer in list(crate::json::get(object, "spec"), "finalizers") {
-            let finalizer = finalizer.as_str().unwrap_or_default();
-            qualified_name(&path, finalizer, errors);
-            if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer) {
-                let detail = "name is neither a standard finalizer name nor is it fully qualified";
-                messages(&path, finalizer, vec![detail.into()], errors);
-            }
+            check_finalizer(finalizer, &path, errors);
         }
     }
 
     fn update_checks(&self, write: Write) -> &'static [Check] {
         match write {
             Write::Update => Check::OBJECT_FIRST,
-            Write::Other("finalize") => &[Check::MetadataChange, Check::Object],
             _ => Check::CHANGES,
         }
     }
 
     fn validate_update(&self, write: Write, object: &Value, _old: &Value, errors: &mut Errors) {
+        if write == Write::Other("finalize") {
+            // Only here upstream says which one it is.
+            let path = Path::new("spec").child("finalizers");
+            let finalizers = list(crate::json::get(object, "spec"), "finalizers").iter();
+            for (i, finalizer) in finalizers.enumerate() {
+                check_finalizer(finalizer, &path.index(i), errors);
+            }
+        }
         if write != Write::Status {
             return;
         }
@@ -166,6 +168,15 @@ impl Rules for Namespace {
             text(object, "/status/phase").into(),
             age(object, now).into(),
         ]
+    }
+}
+
+fn check_finalizer(finalizer: &Value, path: &Path, errors: &mut Errors) {
+    let finalizer = finalizer.as_str().unwrap_or_default();
+    qualified_name(path, finalizer, errors);
+    if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer) {
+        let detail = "name is neither a standard finalizer name nor is it fully qualified";
+        messages(path, finalizer, vec![detail.into()], errors);
     }
 }
 

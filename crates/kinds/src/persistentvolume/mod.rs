@@ -108,6 +108,10 @@ impl Rules for PersistentVolume {
         }
     }
 
+    fn compares_as_sent(&self) -> bool {
+        true
+    }
+
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         if write != Write::Status {
             validate::update(object, old, errors);

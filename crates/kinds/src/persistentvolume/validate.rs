@@ -150,7 +150,7 @@ fn affinity_update(new: &Value, before: &Value, errors: &mut Errors) {
             }
         }
     }
-    if *now != was {
+    if !internal::same("VolumeNodeAffinity", now, &was) {
         let detail = format!("{IMMUTABLE}, except for updating from beta label to GA");
         let required = match get(now, "required") {
             Value::Null => Shown("null".into()),

@@ -74,7 +74,15 @@ impl Rules for PersistentVolumeClaim {
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
-        validate::claim(object, errors);
+        validate::claim(object, &Value::Null, errors);
+    }
+
+    fn validate_replacement(&self, object: &Value, old: &Value, errors: &mut Errors) {
+        validate::claim(object, old, errors);
+    }
+
+    fn compares_as_sent(&self) -> bool {
+        true
     }
 
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {

@@ -6,12 +6,13 @@ use crate::check::{IMMUTABLE, immutable, is_native, messages};
 use crate::internal;
 use crate::json::{at, get, has, members, put, quantity_text, some, string, take};
 use crate::row::text;
-use crate::volumes::{CLASS_ANNOTATION, check_claim};
+use crate::volumes::{CLASS_ANNOTATION, check_claim_over};
 use meta::{Errors, Path, Quantity};
 use serde_json::Value;
 
-pub(super) fn claim(object: &Value, errors: &mut Errors) {
-    check_claim(get(object, "spec"), &Path::new("spec"), errors);
+/// `old` is null for a new claim.
+pub(super) fn claim(object: &Value, old: &Value, errors: &mut Errors) {
+    check_claim_over(get(object, "spec"), get(old, "spec"), &Path::new("spec"), errors);
 }
 
 /// Set once a claim is bound; until then its request is fixed as well.
@@ -28,14 +29,13 @@ pub(super) fn update(write: Write, object: &Value, old: &Value, errors: &mut Err
     }
     let (mut new, mut before) = (get(object, "spec").clone(), get(old, "spec").clone());
     // The binder names the volume once, and a claim without a class may still get the default one.
-    for (field, open) in [
-        ("volumeName", string(&before, "volumeName").is_empty()),
-        ("storageClassName", gets_class(object, old)),
-    ] {
-        if open {
-            take(&mut new, field);
-            take(&mut before, field);
-        }
+    let (volume, class) = ("volumeName", "storageClassName");
+    if string(&before, volume).is_empty() && has(&new, volume) {
+        put(&mut before, volume, get(&new, volume).clone());
+    }
+    if gets_class(object, old) {
+        take(&mut new, class);
+        take(&mut before, class);
     }
     if text(object, "/status/phase") == "Bound" {
         take(&mut new, "volumeAttributesClassName");

@@ -141,9 +141,8 @@ fn requests_from_limits(c: &mut Value) {
     let Some(resources) = child_mut(c, "resources") else {
         return;
     };
-    let limits = match get(resources, "limits").as_object() {
-        Some(limits) if !limits.is_empty() => limits.clone(),
-        _ => return,
+    let Some(limits) = get(resources, "limits").as_object().cloned() else {
+        return;
     };
     if let Some(requests) = ensure_object(resources, "requests") {
         for (name, limit) in limits {

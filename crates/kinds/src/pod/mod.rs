@@ -87,7 +87,7 @@ impl Rules for Pod {
 
     // Old kubelets send back references that they do not know well.
     fn status_keeps(&self) -> &'static [&'static str] {
-        &["ownerReferences"]
+        &["ownerReferences", "deletionTimestamp"]
     }
 
     fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, now: Timestamp) {
@@ -140,6 +140,10 @@ impl Rules for Pod {
 
     fn validate_new(&self, object: &Value, errors: &mut Errors) {
         validate::new_pod(object, errors);
+    }
+
+    fn compares_as_sent(&self) -> bool {
+        true
     }
 
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {

@@ -161,7 +161,7 @@ pub fn qos_class(spec: &Value) -> &'static str {
     };
     let of_pod = get(spec, "resources");
     let mut parts: Vec<&Value> = vec![of_pod];
-    if compute(of_pod, "requests").is_empty() && compute(of_pod, "limits").is_empty() {
+    if of_pod.is_null() {
         parts = super::defaults::all_containers(spec)
             .map(|c| get(c, "resources"))
             .collect();

@@ -83,6 +83,10 @@ impl Rules for Secret {
         }
     }
 
+    fn compares_as_sent(&self) -> bool {
+        true
+    }
+
     fn validate_update(&self, _write: Write, object: &Value, old: &Value, errors: &mut Errors) {
         let same = |field: &str| get(object, field) == get(old, field);
         crate::check::immutable(get(object, "type"), get(old, "type"), &Path::new("type"), errors);
@@ -120,6 +124,9 @@ fn write_text(object: &mut Value) {
     let Some(Value::Object(given)) = take(object, "stringData") else {
         return;
     };
+    if given.is_empty() {
+        return;
+    }
     let Some(data) = ensure_object(object, "data") else {
         return;
     };

@@ -9,7 +9,7 @@ use crate::json::{get, is_true, list, number, put, string};
 use crate::row::text;
 use meta::{Errors, Path, Snapshot, Status};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -99,7 +99,10 @@ fn is_settled(spec: &Value, before: &Value) -> bool {
         "externalTrafficPolicy",
         "allocateLoadBalancerNodePorts",
     ];
-    fields.iter().all(|f| same(f)) && (!needs_cluster_ip(spec) || !string(spec, "clusterIP").is_empty())
+    let detached = families::is_detached;
+    fields.iter().all(|f| same(f))
+        && detached(spec) == detached(before)
+        && (!needs_cluster_ip(spec) || !string(spec, "clusterIP").is_empty())
 }
 
 fn cluster_ip(spec: &mut Value, uid: &str, taken: &Taken, errors: &mut Errors) -> Result<(), Status> {
@@ -189,37 +192,36 @@ fn node_ports(
         .collect();
     // Ports that the server chooses are none that stand further below.
     let by_hand: BTreeSet<i64> = asked.iter().map(|(_, node)| *node).filter(|p| *p != 0).collect();
-    let mut chosen: BTreeMap<i64, i64> = BTreeMap::new();
+    // Ports with the number they have on the node. In a new Service one number serves a port under all of its protocols;
+    // an update takes each as it comes, and one number as often as it is asked for.
+    let mut chosen: Vec<(i64, i64)> = Vec::new();
+    let is_new = before.is_null();
     for (i, (port, own)) in asked.iter().copied().enumerate() {
-        // One number serves a port under all of its protocols.
-        let twin = match chosen.get(&port) {
-            Some(node) => *node,
-            None if before.is_null() => requested(&asked, port),
-            None => own,
-        };
-        let wanted = if own != 0 && chosen.contains_key(&port) {
-            own
-        } else {
-            twin
+        if own == 0 && !automatic {
+            continue;
+        }
+        let twin = chosen.iter().find(|(p, _)| *p == port).map(|(_, node)| *node);
+        let wanted = match own {
+            0 if is_new => twin.unwrap_or_else(|| requested(&asked, port)),
+            own => own,
         };
         let node = match wanted {
-            0 if !automatic => continue,
             0 => free_port(uid, &used.union(&by_hand).copied().collect())?,
-            node if own == 0 && !automatic => {
-                debug_assert!(node != 0);
-                continue;
-            }
             node => node,
         };
-        let known = mine.contains(&node) || chosen.values().any(|n| *n == node && own != node);
-        if wanted != 0 && chosen.get(&port) != Some(&node) {
+        let again = match is_new {
+            true => twin == Some(node),
+            false => chosen.iter().any(|(_, n)| *n == node),
+        };
+        if wanted != 0 && !again {
+            let known = mine.contains(&node);
             check_node_port(node, known, &used, &path.index(i).child("nodePort"), errors);
             if !errors.is_empty() {
                 return Ok(());
             }
         }
         used.insert(node);
-        chosen.entry(port).or_insert(node);
+        chosen.push((port, node));
         put(&mut spec["ports"][i], "nodePort", node);
     }
     health_check(spec, before, uid, &mut used, errors)
@@ -247,9 +249,10 @@ fn health_check(
             let port = free_port(uid, used)?;
             put(spec, field, port);
         }
+        // One that is there stays: validation tells of a change.
+        _ if needs_health_check(before) => {}
         port => {
-            let known = number(before, field) == port;
-            check_node_port(port, known, used, &Path::new("spec").child(field), errors);
+            check_node_port(port, false, used, &Path::new("spec").child(field), errors);
         }
     }
     Ok(())

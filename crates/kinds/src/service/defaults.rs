@@ -1,9 +1,12 @@
 //! Defaults of a Service, and what an update keeps of what the server chose before.
 //! Source: core/v1 API reference.
 
-use super::{is_reached_from_outside, kind, needs_cluster_ip, needs_health_check, needs_node_ports};
+use super::{
+    is_alias, is_reached_from_outside, kind, needs_cluster_ip, needs_health_check, needs_node_ports,
+};
 use crate::json::{
-    child_mut, ensure_object, get, has, items_mut, list, number, put, put_default, put_nonzero, string, take,
+    child_mut, ensure_object, flag, get, has, items_mut, list, number, put, put_default, put_nonzero, string,
+    take,
 };
 use serde_json::{Value, json};
 
@@ -67,110 +70,109 @@ fn default_port(port: &mut Value) {
     }
 }
 
-/// Brings `clusterIP` and `clusterIPs` in step, keeps what was allocated, and drops what a change of type leaves
-/// without a meaning.
+/// Keeps what was allocated, and brings `clusterIP` and `clusterIPs` in step.
 pub(super) fn carry_over(object: &mut Value, old: Option<&Value>) {
-    let before = old.map_or(&Value::Null, |old| get(old, "spec"));
     let Some(spec) = ensure_object(object, "spec") else {
         return;
     };
-    if old.is_some() {
-        keep_allocated(spec, before);
-        same_addresses(spec, before);
-        drop_by_type(spec, before);
-        // What a balancer has told goes with it.
-        if kind(spec) != "LoadBalancer"
-            && let Some(status) = child_mut(object, "status")
-        {
-            put(status, "loadBalancer", json!({}));
+    let Some(old) = old else {
+        if !string(spec, "clusterIP").is_empty() && list(spec, "clusterIPs").is_empty() {
+            let ip = get(spec, "clusterIP").clone();
+            put(spec, "clusterIPs", vec![ip]);
         }
-    } else if !string(spec, "clusterIP").is_empty() && list(spec, "clusterIPs").is_empty() {
-        let ip = get(spec, "clusterIP").clone();
-        put(spec, "clusterIPs", vec![ip]);
+        return;
+    };
+    let before = get(old, "spec");
+    keep_allocated(spec, before);
+    same_addresses(spec, before);
+    // What a balancer has told goes with it.
+    if kind(spec) != "LoadBalancer"
+        && let Some(status) = child_mut(object, "status")
+    {
+        put(status, "loadBalancer", json!({}));
     }
 }
 
 /// A client that sends back less than it read does not lose its addresses and ports.
 fn keep_allocated(spec: &mut Value, before: &Value) {
-    if needs_cluster_ip(before) && needs_cluster_ip(spec) {
+    if !is_alias(before) && !is_alias(spec) {
         if string(spec, "clusterIP").is_empty() && has(before, "clusterIP") {
             put(spec, "clusterIP", get(before, "clusterIP").clone());
         }
-        let same = get(spec, "clusterIP") == get(before, "clusterIP");
-        if same && list(spec, "clusterIPs").is_empty() && has(before, "clusterIPs") {
+        if list(spec, "clusterIPs").is_empty() && has(before, "clusterIPs") {
             put(spec, "clusterIPs", get(before, "clusterIPs").clone());
         }
     }
-    if needs_cluster_ip(before) && needs_cluster_ip(spec) {
-        for field in ["ipFamilies", "ipFamilyPolicy"] {
-            if has(before, field) && (!has(spec, field) || get(spec, field) == &json!([])) {
-                put(spec, field, get(before, field).clone());
-            }
-        }
+    let automatic =
+        |spec: &Value| needs_node_ports(spec) && flag(spec, "allocateLoadBalancerNodePorts") != Some(false);
+    if automatic(before) && automatic(spec) {
+        keep_node_ports(spec, before);
     }
-    if needs_node_ports(before) && needs_node_ports(spec) {
-        let used: Vec<i64> = list(spec, "ports")
-            .iter()
-            .map(|p| number(p, "nodePort"))
-            .collect();
-        for port in items_mut(spec, "ports") {
-            let same = |p: &&Value| {
-                get(p, "protocol") == get(port, "protocol") && get(p, "port") == get(port, "port")
-            };
-            let known = list(before, "ports")
-                .iter()
-                .find(same)
-                .map_or(0, |p| number(p, "nodePort"));
-            if known != 0 && !used.contains(&known) {
-                put_nonzero(port, "nodePort", known);
-            }
-        }
-    }
-    if needs_health_check(before) && needs_health_check(spec) {
-        let port = number(before, "healthCheckNodePort");
-        put_nonzero(spec, "healthCheckNodePort", port);
+    if needs_health_check(before) && needs_health_check(spec) && number(spec, "healthCheckNodePort") == 0 {
+        put_nonzero(spec, "healthCheckNodePort", number(before, "healthCheckNodePort"));
     }
 }
 
-/// Clients that know only the one field or only the other change both.
-fn same_addresses(spec: &mut Value, before: &Value) {
-    let same_list = get(spec, "clusterIPs") == get(before, "clusterIPs");
-    let ip = string(spec, "clusterIP").to_string();
-    if ip != string(before, "clusterIP") {
-        if ip.is_empty() && same_list {
-            take(spec, "clusterIPs");
-        } else if !ip.is_empty() && (same_list || list(spec, "clusterIPs").is_empty()) {
-            put(spec, "clusterIPs", json!([ip]));
+/// A port is known by its name; a number that both have is spoken for.
+fn keep_node_ports(spec: &mut Value, before: &Value) {
+    let node_ports = |spec: &Value| -> Vec<i64> {
+        let ports = list(spec, "ports").iter();
+        ports.map(|p| number(p, "nodePort")).filter(|p| *p != 0).collect()
+    };
+    let now = node_ports(spec);
+    let mut used = node_ports(before);
+    used.retain(|port| now.contains(port));
+    let unset = |port: &&mut Value| number(port, "nodePort") == 0;
+    for port in items_mut(spec, "ports").filter(unset) {
+        // Of ports of one name the last one counts.
+        let same = |p: &&Value| string(p, "name") == string(port, "name");
+        let known = list(before, "ports").iter().rfind(same);
+        let known = known.map_or(0, |p| number(p, "nodePort"));
+        if !used.contains(&known) {
+            put_nonzero(port, "nodePort", known);
         }
-    } else if !same_list && list(spec, "clusterIPs").is_empty() {
-        take(spec, "clusterIP");
+    }
+}
+
+/// Clients that know only the one field change both.
+fn same_addresses(spec: &mut Value, before: &Value) {
+    let (ip, was) = (string(spec, "clusterIP").to_string(), string(before, "clusterIP"));
+    if list(spec, "clusterIPs").is_empty() && has(before, "clusterIPs") && ip == was {
+        put(spec, "clusterIPs", get(before, "clusterIPs").clone());
+    }
+    if ip == was || list(spec, "clusterIPs") != list(before, "clusterIPs") {
+        return;
+    }
+    if ip.is_empty() {
         take(spec, "clusterIPs");
+    } else {
+        put(spec, "clusterIPs", json!([ip]));
     }
 }
 
 /// What belonged to the old type goes, unless the client set it to something new.
-fn drop_by_type(spec: &mut Value, before: &Value) {
+pub(super) fn drop_by_type(spec: &mut Value, before: &Value) {
     let unchanged = |spec: &Value, fields: &[&str]| fields.iter().all(|f| get(spec, f) == get(before, f));
     let addresses = ["clusterIP", "clusterIPs"];
-    if needs_cluster_ip(before) && !needs_cluster_ip(spec) && unchanged(spec, &addresses) {
+    if !is_alias(before) && is_alias(spec) && unchanged(spec, &addresses) {
         for field in addresses {
             take(spec, field);
         }
     }
-    if needs_node_ports(before) && !needs_node_ports(spec) && same_node_ports(spec, before) {
+    if needs_node_ports(before) && !needs_node_ports(spec) && no_new_node_ports(spec, before) {
         for port in items_mut(spec, "ports") {
             take(port, "nodePort");
         }
     }
     let is_balancer = |spec: &Value| kind(spec) == "LoadBalancer";
-    let rules: [(Condition, &str); 7] = [
+    let has_families = |spec: &Value| !is_alias(spec);
+    let rules: [(Condition, &str); 6] = [
         (&needs_health_check, "healthCheckNodePort"),
         (&is_balancer, "allocateLoadBalancerNodePorts"),
         (&is_balancer, "loadBalancerClass"),
         (&is_reached_from_outside, "externalTrafficPolicy"),
-        (&needs_cluster_ip, "internalTrafficPolicy"),
-        (&needs_cluster_ip, "ipFamilies"),
-        (&needs_cluster_ip, "ipFamilyPolicy"),
+        (&has_families, "ipFamilies"),
+        (&has_families, "ipFamilyPolicy"),
     ];
     for (holds, field) in rules {
         if holds(before) && !holds(spec) && unchanged(spec, &[field]) {
@@ -181,14 +183,12 @@ fn drop_by_type(spec: &mut Value, before: &Value) {
 
 type Condition<'a> = &'a dyn Fn(&Value) -> bool;
 
-fn same_node_ports(spec: &Value, before: &Value) -> bool {
-    let ports = |spec: &Value| -> Vec<i64> {
-        let mut all: Vec<i64> = list(spec, "ports")
-            .iter()
-            .map(|p| number(p, "nodePort"))
-            .collect();
-        all.sort_unstable();
-        all
-    };
-    ports(spec) == ports(before)
+fn no_new_node_ports(spec: &Value, before: &Value) -> bool {
+    let mut now = list(spec, "ports").iter().map(|p| number(p, "nodePort"));
+    now.all(|port| {
+        port == 0
+            || list(before, "ports")
+                .iter()
+                .any(|p| number(p, "nodePort") == port)
+    })
 }

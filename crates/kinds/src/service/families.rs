@@ -1,7 +1,7 @@
 //! Addresses and IP families of a Service: they fit each other, and do not change once set.
 //! A cluster has IPv4 addresses only; the rules are those of a single-stack cluster.
 
-use super::{NONE, is_headless, kind};
+use super::{NONE, is_alias, is_headless, needs_cluster_ip};
 use crate::check::{ip_message, one_of_given};
 use crate::json::{get, list, put, string};
 use meta::{Errors, Path};
@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 const POLICIES: [&str; 3] = ["PreferDualStack", "RequireDualStack", "SingleStack"];
 
-pub(super) fn validate(spec: &Value, errors: &mut Errors) {
-    if kind(spec) == "ExternalName" {
+/// `before` is null for a new Service.
+pub(super) fn validate(spec: &Value, before: &Value, errors: &mut Errors) {
+    if is_alias(spec) {
         return;
     }
     let path = Path::new("spec");
@@ -30,7 +31,7 @@ pub(super) fn validate(spec: &Value, errors: &mut Errors) {
         }
     }
     one_of_given(spec, "ipFamilyPolicy", &POLICIES, &path, errors);
-    if addresses(spec, errors) {
+    if addresses(spec, before, errors) {
         match_families(spec, errors);
     }
 }
@@ -52,8 +53,8 @@ fn first_address(spec: &Value, errors: &mut Errors) {
     }
 }
 
-/// The lists of addresses alone. True when every one is an address.
-fn addresses(spec: &Value, errors: &mut Errors) -> bool {
+/// The lists of addresses alone. True when every one is an address, or was good enough before.
+fn addresses(spec: &Value, before: &Value, errors: &mut Errors) -> bool {
     let path = Path::new("spec").child("clusterIPs");
     let ips = list(spec, "clusterIPs");
     let all = || ips.to_vec();
@@ -65,7 +66,9 @@ fn addresses(spec: &Value, errors: &mut Errors) -> bool {
                 valid = false;
                 errors.invalid(&path, all(), "'None' must be the first and only value");
             }
-        } else if let Some(message) = ip_message(text) {
+        } else if let Some(message) = ip_message(text)
+            && !list(before, "clusterIPs").contains(ip)
+        {
             valid = false;
             errors.invalid(&path.index(i), text, message);
         }
@@ -107,7 +110,7 @@ fn match_families(spec: &Value, errors: &mut Errors) {
 
 /// Neither addresses nor families change, but from and to `ExternalName`; a second one may come and go.
 pub(super) fn update(spec: &Value, before: &Value, errors: &mut Errors) {
-    if !super::needs_cluster_ip(spec) || !super::needs_cluster_ip(before) {
+    if is_alias(spec) || is_alias(before) {
         return;
     }
     let (now, was) = (is_headless(spec), is_headless(before));
@@ -154,13 +157,13 @@ fn kept(spec: &Value, before: &Value, (field, word): (&str, &str), errors: &mut 
 /// Chooses families and policy; the errors of what this cluster does not have, or else of what makes no sense.
 pub(super) fn choose(spec: &mut Value, before: &Value, errors: &mut Errors) {
     let same = |field: &str| get(spec, field) == get(before, field);
-    let fields = ["ipFamilyPolicy", "clusterIPs", "ipFamilies"];
-    if get(before, "ipFamilyPolicy") == "PreferDualStack" && fields.iter().all(|f| same(f)) {
+    let prefers = get(before, "ipFamilyPolicy") == "PreferDualStack" && needs_cluster_ip(spec);
+    let fields = ["type", "ipFamilyPolicy", "clusterIPs", "ipFamilies"];
+    if prefers && fields.iter().all(|f| same(f)) {
         return;
     }
     let path = Path::new("spec");
-    let selects = crate::json::members(spec, "selector").next().is_some();
-    let detached = get(spec, "clusterIP") == NONE && !selects;
+    let detached = is_detached(spec);
     if get(spec, "ipFamilyPolicy").is_null() {
         let policy = match get(before, "ipFamilyPolicy").as_str() {
             Some(policy) => policy,
@@ -169,7 +172,7 @@ pub(super) fn choose(spec: &mut Value, before: &Value, errors: &mut Errors) {
         };
         put(spec, "ipFamilyPolicy", policy);
     }
-    validate(spec, errors);
+    validate(spec, before, errors);
     if !errors.is_empty() {
         return;
     }
@@ -252,6 +255,10 @@ fn infer_families(spec: &mut Value, errors: &mut Errors) {
 }
 
 /// Headless and without a selector: someone else makes its endpoints, of whatever family.
+pub(super) fn is_detached(spec: &Value) -> bool {
+    get(spec, "clusterIP") == NONE && crate::json::members(spec, "selector").next().is_none()
+}
+
 fn choose_detached(spec: &mut Value) {
     let dual = string(spec, "ipFamilyPolicy") != "SingleStack";
     let mut families = list(spec, "ipFamilies").to_vec();

@@ -9,7 +9,7 @@ mod validate;
 pub use allocate::{CLUSTER_IPS, NODE_PORTS};
 pub(crate) use validate::endpoint_ip;
 
-use crate::json::{list, put};
+use crate::json::{get, list, put, take};
 use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Res, Snapshot, Status, Timestamp, name};
 use serde_json::{Value, json};
@@ -89,9 +89,31 @@ impl Rules for Service {
         seen: &Snapshot,
     ) -> Result<(), Status> {
         match write {
-            Write::Status => Ok(()),
-            _ => allocate::allocate(object, old, seen),
+            Write::Status => return Ok(()),
+            _ => allocate::allocate(object, old, seen)?,
         }
+        // Only now, as upstream: what an old type leaves behind counts until addresses and ports are found.
+        if let (Some(spec), Some(old)) = (object.get_mut("spec"), old) {
+            defaults::drop_by_type(spec, get(old, "spec"));
+        }
+        Ok(())
+    }
+
+    /// Traffic inside the cluster has no policy where there is no address.
+    fn admit(
+        &self,
+        write: Write,
+        object: &mut Value,
+        _old: Option<&Value>,
+        _seen: &Snapshot,
+    ) -> Result<(), Status> {
+        if let Some(spec) = object.get_mut("spec")
+            && write != Write::Status
+            && is_alias(spec)
+        {
+            take(spec, "internalTrafficPolicy");
+        }
+        Ok(())
     }
 
     fn creates_on_update(&self) -> bool {
@@ -131,6 +153,11 @@ fn is_headless(spec: &Value) -> bool {
     list(spec, "clusterIPs").first().is_some_and(|ip| ip == NONE) || spec["clusterIP"] == NONE
 }
 
+/// A name for something elsewhere; every other type has addresses, even one that is not known.
+fn is_alias(spec: &Value) -> bool {
+    kind(spec) == "ExternalName"
+}
+
 fn needs_cluster_ip(spec: &Value) -> bool {
     matches!(kind(spec), "ClusterIP" | "NodePort" | "LoadBalancer")
 }
@@ -154,7 +181,7 @@ fn kind(spec: &Value) -> &str {
 
 /// What is allowed and has no effect.
 fn warnings(spec: &Value) -> Vec<String> {
-    let (is_alias, has) = (kind(spec) == "ExternalName", |field: &str| {
+    let (is_alias, has) = (is_alias(spec), |field: &str| {
         !crate::json::string(spec, field).is_empty()
     });
     let rules = [

@@ -1,7 +1,7 @@
 //! What is wrong with a Service, and what may change in one. Source: core/v1 API reference.
 
 use super::families;
-use super::{is_headless, is_reached_from_outside, kind, needs_cluster_ip, needs_health_check};
+use super::{is_alias, is_headless, is_reached_from_outside, kind, needs_cluster_ip, needs_health_check};
 use crate::check::{
     LEADING_ZEROS, cidr_message, dns_label, dns_subdomain, ip_message, labels, one_of, one_of_given,
     port_number, port_or_name, qualified_name,
@@ -20,14 +20,14 @@ const BALANCER_ONLY: &str = "may only be used when `type` is 'LoadBalancer'";
 pub(super) fn service(object: &Value, errors: &mut Errors) {
     let (spec, root) = (get(object, "spec"), Path::new("spec"));
     topology_annotations(object, errors);
-    if list(spec, "ports").is_empty() && !is_headless(spec) && kind(spec) != "ExternalName" {
+    if list(spec, "ports").is_empty() && !is_headless(spec) && !is_alias(spec) {
         errors.required(&root.child("ports"), "");
     }
     by_type(spec, &root, errors);
     ports(spec, errors);
     labels(spec, "selector", &root.child("selector"), errors);
     affinity(spec, &root, errors);
-    families::validate(spec, errors);
+    families::validate(spec, &Value::Null, errors);
     for (i, ip) in list(spec, "externalIPs").iter().enumerate() {
         external_ip(
             ip.as_str().unwrap_or_default(),

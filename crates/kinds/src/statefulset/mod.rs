@@ -83,8 +83,12 @@ impl Rules for StatefulSet {
     fn update_checks(&self, write: Write) -> &'static [Check] {
         match write {
             Write::Status => &[Check::Change, Check::MetadataChange],
-            _ => Check::CHANGES,
+            _ => &[Check::MetadataChange, Check::Object, Check::Change],
         }
+    }
+
+    fn validate_replacement(&self, object: &Value, old: &Value, errors: &mut Errors) {
+        validate::replacement(object, old, errors);
     }
 
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {

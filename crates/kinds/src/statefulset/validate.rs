@@ -24,7 +24,7 @@ pub(super) fn object(object: &Value, errors: &mut Errors) {
 }
 
 /// Claim templates and the name of the Service cannot change any more, and a template that was wrong before may stay so.
-fn of_update(object: &Value, old: &Value, errors: &mut Errors) {
+pub(super) fn replacement(object: &Value, old: &Value, errors: &mut Errors) {
     let mut before = Errors::new();
     checked(old, true, false, &mut before);
     checked(object, before.is_empty(), false, errors);
@@ -161,7 +161,6 @@ pub(super) fn update(write: Write, object: &Value, old: &Value, errors: &mut Err
         status(get(object, "status"), old, errors);
         return;
     }
-    of_update(object, old, errors);
     let (new, old) = (get(object, "spec"), get(old, "spec"));
     let fields = |v: &Value| -> Vec<String> {
         let map = v.as_object();

@@ -3,7 +3,7 @@
 
 mod sources;
 
-pub(crate) use sources::{Holder, check_source, descending, no_backsteps, source_path};
+pub(crate) use sources::{Holder, check_iscsi_name, check_source, descending, no_backsteps, source_path};
 
 use crate::check::{dns_label, dns_subdomain, label_selector, one_of_given};
 use crate::json::{at, get, has, list, some, string, texts};
@@ -64,6 +64,11 @@ pub(crate) fn check_class_and_mode(spec: &Value, path: &Path, errors: &mut Error
 
 /// The spec of a claim, of one that stands for itself or of a template.
 pub(crate) fn check_claim(spec: &Value, path: &Path, errors: &mut Errors) {
+    check_claim_over(spec, &Value::Null, path, errors);
+}
+
+/// The spec of a claim that takes the place of `old`: once a source names a group, no name of one is wrong any more.
+pub(crate) fn check_claim_over(spec: &Value, old: &Value, path: &Path, errors: &mut Errors) {
     let modes = list(spec, "accessModes");
     if modes.is_empty() {
         errors.required(&path.child("accessModes"), "at least 1 access mode is required");
@@ -78,8 +83,10 @@ pub(crate) fn check_claim(spec: &Value, path: &Path, errors: &mut Errors) {
         size => check_size(size, &size_path, errors),
     }
     check_class_and_mode(spec, path, errors);
-    for field in ["dataSource", "dataSourceRef"] {
-        data_source(spec, field, path, errors);
+    let sources = ["dataSource", "dataSourceRef"];
+    let any_group = sources.iter().any(|field| has(get(old, field), "apiGroup"));
+    for field in sources {
+        data_source(spec, field, any_group, path, errors);
     }
     same_data_source(spec, path, errors);
     let class = string(spec, "volumeAttributesClassName");
@@ -88,7 +95,7 @@ pub(crate) fn check_claim(spec: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-fn data_source(spec: &Value, field: &str, path: &Path, errors: &mut Errors) {
+fn data_source(spec: &Value, field: &str, any_group: bool, path: &Path, errors: &mut Errors) {
     let Some(source) = some(spec, field) else {
         return;
     };
@@ -100,7 +107,7 @@ fn data_source(spec: &Value, field: &str, path: &Path, errors: &mut Errors) {
     if group.is_empty() && kind != "PersistentVolumeClaim" {
         let detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
         errors.invalid(&path, kind, detail);
-    } else if !group.is_empty() {
+    } else if !group.is_empty() && !any_group {
         dns_subdomain(&path.child("apiGroup"), group, errors);
     }
     let namespace = string(source, "namespace");

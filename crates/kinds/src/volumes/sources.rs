@@ -9,8 +9,8 @@ use serde_json::Value;
 /// Who has the source.
 #[derive(Clone, Copy)]
 pub(crate) enum Holder<'a> {
-    /// A pod's volume of this name, at this path.
-    Pod(&'a str, &'a Path),
+    /// A pod's volume.
+    Pod,
     /// A PersistentVolume of this name.
     Volume(&'a str),
 }
@@ -79,7 +79,7 @@ pub(crate) fn check_source(kind: &str, source: &Value, holder: Holder, path: &Pa
 fn of_holder(kind: &str, source: &Value, holder: Holder, path: &Path, errors: &mut Errors) {
     let secret = some(source, "secretRef").map(|secret| (secret, path.child("secretRef")));
     match (kind, holder, secret) {
-        ("cinder" | "storageos", Holder::Pod(..), Some((secret, path)))
+        ("cinder" | "storageos", Holder::Pod, Some((secret, path)))
         | ("iscsi", Holder::Volume(_), Some((secret, path))) => required(secret, "name", &path, errors),
         ("cinder" | "storageos", Holder::Volume(_), Some((secret, path))) => {
             required(secret, "name", &path, errors);
@@ -101,7 +101,7 @@ fn of_holder(kind: &str, source: &Value, holder: Holder, path: &Path, errors: &m
             }
         }
         ("csi", Holder::Volume(_), _) => csi_volume(source, path, errors),
-        ("csi", Holder::Pod(..), _) => csi_inline(source, path, errors),
+        ("csi", Holder::Pod, _) => csi_inline(source, path, errors),
         _ => {}
     }
 }
@@ -138,11 +138,10 @@ fn nfs(source: &Value, path: &Path, errors: &mut Errors) {
 fn iscsi(source: &Value, holder: Holder, path: &Path, errors: &mut Errors) {
     let (portal, iqn) = (string(source, "targetPortal"), string(source, "iqn"));
     let initiator = some(source, "initiatorName").and_then(Value::as_str);
-    let too_long = |name: &str| initiator.is_some() && name.len() + 1 + portal.len() > 64;
     let prefix = match holder {
-        Holder::Pod(..) => "must be valid format starting with iqn, eui, or naa",
+        Holder::Pod => "must be valid format starting with iqn, eui, or naa",
         Holder::Volume(name) => {
-            if too_long(name) {
+            if is_iscsi_name_too_long(name, source) {
                 errors.invalid(&path.child("targetportal"), portal, FEW_CHARACTERS);
             }
             "must be valid format"
@@ -160,11 +159,17 @@ fn iscsi(source: &Value, holder: Holder, path: &Path, errors: &mut Errors) {
     if let Some(initiator) = initiator {
         iscsi_name(initiator, prefix, &path.child("initiatorname"), errors);
     }
-    if let Holder::Pod(name, path) = holder
-        && too_long(name)
-    {
-        errors.invalid(&path.child("name"), name, FEW_CHARACTERS);
+}
+
+/// What is said of a pod's volume even where this is not its only source.
+pub(crate) fn check_iscsi_name(volume: &str, source: &Value, path: &Path, errors: &mut Errors) {
+    if is_iscsi_name_too_long(volume, source) {
+        errors.invalid(&path.child("name"), volume, FEW_CHARACTERS);
     }
+}
+
+fn is_iscsi_name_too_long(volume: &str, source: &Value) -> bool {
+    has(source, "initiatorName") && volume.len() + 1 + string(source, "targetPortal").len() > 64
 }
 
 /// Names of initiators and targets: `iqn.`, `eui.` or `naa.` and what belongs to it (RFC 3720).

@@ -440,7 +440,7 @@ fn the_rest() {
 fn columns() {
     let rows = kinds::rows();
     let printed = rows.iter().filter(|row| !row.rules.is_question());
-    let lines = printed.chain([kinds::scale::row()]).flat_map(|row| {
+    let lines = printed.chain([&**kinds::scale::row()]).flat_map(|row| {
         let column = |column: &kinds::Column| {
             let wide = if column.priority == 0 { "" } else { " -o wide" };
             let name = if column.format == "name" { " (name)" } else { "" };

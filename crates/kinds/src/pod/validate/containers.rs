@@ -39,6 +39,7 @@ pub(super) fn containers(scope: &Scope, path: &Path, errors: &mut Errors) {
         restart_rules(c, &path, errors);
     }
     host_port_conflicts(app, &app_path, errors);
+    let mut unnamed = false;
     for (i, c) in list(spec, "initContainers").iter().enumerate() {
         let path = init_path.index(i);
         common(scope, c, &path, errors);
@@ -48,10 +49,17 @@ pub(super) fn containers(scope: &Scope, path: &Path, errors: &mut Errors) {
         } else if !list(c, "restartPolicyRules").is_empty() {
             errors.required(&path.child("restartPolicy"), NEEDS_POLICY);
         }
-        unique_name(c, &mut names, &path, errors);
+        // Init containers without a name do not meet each other.
+        match string(c, "name") {
+            "" if !names.contains(&"") => unnamed = true,
+            _ => unique_name(c, &mut names, &path, errors),
+        }
         // Upstream always names the first one here.
         host_port_conflicts(std::slice::from_ref(c), &init_path, errors);
         init_only(scope, c, &path, errors);
+    }
+    if unnamed {
+        names.push("");
     }
     ephemeral(scope, &mut names, &path.child("ephemeralContainers"), errors);
 }
@@ -65,11 +73,12 @@ pub(super) fn image_of_pod(c: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
+/// No name at all counts as one too.
 fn unique_name<'a>(c: &'a Value, names: &mut Vec<&'a str>, path: &Path, errors: &mut Errors) {
     let name = string(c, "name");
     if names.contains(&name) {
         errors.duplicate(&path.child("name"), name);
-    } else if !name.is_empty() {
+    } else {
         names.push(name);
     }
 }
@@ -148,7 +157,6 @@ fn ephemeral<'a>(scope: &Scope<'a>, names: &mut Vec<&'a str>, path: &Path, error
         for field in FORBIDDEN {
             let given = match get(c, field) {
                 Value::Null => false,
-                Value::Array(items) => !items.is_empty(),
                 Value::Object(fields) if field == "resources" => !fields.is_empty(),
                 _ => true,
             };

@@ -95,6 +95,23 @@ fn within_limit(
     }
 }
 
+/// A sum is written as the first of its parts that is something, a largest init step as that step begins.
+fn sum_format(spec: &Value, field: &str, name: &str, sum: Quantity) -> Format {
+    let of = |kind: &str| -> Vec<(Quantity, Format)> {
+        let containers = list(spec, kind).iter();
+        let given = containers.map(|c| quantity_text(get(get(get(c, "resources"), field), name)));
+        let parts = given.filter_map(|text| Quantity::parse_with_format(&text));
+        parts.filter(|(size, _)| !size.is_zero()).collect()
+    };
+    let (app, init) = (of("containers"), of("initContainers"));
+    let together = app.iter().fold(Quantity::ZERO, |all, (size, _)| all.plus(*size));
+    let first = match sum > together {
+        true => init.first().or(app.first()),
+        false => app.first(),
+    };
+    first.map_or(Format::Decimal, |(_, format)| *format)
+}
+
 /// The pod has at least what its containers ask for together, and each of them no higher limit than the pod.
 fn fits_containers(spec: &Value, resources: &Value, path: &Path, errors: &mut Errors) {
     let parsed = |value: &Value| Quantity::parse(&quantity_text(value));
@@ -113,12 +130,7 @@ fn fits_containers(spec: &Value, resources: &Value, path: &Path, errors: &mut Er
         {
             let own = get(get(resources, field), name);
             if parsed(own).is_some_and(|own| *sum > own) {
-                let format = if sum.is_whole() && name != "cpu" {
-                    Format::Binary
-                } else {
-                    Format::Decimal
-                };
-                let sum = sum.print(format);
+                let sum = sum.print(sum_format(spec, field, name, *sum));
                 let detail = format!("must be greater than or equal to aggregate container {field} of {sum}");
                 errors.invalid(&path.child(field).key(name), quantity_text(own), &detail);
             }

@@ -53,6 +53,10 @@ fn spec(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
         for (c, was) in crate::json::items_mut(&mut same, kind).zip(list(old, kind)) {
             restore(c, was, "image");
         }
+        // Upstream puts these lists together anew.
+        if list(&same, kind).is_empty() {
+            take(&mut same, kind);
+        }
     }
     let grace = "terminationGracePeriodSeconds";
     if number(old, grace) < 0 && number(new, grace) == 1 {
@@ -155,7 +159,7 @@ fn narrowing(new: &mut Value, old: &Value, path: &Path, errors: &mut Errors) {
         get(get(new, "affinity"), affinity).clone(),
         get(get(old, "affinity"), affinity),
     );
-    if now == *was {
+    if internal::same("NodeAffinity", &now, was) {
         return;
     }
     narrower_nodes(&now, was, &path.child("affinity").child(affinity), errors);
@@ -193,7 +197,11 @@ fn narrower_nodes(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
         let fields = ["matchExpressions", "matchFields"];
         let nothing = fields.iter().all(|f| list(was, f).is_empty());
         let more = fields.iter().any(|f| !list(now, f).is_empty());
-        let only_more = fields.iter().all(|f| list(now, f).starts_with(list(was, f)));
+        let only_more = fields.iter().all(|f| {
+            let same = |(now, was)| internal::same("NodeSelectorRequirement", now, was);
+            let (now, was) = (list(now, f), list(was, f));
+            now.len() >= was.len() && now.iter().zip(was).all(same)
+        });
         if !only_more || (nothing && more) {
             let detail = "only additions are allowed (no mutations or deletions)";
             errors.invalid(&path.index(i), term_shown(now), detail);

@@ -4,7 +4,7 @@ use super::{Scope, env, projected};
 use crate::check;
 use crate::json::{get, has, int, is_true, list, quantity_text, string};
 use crate::pod::defaults::VOLUME_SOURCES;
-use crate::volumes::{Holder, check_claim, check_source, descending, source_path};
+use crate::volumes::{Holder, check_claim, check_iscsi_name, check_source, descending, source_path};
 use meta::{Errors, Path, Quantity};
 use serde_json::Value;
 
@@ -57,11 +57,15 @@ fn sources(volume: &Value, pod: Option<&Value>, path: &Path, errors: &mut Errors
             continue;
         }
         given += 1;
+        let name = string(volume, "name");
         if given > 1 {
             errors.forbidden(
                 &path.child(forbidden_name(kind)),
                 "may not specify more than 1 volume type",
             );
+            if kind == "iscsi" {
+                check_iscsi_name(name, source, path, errors);
+            }
             continue;
         }
         let own = source_path(kind, path);
@@ -70,8 +74,10 @@ fn sources(volume: &Value, pod: Option<&Value>, path: &Path, errors: &mut Errors
             "image" => image(source, pod.is_some(), &own, errors),
             _ => source_of(kind, source, &own, errors),
         }
-        let holder = Holder::Pod(string(volume, "name"), path);
-        check_source(kind, source, holder, &own, errors);
+        check_source(kind, source, Holder::Pod, &own, errors);
+        if kind == "iscsi" {
+            check_iscsi_name(name, source, path, errors);
+        }
     }
     if given == 0 {
         errors.required(path, "must specify a volume type");
