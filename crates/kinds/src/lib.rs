@@ -80,6 +80,7 @@ pub fn controllers() -> Vec<Controller> {
         endpointslice::MIRROR,
         event::TTL,
         namespace::CONTROLLER,
+        node::cordon::CONTROLLER,
         persistentvolume::PROTECTION,
         persistentvolumeclaim::CONTROLLER,
         persistentvolumeclaim::PROTECTION,

@@ -1,6 +1,7 @@
 //! PersistentVolumeClaim: a request for storage. Source: core/v1 API reference.
 
 mod plan;
+mod provision;
 mod validate;
 
 pub use plan::{CLAIM_FINALIZER, CONTROLLER, PROTECTION, PROVISIONED_BY, fitting};

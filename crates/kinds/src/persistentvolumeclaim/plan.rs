@@ -2,6 +2,7 @@
 //! Volumes whose claim is gone are released, and handed to the node for removal where the policy is Delete.
 
 use super::PERSISTENTVOLUMECLAIMS as CLAIMS;
+use super::provision::{node_folder, provision};
 use crate::node::NODES;
 use crate::node_selector::{self, Chosen};
 use crate::persistentvolume::PERSISTENTVOLUMES as VOLUMES;
@@ -14,7 +15,7 @@ use meta::{Change, ChangeKind, Object, Quantity};
 use serde_json::{Value, json};
 
 pub const CONTROLLER: Controller = Controller {
-    name: "persistentvolume-binder",
+    name: "persistentvolume-controller",
     wakes,
     plan,
     failed: crate::plan::untold,
@@ -108,7 +109,7 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
     }
 }
 
-fn claim_event(claim: &Object, warning: bool, reason: &'static str, message: String) -> Act {
+pub(super) fn claim_event(claim: &Object, warning: bool, reason: &'static str, message: String) -> Act {
     let about = Target::exactly(CLAIMS, claim);
     let (api_version, kind) = ("v1".into(), "PersistentVolumeClaim".into());
     Act::Event(EventAct {
@@ -167,7 +168,7 @@ fn storage(value: &Value, pointer: &str) -> Quantity {
     Quantity::parse(text(value, pointer)).unwrap_or_default()
 }
 
-fn modes(value: &Value, pointer: &str) -> Vec<String> {
+pub(super) fn modes(value: &Value, pointer: &str) -> Vec<String> {
     let list = value.pointer(pointer).and_then(Value::as_array);
     list.into_iter()
         .flatten()
@@ -239,7 +240,7 @@ fn is_for(volume: &Value, claim: &Object) -> bool {
         && (uid.is_empty() || uid == claim.uid())
 }
 
-fn claim_reference(claim: &Object) -> Value {
+pub(super) fn claim_reference(claim: &Object) -> Value {
     json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": claim.namespace(), "name": claim.name(),
         "uid": claim.uid(), "resourceVersion": claim.revision().to_string()})
 }
@@ -262,7 +263,7 @@ fn bind(claim: &Object, volume: &Object, mut plan: Plan) -> Plan {
     plan.why(format!("binds to volume {}", volume.name()))
 }
 
-fn name_volume(claim: &Object, volume: &str, provisioner: Option<&str>) -> Act {
+pub(super) fn name_volume(claim: &Object, volume: &str, provisioner: Option<&str>) -> Act {
     let mut annotations = json!({BIND_COMPLETED: "yes", BOUND_BY_CONTROLLER: "yes"});
     if let Some(provisioner) = provisioner {
         annotations["volume.kubernetes.io/storage-provisioner"] = provisioner.into();
@@ -276,68 +277,6 @@ fn name_volume(claim: &Object, volume: &str, provisioner: Option<&str>) -> Act {
     }
 }
 
-/// Makes a folder of the node a volume of its own for this claim.
-fn provision(seen: &Seen, claim: &Object, value: &Value, waits: bool, mut plan: Plan) -> Plan {
-    let class_name = text(value, "/spec/storageClassName");
-    let waiting = |mut plan: Plan, reason: &'static str, message: String| {
-        plan.why.push(message.clone());
-        plan.acts.push(claim_event(
-            claim,
-            reason == "ProvisioningFailed",
-            reason,
-            message,
-        ));
-        plan
-    };
-    if class_name.is_empty() {
-        let message = "no persistent volumes available for this claim and no storage class is set";
-        return waiting(plan, "FailedBinding", message.into());
-    }
-    let Some(class) = seen.snapshot.get(CLASSES, "", class_name) else {
-        let message = format!("storageclass.storage.k8s.io {class_name:?} not found");
-        return waiting(plan, "ProvisioningFailed", message);
-    };
-    let class_value = class.value();
-    let provisioner = text(&class_value, "/provisioner");
-    if waits {
-        let message = "waiting for first consumer to be created before binding";
-        return waiting(plan, "WaitForFirstConsumer", message.into());
-    }
-    if provisioner != storageclass::PROVISIONER {
-        let message = format!(
-            "Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."
-        );
-        return waiting(plan, "ExternalProvisioning", message);
-    }
-    if modes(value, "/spec/accessModes").is_empty() || text(value, "/spec/volumeMode") == "Block" {
-        let message = format!(
-            "failed to provision volume with StorageClass {class_name:?}: {provisioner} provides folders only (volumeMode Filesystem)"
-        );
-        return waiting(plan, "ProvisioningFailed", message);
-    }
-    let folder = match folder_for(seen, &class_value) {
-        Ok(Some(folder)) => folder,
-        Ok(None) => return plan.why("waits for a node that keeps volumes"),
-        Err(why) => {
-            let message = format!("failed to provision volume with StorageClass {class_name:?}: {why}");
-            return waiting(plan, "ProvisioningFailed", message);
-        }
-    };
-    let name = format!("pvc-{}", claim.uid());
-    let mut object = volume_for(claim, value, &class_value, class_name, &name);
-    object["spec"]["hostPath"] = json!({"path": format!("{folder}/{name}"), "type": "DirectoryOrCreate"});
-    plan.acts.push(Act::Create {
-        res: VOLUMES,
-        namespace: String::new(),
-        object,
-    });
-    plan.acts.push(name_volume(claim, &name, Some(provisioner)));
-    let message = format!("Successfully provisioned volume {name}");
-    plan.acts
-        .push(claim_event(claim, false, "ProvisioningSucceeded", message));
-    plan.why(format!("provisions volume {name}"))
-}
-
 /// The class gives volumes where the pod is, and no pod has a node yet.
 fn is_waiting_for_consumer(seen: &Seen, claim: &Object, value: &Value) -> bool {
     let class = seen
@@ -345,49 +284,6 @@ fn is_waiting_for_consumer(seen: &Seen, claim: &Object, value: &Value) -> bool {
         .get(CLASSES, "", text(value, "/spec/storageClassName"));
     let waits = class.is_some_and(|c| text(&c.value(), "/volumeBindingMode") == "WaitForFirstConsumer");
     waits && !pods_using(seen, claim).any(|pod| pod.is_placed() && !pod.is_finished())
-}
-
-/// Where the class wants its folders, or the node has room for them; `None` before there is a node.
-fn folder_for(seen: &Seen, class: &Value) -> Result<Option<String>, String> {
-    let given = text(class, &format!("/parameters/{}", storageclass::FOLDER));
-    if given.is_empty() {
-        let nodes = seen.snapshot.list(NODES, "").map(Object::value);
-        return Ok(nodes
-            .into_iter()
-            .find_map(|node| node_folder(&node).map(str::to_string)));
-    }
-    let folder = given.trim_end_matches('/');
-    let steps: Vec<&str> = folder.split('/').skip(1).collect();
-    if !folder.starts_with('/') || steps.iter().any(|step| ["", ".", ".."].contains(step)) {
-        return Err(format!(
-            "parameter {}: {given:?} is no plain absolute path of a folder below the root; name one, or leave the parameter out for the cluster's own folder",
-            storageclass::FOLDER
-        ));
-    }
-    Ok(Some(folder.into()))
-}
-
-fn node_folder(node: &Value) -> Option<&str> {
-    let annotations = node.pointer("/metadata/annotations")?;
-    annotations.get(storageclass::NODE_FOLDER)?.as_str()
-}
-
-fn volume_for(claim: &Object, value: &Value, class: &Value, class_name: &str, name: &str) -> Value {
-    let policy = Some(text(class, "/reclaimPolicy"))
-        .filter(|p| !p.is_empty())
-        .unwrap_or("Delete");
-    json!({
-        "apiVersion": "v1", "kind": "PersistentVolume",
-        "metadata": {"name": name, "annotations": {PROVISIONED_BY: storageclass::PROVISIONER}},
-        "spec": {
-            "capacity": {"storage": text(value, "/spec/resources/requests/storage")},
-            "accessModes": modes(value, "/spec/accessModes"),
-            "persistentVolumeReclaimPolicy": policy,
-            "storageClassName": class_name,
-            "volumeMode": "Filesystem",
-            "claimRef": claim_reference(claim),
-        },
-    })
 }
 
 /// Keeps the status of a claim that names its volume.

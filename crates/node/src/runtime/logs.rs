@@ -297,8 +297,9 @@ impl LogReader {
     fn skip_to_tail(&mut self, lines: u64) -> io::Result<()> {
         let mut wanted = lines;
         let mut keep = self.files.len();
+        let mut follows = Follows::default();
         for (number, file) in self.files.iter_mut().enumerate().rev() {
-            let (offset, found) = tail_offset(file, wanted, self.formatter.options.stream)?;
+            let (offset, found) = tail_offset(file, wanted, self.formatter.options.stream, &mut follows)?;
             file.seek(SeekFrom::Start(offset))?;
             keep = number;
             wanted -= found;
@@ -311,8 +312,26 @@ impl LogReader {
     }
 }
 
+/// Whether something follows what is looked at, going backwards: of stdout, of stderr.
+#[derive(Default)]
+struct Follows([bool; 2]);
+
+impl Follows {
+    /// Whether an entry ends a line: one that is not its last part does so only when the stream ended with it.
+    fn ends_a_line(&mut self, entry: &Entry<'_>) -> bool {
+        let of_stream = &mut self.0[usize::from(entry.stream == LogStreamName::Stderr)];
+        let follows = std::mem::replace(of_stream, true);
+        !entry.partial || !follows
+    }
+}
+
 /// Where the last `wanted` lines of a file begin, and how many it has of them. Parts of a line count with its end.
-fn tail_offset(file: &mut File, wanted: u64, stream: Option<LogStreamName>) -> io::Result<(u64, u64)> {
+fn tail_offset(
+    file: &mut File,
+    wanted: u64,
+    stream: Option<LogStreamName>,
+    follows: &mut Follows,
+) -> io::Result<(u64, u64)> {
     let length = file.seek(SeekFrom::End(0))?;
     let (mut end, mut found) = (length, 0);
     let mut rest: Vec<u8> = Vec::new();
@@ -338,7 +357,7 @@ fn tail_offset(file: &mut File, wanted: u64, stream: Option<LogStreamName>) -> i
             .and_then(parse)
             .filter(|entry| stream.is_none_or(|s| s == entry.stream));
         if let Some(entry) = entry {
-            if !entry.partial {
+            if follows.ends_a_line(&entry) {
                 if found == wanted {
                     return Ok((start_of_kept, found));
                 }
@@ -428,8 +447,12 @@ mod tests {
     }
 
     fn text(options: LogOptions) -> String {
+        text_of(sample, options)
+    }
+
+    fn text_of(log: impl Fn(&Path) -> PathBuf, options: LogOptions) -> String {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let path = sample(dir.path());
+        let path = log(dir.path());
         let (_keep, ended) = tokio::sync::watch::channel(true);
         let bytes = read(&path, &options, ended)
             .expect("open")
@@ -464,6 +487,24 @@ mod tests {
             ..LogOptions::default()
         };
         assert_eq!(text(errors), "line7\n");
+    }
+
+    #[test]
+    fn an_unfinished_last_line_counts_as_one() {
+        let log = |dir: &Path| {
+            let path = dir.join("0.log");
+            let lines = [("F", "one"), ("F", "two"), ("P", "thr"), ("P", "ee")];
+            let text: String = lines.map(|(tag, text)| entry(1, "stdout", tag, text)).concat();
+            std::fs::write(&path, text).expect("write");
+            path
+        };
+        for (lines, expected) in [(1, "three"), (2, "two\nthree")] {
+            let options = LogOptions {
+                tail_lines: Some(lines),
+                ..LogOptions::default()
+            };
+            assert_eq!(text_of(log, options), expected, "tail {lines}");
+        }
     }
 
     #[test]

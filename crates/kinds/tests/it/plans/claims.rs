@@ -15,10 +15,16 @@ struct World(Snapshot);
 impl World {
     /// With the claim `data` of this class.
     fn with_claim(class: &str, volume: &str) -> Self {
+        Self::with_claim_for(class, volume, "dataSource", Value::Null)
+    }
+
+    /// … that asks for one thing more.
+    fn with_claim_for(class: &str, volume: &str, field: &str, value: Value) -> Self {
         let mut world = Self::default();
         let metadata = json!({"name": "data", "namespace": "shop", "uid": "u-1"});
-        let spec = json!({"storageClassName": class, "volumeName": volume, "accessModes": ["ReadWriteOnce"],
+        let mut spec = json!({"storageClassName": class, "volumeName": volume, "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": "1Gi"}}});
+        spec[field] = value;
         world.put(CLAIMS, json!({"metadata": metadata, "spec": spec}));
         world
     }
@@ -147,4 +153,25 @@ fn a_claim_may_name_a_volume_that_comes_later() {
     assert!(!world.volume("another", "n").contains("names"));
     let told = world.volume("later", "n");
     assert!(told.contains("patches later"), "{told}");
+}
+
+#[test]
+fn an_empty_folder_is_no_answer_to_a_selector_or_a_data_source() {
+    let source = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "backup"});
+    let no_source = "cannot provision a claim with a data source (VolumeSnapshot \"backup\")";
+    for (field, value, why) in [
+        (
+            "selector",
+            json!({"matchLabels": {"a": "b"}}),
+            "claim Selector is not supported",
+        ),
+        ("dataSource", source.clone(), no_source),
+        ("dataSourceRef", source, no_source),
+    ] {
+        let mut world = World::with_claim_for("c", "", field, value);
+        world.node();
+        let told = world.class("Immediate", json!({}));
+        let begin = "ProvisioningFailed: failed to provision volume with StorageClass \"c\": ";
+        assert!(told.starts_with(begin) && told.contains(why), "{told}");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod claims;
 mod collector;
+mod cordon;
 mod deployments;
 mod events;
 mod orphans;
