@@ -45,7 +45,7 @@ pub enum Outcome {
 
 impl Run {
     pub fn new(controller: Controller, key: Key, plan: Plan) -> Self {
-        let Plan { acts, wake, why } = plan;
+        let Plan { acts, wake, why, .. } = plan;
         Self {
             controller,
             key,

@@ -2,6 +2,7 @@
 //! brings changes, snapshots and the time, and carries out the runs that it gives.
 
 use crate::run::{Outcome, Run};
+use kinds::plan::Assumed;
 use kinds::{Controller, Key, Seen};
 use meta::{Change, ChangeKind, Snapshot, Timestamp};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -24,6 +25,10 @@ pub struct Worker {
     failures: HashMap<Key, u32>,
     /// Do not plan a key before the snapshot holds its own last write.
     written: HashMap<Key, u64>,
+    /// What runs will have made of objects, until the snapshot has it.
+    assumed: HashMap<Key, Assumed>,
+    /// Something that was assumed did not come about: what it was in the way of has to be planned again.
+    is_disproved: bool,
 }
 
 impl Worker {
@@ -37,6 +42,8 @@ impl Worker {
             timer_of: HashMap::new(),
             failures: HashMap::new(),
             written: HashMap::new(),
+            assumed: HashMap::new(),
+            is_disproved: false,
         }
     }
 
@@ -82,12 +89,15 @@ impl Worker {
 
     /// Whether some key could be planned right now.
     pub fn has_due(&self) -> bool {
-        !self.due.is_empty()
+        !self.due.is_empty() || self.is_disproved
     }
 
     /// Plans the next key that is due. `None` when all rest, or when the rest waits for a newer snapshot.
     pub fn begin(&mut self, seen: &Seen) -> Option<Run> {
         self.fire_timers(seen.now);
+        if std::mem::take(&mut self.is_disproved) {
+            self.seed(seen);
+        }
         for _ in 0..self.due.len() {
             let key = self.due.pop_front()?;
             if self.is_behind(&key, seen.snapshot) {
@@ -96,11 +106,37 @@ impl Worker {
             }
             self.queued.remove(&key);
             self.set_timer(&key, None);
-            let plan = (self.controller.plan)(seen, &key);
+            let mut plan = match self.with_assumed(seen.snapshot) {
+                None => (self.controller.plan)(seen, &key),
+                Some(snapshot) => {
+                    let snapshot = &snapshot;
+                    (self.controller.plan)(&Seen { snapshot, ..*seen }, &key)
+                }
+            };
+            if let Some(assumed) = plan.assumed.take() {
+                self.assumed.insert(key.clone(), assumed);
+            }
             self.running.insert(key.clone(), false);
             return Some(Run::new(self.controller, key, plan));
         }
         None
+    }
+
+    /// The snapshot as it will be once the runs under way are through; `None`: as it is.
+    fn with_assumed(&mut self, snapshot: &Snapshot) -> Option<Snapshot> {
+        let Self { assumed, running, .. } = self;
+        let lacks = |assumed: &Assumed| {
+            let stored = snapshot.by_key(assumed.res, &assumed.object.meta().key());
+            stored.is_some_and(|stored| stored.uid() == assumed.object.uid() && !(assumed.is_there)(stored))
+        };
+        assumed.retain(|key, assumed| running.contains_key(key) || lacks(assumed));
+        let mut lacking = assumed.values().filter(|assumed| lacks(assumed)).peekable();
+        lacking.peek()?;
+        let mut snapshot = snapshot.clone();
+        for assumed in lacking {
+            snapshot.put(assumed.res, assumed.object.clone());
+        }
+        Some(snapshot)
     }
 
     fn is_behind(&self, key: &Key, snapshot: &Snapshot) -> bool {
@@ -142,6 +178,7 @@ impl Worker {
                 self.set_timer(&run.key, wake);
             }
             Outcome::Failed => {
+                self.is_disproved |= self.assumed.remove(&run.key).is_some();
                 let failures = self.failures.entry(run.key.clone()).or_insert(0);
                 *failures = failures.saturating_add(1);
                 let delay = BACKOFF_FIRST

@@ -14,6 +14,18 @@ pub struct Plan {
     pub wake: Option<Timestamp>,
     /// Reasons a person can read: what it does, or what it waits for.
     pub why: Vec<String>,
+    /// An object as the acts will leave it: this controller's plans for other keys count on it until the snapshot has it.
+    /// For those that share out something (room on nodes), as what is given away twice cannot be taken back.
+    pub assumed: Option<Assumed>,
+}
+
+/// What a plan will have made of an object.
+#[derive(Clone, Debug)]
+pub struct Assumed {
+    pub res: Res,
+    pub object: Object,
+    /// Whether the stored object is that far already, and perhaps further.
+    pub is_there: fn(&Object) -> bool,
 }
 
 /// One write, with the preconditions that make it safe to have been decided on an older snapshot.

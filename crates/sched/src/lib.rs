@@ -8,12 +8,12 @@ mod score;
 mod volumes;
 
 use filter::Obstacle;
-use kinds::plan::{Act, EventAct, Plan, Target};
+use kinds::plan::{Act, Assumed, EventAct, Plan, Target};
 use kinds::pod::PODS;
 use kinds::row::text;
 use kinds::workload::Pod;
 use kinds::{Controller, Key, Seen};
-use meta::{Change, ChangeKind, Object};
+use meta::{Change, ChangeKind, Draft, Object};
 use node::NodeView;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -119,7 +119,10 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
         return plan.why(format!("waits for the volume of claim {claim}"));
     }
     match choose(seen, obstacle, pod, &value) {
-        Ok(node) => bind(pod, &node, &mut plan),
+        Ok(node) => {
+            plan.assumed = placed(pod, value, &node);
+            bind(pod, &node, &mut plan);
+        }
         Err(why) => {
             // Said once: a new look at the same obstacle, also after a restart, is no news.
             if set_condition(seen, pod, ("Unschedulable", &why), &mut plan) {
@@ -173,6 +176,18 @@ fn choose(seen: &Seen, obstacle: Option<Obstacle>, pod: &Object, value: &Value) 
         0 => Err(reasons),
         _ => Err(format!("0/{total} nodes are available: {reasons}.")),
     }
+}
+
+/// The pod as the binding will leave it: whoever is placed next must find its place taken.
+fn placed(pod: &Object, mut value: Value, node: &str) -> Option<Assumed> {
+    value["spec"]["nodeName"] = node.into();
+    // What was stored is an object, so this is one.
+    let draft = Draft::new(value).ok()?;
+    Some(Assumed {
+        res: PODS,
+        object: draft.seal(pod.revision()),
+        is_there: |pod| Pod::of(pod).is_placed(),
+    })
 }
 
 fn bind(pod: &Object, node: &str, plan: &mut Plan) {

@@ -20,7 +20,12 @@ fn apply_diff_edit_and_patch() {
     assert_eq!(cluster.apply(CM), "configmap/c created\n");
     assert_eq!(cluster.apply(CM), "configmap/c unchanged\n");
     let run = cluster.kubectl_with("diff -f -").input(CM).run();
-    assert_eq!(run.status.code(), Some(0), "{}", run.report("differs from itself"));
+    assert_eq!(
+        run.status.code(),
+        Some(0),
+        "{}",
+        run.report("differs from itself")
+    );
     let changed = CM.replace("k: v", "k: w, l: x");
     let run = cluster.kubectl_with("diff -f -").input(changed.as_str()).run();
     assert_eq!(run.status.code(), Some(1), "{}", run.report("differs"));

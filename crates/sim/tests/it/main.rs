@@ -2,4 +2,5 @@
 
 mod failures;
 mod mutations;
+mod placement;
 mod seeds;
