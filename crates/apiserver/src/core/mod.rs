@@ -51,6 +51,16 @@ pub enum Decision {
     Write(Pending),
 }
 
+impl Decision {
+    /// For those that mean "as it will be, whatever it was": an object that is there by now is changed instead.
+    fn whoever_was_faster(mut self) -> Self {
+        if let Self::Write(pending) = &mut self {
+            pending.retry = true;
+        }
+        self
+    }
+}
+
 /// Writes that wait for the store, and what to answer when they are done.
 pub struct Pending {
     pub writes: Vec<Write>,

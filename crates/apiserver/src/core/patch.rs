@@ -204,7 +204,7 @@ pub fn apply(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
                 &attempt,
             )
         }
-        _ => create::object_of(cx, new, &attempt, By::Apply),
+        _ => create::object_of(cx, new, &attempt, By::Apply).map(Decision::whoever_was_faster),
     }
 }
 

@@ -35,7 +35,7 @@ pub fn update(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
         .cloned();
     let Some(stored) = stored else {
         if cx.row.rules.creates_on_update() && call.subresource.is_empty() {
-            return create::object_of(cx, new, &attempt, By::Update);
+            return create::object_of(cx, new, &attempt, By::Update).map(Decision::whoever_was_faster);
         }
         return Err(Status::not_found(cx.row.res, &call.name));
     };

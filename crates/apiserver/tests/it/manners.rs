@@ -246,3 +246,35 @@ async fn binding_is_no_new_generation() {
         (&json!(1), &json!("n"))
     );
 }
+
+/// Both mean "as it will be": who comes second changes what the first has made.
+#[tokio::test]
+async fn applies_and_puts_that_create_in_one_moment_all_succeed() {
+    let world = World::new().await;
+    let endpoints = "/api/v1/namespaces/default/endpoints/e";
+    let put = async |n: usize| {
+        let body = json!({"metadata": {"name": "e", "annotations": {"by": n.to_string()}}});
+        world.json("PUT", endpoints, &body).await.0
+    };
+    let apply = async |n: usize| {
+        let path = format!("{CONFIGMAPS}/c?fieldManager=m{n}");
+        let key = format!("k{n}");
+        let body =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {key: "v"}});
+        let kind = [("content-type", "application/apply-patch+yaml")];
+        world
+            .ask("PATCH", &path, &kind, body.to_string().as_bytes())
+            .await
+            .0
+    };
+    let sorted = |mut codes: Vec<u16>| {
+        codes.sort_unstable();
+        codes
+    };
+    let expected = [vec![200; 7], vec![201]].concat();
+    let applied = futures::future::join_all((0..8).map(apply)).await;
+    assert_eq!(sorted(applied), expected);
+    let (_, map) = world.json("GET", &format!("{CONFIGMAPS}/c"), &Value::Null).await;
+    assert_eq!(map["data"].as_object().map(serde_json::Map::len), Some(8));
+    assert_eq!(sorted(futures::future::join_all((0..8).map(put)).await), expected);
+}
