@@ -248,33 +248,47 @@ async fn binding_is_no_new_generation() {
 }
 
 /// Both mean "as it will be": who comes second changes what the first has made.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn applies_and_puts_that_create_in_one_moment_all_succeed() {
-    let world = World::new().await;
-    let endpoints = "/api/v1/namespaces/default/endpoints/e";
-    let put = async |n: usize| {
-        let body = json!({"metadata": {"name": "e", "annotations": {"by": n.to_string()}}});
-        world.json("PUT", endpoints, &body).await.0
+    let world = Arc::new(World::new().await);
+    let apply = |name: String, n: usize| {
+        let world = world.clone();
+        async move {
+            let path = format!("{CONFIGMAPS}/{name}?fieldManager=m{n}");
+            let key = format!("k{n}");
+            let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {key: "v"}});
+            let kind = [("content-type", "application/apply-patch+yaml")];
+            world
+                .ask("PATCH", &path, &kind, body.to_string().as_bytes())
+                .await
+                .0
+        }
     };
-    let apply = async |n: usize| {
-        let path = format!("{CONFIGMAPS}/c?fieldManager=m{n}");
-        let key = format!("k{n}");
-        let body =
-            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {key: "v"}});
-        let kind = [("content-type", "application/apply-patch+yaml")];
-        world
-            .ask("PATCH", &path, &kind, body.to_string().as_bytes())
-            .await
-            .0
-    };
-    let sorted = |mut codes: Vec<u16>| {
-        codes.sort_unstable();
-        codes
+    let put = |name: String, n: usize| {
+        let world = world.clone();
+        async move {
+            let path = format!("/api/v1/namespaces/default/endpoints/{name}");
+            let body = json!({"metadata": {"name": name, "annotations": {"by": n.to_string()}}});
+            world.json("PUT", &path, &body).await.0
+        }
     };
     let expected = [vec![200; 7], vec![201]].concat();
-    let applied = futures::future::join_all((0..8).map(apply)).await;
-    assert_eq!(sorted(applied), expected);
-    let (_, map) = world.json("GET", &format!("{CONFIGMAPS}/c"), &Value::Null).await;
-    assert_eq!(map["data"].as_object().map(serde_json::Map::len), Some(8));
-    assert_eq!(sorted(futures::future::join_all((0..8).map(put)).await), expected);
+    for round in 0..30 {
+        let name = format!("c{round}");
+        let applies = (0..8).map(|n| tokio::spawn(apply(name.clone(), n)));
+        assert_eq!(codes(applies.collect()).await, expected, "applies of {name}");
+        let (_, map) = world
+            .json("GET", &format!("{CONFIGMAPS}/{name}"), &Value::Null)
+            .await;
+        assert_eq!(map["data"].as_object().map(serde_json::Map::len), Some(8));
+        let puts = (0..8).map(|n| tokio::spawn(put(name.clone(), n)));
+        assert_eq!(codes(puts.collect()).await, expected, "puts of {name}");
+    }
+}
+
+async fn codes(calls: Vec<tokio::task::JoinHandle<u16>>) -> Vec<u16> {
+    let done = futures::future::join_all(calls).await;
+    let mut codes: Vec<u16> = done.into_iter().map(|code| code.expect("no panic")).collect();
+    codes.sort_unstable();
+    codes
 }
