@@ -40,6 +40,8 @@ const PREPARE_BYTES: u64 = 512 << 10;
 const PIECE_BYTES: usize = 1 << 20;
 /// After a failed rotation or checkpoint the log grows by this much before the next try.
 const RETRY_BYTES: u64 = 1 << 20;
+/// On a disk that is nearly full a log of this size is worth a checkpoint, which may be much smaller.
+const ROOM_BYTES: u64 = 64 << 10;
 
 pub struct DiskLog {
     dir: PathBuf,
@@ -53,6 +55,10 @@ pub struct DiskLog {
     /// How far the file is prepared.
     prepared: u64,
     rotate_at: u64,
+    /// There is less room on the disk than is prepared in advance.
+    is_tight: bool,
+    /// The length from which on a tight disk is worth a checkpoint.
+    room_at: u64,
     checkpoint: Option<Checkpoint>,
     checkpoint_bytes: u64,
     buffer: Vec<u8>,
@@ -81,7 +87,7 @@ impl DiskLog {
             }
             None => {
                 let path = files::log_path(dir, revision);
-                let begun = begin_log(dir, &recovered.id, revision);
+                let begun = begin_log(dir, &recovered.id, revision, PREPARE_BYTES);
                 let (file, end, prepared) = begun.map_err(io_error("create", &path))?;
                 (file, path, end, prepared)
             }
@@ -98,6 +104,8 @@ impl DiskLog {
                 true => end + RETRY_BYTES,
                 false => LOG_LIMIT_BYTES.max(recovered.checkpoint_bytes),
             },
+            is_tight: false,
+            room_at: ROOM_BYTES,
             checkpoint: None,
             checkpoint_bytes: recovered.checkpoint_bytes,
             buffer: Vec::new(),
@@ -111,6 +119,7 @@ impl DiskLog {
         if needed <= self.prepared {
             return Ok(());
         }
+        self.is_tight = false;
         let wanted = [needed + PREPARE_BYTES, needed];
         let mut result = Ok(());
         for target in wanted {
@@ -119,6 +128,7 @@ impl DiskLog {
                 self.prepared = target;
                 return Ok(());
             }
+            self.is_tight = true;
             self.cut_to(self.prepared)?;
         }
         result.map_err(|error| self.explain("grow", error))
@@ -152,23 +162,10 @@ impl DiskLog {
     /// Begins a new log at `state` and writes the checkpoint that replaces the old ones in the background. When there
     /// is no room for that, the old log goes on and the next try comes soon.
     fn rotate(&mut self, state: &Snapshot) -> Result<(), LogError> {
-        let (file, end, prepared) = match begin_log(&self.dir, &self.id, state.revision()) {
-            Ok(begun) => begun,
-            Err(error) => {
-                self.forget_log(state.revision())?;
-                tracing::warn!("{}: cannot begin a new log: {error}", self.dir.display());
-                self.rotate_at = self.end + RETRY_BYTES;
-                return Ok(());
-            }
-        };
-        if let Err(error) = self.file.set_len(self.end) {
-            // Zeros at its end cost only their room, until the checkpoint is done.
-            tracing::warn!("cannot cut {}: {error}", self.path.display());
+        if !self.begin_next(state, PREPARE_BYTES)? {
+            self.rotate_at = self.end + RETRY_BYTES;
+            return Ok(());
         }
-        self.file = file;
-        self.start = state.revision();
-        self.path = files::log_path(&self.dir, self.start);
-        (self.end, self.prepared) = (end, prepared);
         let cancel = Arc::new(AtomicBool::new(false));
         let (dir, id) = (self.dir.clone(), self.id.clone());
         let (state, cancelled) = (state.clone(), cancel.clone());
@@ -180,6 +177,42 @@ impl DiskLog {
             Err(error) => self.checkpoint_failed(&error),
         }
         Ok(())
+    }
+
+    /// Gives back what the old files hold of objects that are no more, as long as there is room for doing so. Here and
+    /// now: whoever writes next has nothing better to wait for.
+    fn make_room(&mut self, state: &Snapshot) -> Result<(), LogError> {
+        self.room_at = self.end + ROOM_BYTES;
+        if !self.begin_next(state, 0)? {
+            return Ok(());
+        }
+        self.room_at = ROOM_BYTES;
+        match write_checkpoint(&self.dir, &self.id, state, &AtomicBool::new(false)) {
+            Ok(bytes) => self.checkpoint_done(bytes),
+            Err(error) => self.checkpoint_failed(&error),
+        }
+        Ok(())
+    }
+
+    /// Goes on in a new log. False when there is no room for one.
+    fn begin_next(&mut self, state: &Snapshot, prepare: u64) -> Result<bool, LogError> {
+        let (file, end, prepared) = match begin_log(&self.dir, &self.id, state.revision(), prepare) {
+            Ok(begun) => begun,
+            Err(error) => {
+                self.forget_log(state.revision())?;
+                tracing::warn!("{}: cannot begin a new log: {error}", self.dir.display());
+                return Ok(false);
+            }
+        };
+        if let Err(error) = self.file.set_len(self.end) {
+            // Zeros at its end cost only their room, until the checkpoint is done.
+            tracing::warn!("cannot cut {}: {error}", self.path.display());
+        }
+        self.file = file;
+        self.start = state.revision();
+        self.path = files::log_path(&self.dir, self.start);
+        (self.end, self.prepared) = (end, prepared);
+        Ok(true)
     }
 
     /// Removes a log that could not be begun, for good: if a crash brought it back after the old log had gone on, the
@@ -208,14 +241,16 @@ impl DiskLog {
 
     fn note(&mut self, done: Checkpoint) {
         match done.thread.join() {
-            Ok(Ok(bytes)) => {
-                self.checkpoint_bytes = bytes;
-                self.rotate_at = LOG_LIMIT_BYTES.max(bytes);
-            }
+            Ok(Ok(bytes)) => self.checkpoint_done(bytes),
             Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {}
             Ok(Err(error)) => self.checkpoint_failed(&error),
             Err(_) => self.checkpoint_failed(&io::Error::other("its thread panicked")),
         }
+    }
+
+    fn checkpoint_done(&mut self, bytes: u64) {
+        self.checkpoint_bytes = bytes;
+        self.rotate_at = LOG_LIMIT_BYTES.max(bytes);
     }
 
     /// The old files are still there, so nothing is lost; but they take room, so the next try comes soon.
@@ -244,8 +279,13 @@ impl Log for DiskLog {
             self.buffer = Vec::new();
         }
         self.reap();
-        if self.end >= self.rotate_at && self.checkpoint.is_none() {
+        if self.checkpoint.is_some() {
+            return Ok(());
+        }
+        if self.end >= self.rotate_at {
             self.rotate(state)?;
+        } else if self.is_tight && self.end >= self.room_at {
+            self.make_room(state)?;
         }
         Ok(())
     }
@@ -268,8 +308,9 @@ impl Log for DiskLog {
     }
 }
 
-/// Creates the log that starts after `revision`: header and place for the first batches, durable.
-fn begin_log(dir: &Path, id: &str, revision: u64) -> io::Result<(File, u64, u64)> {
+/// Creates the log that starts after `revision`: header and place for the first batches, durable. Gives the file, its
+/// end and how far it is prepared.
+fn begin_log(dir: &Path, id: &str, revision: u64, prepare: u64) -> io::Result<(File, u64, u64)> {
     let header = FileHeader {
         kind: FileKind::Log,
         revision,
@@ -278,7 +319,8 @@ fn begin_log(dir: &Path, id: &str, revision: u64) -> io::Result<(File, u64, u64)
     };
     let path = files::log_path(dir, revision);
     let file = files::create_file(&path)?;
-    let (end, prepared) = (FILE_HEADER_BYTES as u64, PREPARE_BYTES);
+    let end = FILE_HEADER_BYTES as u64;
+    let prepared = prepare.max(end);
     file.write_all_at(&header.encode(), 0)?;
     write_zeros(&file, end, prepared)?;
     file.sync_all()?;

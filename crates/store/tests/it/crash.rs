@@ -419,6 +419,26 @@ fn a_full_disk_refuses_writes_keeps_reads_and_recovers_with_room() {
 }
 
 #[test]
+fn what_is_no_more_makes_room_on_a_full_disk() {
+    let disk = SmallDisk::new("2m");
+    let dir = disk.0.path().join("data");
+    let store = open(&dir).expect("open");
+    create(&store, "same", "0");
+    let filling = "x".repeat(3000);
+    for n in 0..3000 {
+        let data = format!("{filling}{n}");
+        let commit = commit(&store, vec![put("same", &data, Expect::Present)]);
+        commit.expect("nine megabytes of one object");
+    }
+    let before = contents(&store.snapshot());
+    // What a crash would leave now is whole.
+    let crashed = copy_dir(&dir);
+    assert_eq!(contents(&open(crashed.path()).expect("open").snapshot()), before);
+    futures::executor::block_on(store.close());
+    assert_eq!(contents(&open(&dir).expect("reopen").snapshot()), before);
+}
+
+#[test]
 fn a_checkpoint_that_finds_no_room_loses_nothing_and_is_made_once_there_is() {
     let disk = SmallDisk::new("26m");
     let (filler, dir) = (disk.0.path().join("filler"), disk.0.path().join("data"));
