@@ -229,6 +229,12 @@ impl Container {
         )
     }
 
+    /// In its first life, with its postStart hook still under way.
+    pub fn is_first_starting(&self) -> bool {
+        let state = self.life.as_ref().map(|life| &life.state);
+        self.last.is_none() && matches!(state, Some(LifeState::Running { hook: Hook::Todo, .. }))
+    }
+
     /// The newest attempt's end, if it has ended.
     pub fn ended(&self) -> Option<&Ended> {
         match self.life.as_ref().map(|life| &life.state) {

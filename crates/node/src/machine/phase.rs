@@ -121,6 +121,8 @@ impl Counts {
                 (ContainerKind::App, Shown::Running) => {
                     counts.app_started = true;
                     counts.running += 1;
+                    // Its state is still `waiting`, and before its first life there is no other.
+                    counts.waiting += usize::from(container.is_some_and(Container::is_first_starting));
                 }
                 (ContainerKind::App, Shown::Waiting) => counts.waiting += 1,
                 (ContainerKind::App, Shown::Ended(code)) => {

@@ -282,3 +282,23 @@ fn readiness_is_asked_for_until_the_end() {
     life.run(60);
     assert!(life.over);
 }
+
+#[test]
+fn a_pod_is_pending_until_its_first_post_start_is_through() {
+    let hook = json!({"postStart": {"exec": {"command": ["true"]}}});
+    let spec = json!({"restartPolicy": "Always", "containers": [
+        container("quick"), {"name": "slow", "image": "img", "lifecycle": hook}]});
+    let mut life = Life::new(spec).script(|step, now| match step {
+        Step::PostStart { .. } => (Duration::from_secs(4), Outcome::Hook(Ok(()))),
+        step => well(step, now),
+    });
+    let first = life.run(2).status();
+    assert_eq!((&first["phase"], life.log.len() > 2), (&json!("Pending"), true));
+    assert_eq!(life.run(5).status()["phase"], "Running");
+    // In its next life it has been Running already.
+    let attempt = life.seen.containers["slow"].life.as_ref().expect("alive").attempt;
+    life.seen.exited("slow", ended(attempt, 1, at(5)));
+    life.run(17);
+    assert!(life.told().contains("start slow#1"));
+    assert_eq!(life.status()["phase"], "Running");
+}
