@@ -232,7 +232,9 @@ impl Conditions {
             let message = format!("{subject} has successfully progressed.");
             return self.set("Progressing", "True", AVAILABLE, &message, false);
         }
-        if progressed(deployment, counts) {
+        // A status that was not written (somebody was faster) must not leave the last rollout's end standing.
+        let unnoticed = matches!(reason.as_str(), AVAILABLE | TIMED_OUT) && new_generation(deployment);
+        if unnoticed || progressed(deployment, counts) {
             let message = format!("{subject} is progressing.");
             return self.set("Progressing", "True", "ReplicaSetUpdated", &message, true);
         }
@@ -258,6 +260,11 @@ impl Conditions {
             plan.wake_at(until);
         }
     }
+}
+
+fn new_generation(deployment: &Deployment) -> bool {
+    crate::row::int(&deployment.value, "/status/observedGeneration").unwrap_or(0)
+        < deployment.object.meta().generation
 }
 
 /// More new, fewer old, or more ready or available pods than the stored status says.
