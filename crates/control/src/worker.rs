@@ -124,16 +124,16 @@ impl Worker {
 
     /// The snapshot as it will be once the runs under way are through; `None`: as it is.
     fn with_assumed(&mut self, snapshot: &Snapshot) -> Option<Snapshot> {
-        let Self { assumed, running, .. } = self;
-        let lacks = |assumed: &Assumed| {
+        // What is there, or will never be, has nothing more to add.
+        self.assumed.retain(|_, assumed| {
             let stored = snapshot.by_key(assumed.res, &assumed.object.meta().key());
             stored.is_some_and(|stored| stored.uid() == assumed.object.uid() && !(assumed.is_there)(stored))
-        };
-        assumed.retain(|key, assumed| running.contains_key(key) || lacks(assumed));
-        let mut lacking = assumed.values().filter(|assumed| lacks(assumed)).peekable();
-        lacking.peek()?;
+        });
+        if self.assumed.is_empty() {
+            return None;
+        }
         let mut snapshot = snapshot.clone();
-        for assumed in lacking {
+        for assumed in self.assumed.values() {
             snapshot.put(assumed.res, assumed.object.clone());
         }
         Some(snapshot)
