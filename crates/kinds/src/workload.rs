@@ -346,15 +346,28 @@ pub fn template_labels(object: &Value) -> LabelSelector {
 }
 
 /// Writes the status when it differs from the stored one.
-pub fn update_status(plan: &mut Plan, res: Res, object: &Object, value: &Value, mut status: Value) {
-    as_stored(value, &mut status);
-    if value.get("status") != Some(&status) {
-        let mut value = value.clone();
-        value["status"] = status;
+pub fn update_status(plan: &mut Plan, res: Res, object: &Object, value: &Value, status: Value) {
+    update_by_status(plan, res, object, value, status, |_| {});
+}
+
+/// The same, with what `annotate` changes in the metadata: one write, where two would be in each other's way.
+pub fn update_by_status(
+    plan: &mut Plan,
+    res: Res,
+    object: &Object,
+    stored: &Value,
+    mut status: Value,
+    annotate: impl FnOnce(&mut Value),
+) {
+    as_stored(stored, &mut status);
+    let mut wanted = stored.clone();
+    wanted["status"] = status;
+    annotate(&mut wanted["metadata"]);
+    if wanted != *stored {
         plan.acts.push(Act::Update {
             target: Target::exactly(res, object),
             subresource: "status",
-            object: value,
+            object: wanted,
         });
     }
 }

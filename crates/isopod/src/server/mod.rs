@@ -128,6 +128,7 @@ async fn serve(place: &Place) -> Result<()> {
     say(&Progress::Api {
         port: settings.api_port,
     });
+    node::forget_gone(place, &settings, own.as_ref()).await;
     start_controllers(&api, &env, &stop, &tasks);
     tasks.spawn(bootstrap::keep(own, addresses.clone(), stop.clone()));
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use apiserver::Api;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::PodDNSConfig;
-use meta::Env;
+use meta::{Client, Env};
 use net::ClusterNet;
 use net::dns::{DnsPolicy, PodDnsConfig};
 use node::agent::{Agent, AgentConfig, NoNetwork, NodeIdentity, Parts, PodNetwork, forget_others};
@@ -52,25 +52,13 @@ pub async fn start(
     let network = Arc::new(Network { net: net.clone() });
     let real = Agent::start(parts(api, env, config, runtime, network, Some(images))).await?;
     api.set_node(Arc::new(super::sessions::Sessions { agent: real.clone() }));
-    let node = |i: u32| NodeIdentity {
-        name: format!("simulated-{i}"),
-        ips: vec![format!("198.19.{}.{}", i / 256, i % 256)],
-    };
-    let nodes: Vec<NodeIdentity> = (0..settings.simulated_nodes).map(node).collect();
-    let names = nodes.iter().map(|node| node.name.clone());
-    let keep: Vec<String> = names.chain([real.name().to_string()]).collect();
-    forget_others(
-        api.client(caller("system:apiserver", &["system:masters"]))
-            .as_ref(),
-        &keep,
-    )
-    .await;
+    let nodes: Vec<NodeIdentity> = (0..settings.simulated_nodes).map(simulated_node).collect();
     let simulated = match settings.simulated_nodes {
         0 => None,
         _ => {
             let config = AgentConfig {
                 nodes,
-                ..AgentConfig::new(node(0), &place.dir)
+                ..AgentConfig::new(simulated_node(0), &place.dir)
             };
             let runtime = Arc::new(simulated_runtime(env));
             Some(
@@ -87,6 +75,21 @@ pub async fn start(
         }
     };
     Ok(Agents { real, simulated })
+}
+
+fn simulated_node(i: u32) -> NodeIdentity {
+    NodeIdentity {
+        name: format!("simulated-{i}"),
+        ips: vec![format!("198.19.{}.{}", i / 256, i % 256)],
+    }
+}
+
+/// Forgets the nodes that were here last time and are not now. To be done before anything is scheduled: what is placed on a
+/// node in the moment that it goes would wait there until the collector of pods is sure of it.
+pub async fn forget_gone(place: &Place, settings: &Settings, client: &dyn Client) {
+    let simulated = (0..settings.simulated_nodes).map(|i| simulated_node(i).name);
+    let keep: Vec<String> = simulated.chain([place.name.clone()]).collect();
+    forget_others(client, &keep).await;
 }
 
 /// Containers of simulated nodes: about as quick as real ones with small images, and always well from then on.

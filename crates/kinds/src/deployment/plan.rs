@@ -1,7 +1,7 @@
 //! How a Deployment is carried out: which ReplicaSet is the new one, what each should be scaled to, and what is cleaned
 //! up when the rollout is complete.
 
-use super::replicasets::{self, Created, Set};
+use super::replicasets::{self, Set};
 use super::{DEPLOYMENTS, rolling, status};
 use crate::plan::{Act, EventAct, Failure, Plan, Target};
 use crate::replicaset::REPLICASETS;
@@ -10,7 +10,7 @@ use crate::workload::{self, PODS};
 use crate::{Controller, Key, Seen};
 use meta::selector::LabelSelector;
 use meta::{Change, Object, Verb};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub const CONTROLLER: Controller = Controller {
     name: "deployment-controller",
@@ -175,10 +175,9 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
         clean_up(&deployment, &sets, new, &mut plan);
     }
     replicasets::write_scales(&deployment, &sets, &mut plan);
-    keep_revision(&deployment, &sets, new, created.as_ref(), &mut plan);
     let new = match (new, created) {
         (Some(index), _) => status::New::Known(index),
-        (None, Some(created)) => status::New::Made(created.name),
+        (None, Some(created)) => status::New::Made(created),
         (None, None) => status::New::None,
     };
     status::write(seen, &deployment, &sets, new, &mut plan);
@@ -268,31 +267,5 @@ fn clean_up(deployment: &Deployment, sets: &[Set], new: usize, plan: &mut Plan) 
                 set.object.name()
             ));
         }
-    }
-}
-
-/// The Deployment carries the revision number of its newest ReplicaSet.
-fn keep_revision(
-    deployment: &Deployment,
-    sets: &[Set],
-    new: Option<usize>,
-    created: Option<&Created>,
-    plan: &mut Plan,
-) {
-    let Some(revision) = new.map(|n| sets[n].revision).or(created.map(|c| c.revision)) else {
-        return;
-    };
-    let known = deployment
-        .value
-        .pointer("/metadata/annotations/deployment.kubernetes.io~1revision");
-    if known.and_then(Value::as_str) != Some(revision.to_string().as_str()) {
-        let target = Target::of(DEPLOYMENTS, deployment.object);
-        let patch = json!({"metadata": {"annotations": {replicasets::REVISION: revision.to_string()}}});
-        // By way of the status: what was asked for is still of the same generation.
-        plan.acts.push(Act::Patch {
-            target,
-            subresource: "status",
-            patch,
-        });
     }
 }

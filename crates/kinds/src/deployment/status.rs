@@ -2,7 +2,7 @@
 
 use super::DEPLOYMENTS;
 use super::plan::Deployment;
-use super::replicasets::Set;
+use super::replicasets::{Created, REVISION, Set};
 use crate::Seen;
 use crate::plan::Plan;
 use crate::replicaset::REPLICA_FAILURE;
@@ -48,16 +48,18 @@ pub enum New {
     None,
     /// Its index.
     Known(usize),
-    /// This very plan creates it, by this name.
-    Made(String),
+    /// This very plan creates it.
+    Made(Created),
     /// It could not be created, for this reason.
     Refused(String),
 }
 
+/// Brings the status up to date, and with it the revision number of the newest ReplicaSet, which the Deployment carries.
 pub fn write(seen: &Seen, deployment: &Deployment, sets: &[Set], new: New, plan: &mut Plan) {
-    let index = match new {
-        New::Known(index) => Some(index),
-        New::None | New::Made(_) | New::Refused(_) => None,
+    let (index, revision) = match &new {
+        New::Known(index) => (Some(*index), Some(sets[*index].revision)),
+        New::Made(created) => (None, Some(created.revision)),
+        New::None | New::Refused(_) => (None, None),
     };
     let counts = counts(sets, index);
     let mut status = json!({"observedGeneration": deployment.object.meta().generation});
@@ -98,7 +100,12 @@ pub fn write(seen: &Seen, deployment: &Deployment, sets: &[Set], new: New, plan:
     }
     conditions.take_over_failure(sets, index);
     status["conditions"] = conditions.list.into();
-    workload::update_status(plan, DEPLOYMENTS, deployment.object, &deployment.value, status);
+    let (object, value) = (deployment.object, &deployment.value);
+    workload::update_by_status(plan, DEPLOYMENTS, object, value, status, |metadata| {
+        if let Some(revision) = revision {
+            metadata["annotations"][REVISION] = revision.to_string().into();
+        }
+    });
 }
 
 fn stored_conditions(deployment: &Deployment) -> Vec<Value> {
@@ -193,8 +200,8 @@ impl Conditions {
         }
         match new {
             New::Refused(message) => self.set("Progressing", "False", SET_REFUSED, message, false),
-            New::Made(name) => {
-                let message = format!("Created new replica set {name:?}");
+            New::Made(created) => {
+                let message = format!("Created new replica set {:?}", created.name);
                 self.set("Progressing", "True", "NewReplicaSetCreated", &message, false);
             }
             New::Known(index) if self.find("Progressing").is_none() => {

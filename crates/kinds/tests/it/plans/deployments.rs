@@ -70,12 +70,16 @@ fn rollouts() {
                 "deployment replicas=1 image=c history=0 surge=1 unavailable=0\n rs a replicas=0 rev=1\n rs b replicas=0 rev=2\n rs c replicas=1 rev=3 desired=1 max=2",
             ),
             (
+                "the revision alone is written by way of the status",
+                "deployment replicas=1 image=a deadline=60 stuck=20 updated=1 rev=1 surge=1 unavailable=0\n rs a replicas=1 available=0 rev=2 desired=1 max=2",
+            ),
+            (
                 "no progress within the deadline is said",
-                "deployment replicas=1 image=a deadline=60 stuck=60 surge=1 unavailable=0\n rs a replicas=1 available=0 rev=1 desired=1 max=2",
+                "deployment replicas=1 image=a deadline=60 stuck=60 updated=1 rev=1 surge=1 unavailable=0\n rs a replicas=1 available=0 rev=1 desired=1 max=2",
             ),
             (
                 "before the deadline it wakes for it",
-                "deployment replicas=1 image=a deadline=60 stuck=20 surge=1 unavailable=0\n rs a replicas=1 available=0 rev=1 desired=1 max=2",
+                "deployment replicas=1 image=a deadline=60 stuck=20 updated=1 rev=1 surge=1 unavailable=0\n rs a replicas=1 available=0 rev=1 desired=1 max=2",
             ),
         ],
     );

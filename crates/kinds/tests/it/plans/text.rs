@@ -204,6 +204,7 @@ impl Case {
             "status": {"phase": phase, "conditions": condition}})
     }
 
+    /// `updated=n`: the pods of the newest ReplicaSet that the stored status counts; `rev=n`: the revision it carries.
     fn deployment(&self, words: &Words) -> Value {
         let mut strategy = json!({"type": words.get("strategy").unwrap_or("RollingUpdate")});
         if strategy["type"] == "RollingUpdate" {
@@ -219,11 +220,18 @@ impl Case {
             "progressDeadlineSeconds": words.int("deadline").unwrap_or(600),
         });
         let mut status = json!({"observedGeneration": 1});
+        if let Some(updated) = words.int("updated") {
+            status["replicas"] = updated.into();
+            status["updatedReplicas"] = updated.into();
+        }
         if let Some(seconds) = words.int("stuck") {
             status["conditions"] = json!([{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated",
                 "message": "", "lastUpdateTime": self.ago(seconds), "lastTransitionTime": self.ago(seconds)}]);
         }
-        let metadata = json!({"name": "api", "uid": "deployment", "generation": 1});
+        let mut metadata = json!({"name": "api", "uid": "deployment", "generation": 1});
+        if let Some(revision) = words.get("rev") {
+            metadata["annotations"] = json!({"deployment.kubernetes.io/revision": revision});
+        }
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec, "status": status})
     }
 
@@ -360,9 +368,15 @@ fn act(act: &Act) -> String {
             subresource,
             object,
         } => {
+            let annotations = object
+                .pointer("/metadata/annotations")
+                .filter(|a| **a != json!({}));
             format!(
-                "update {} {} {subresource} {}",
-                target.res.plural, target.name, object["status"]
+                "update {} {} {subresource} {}{}",
+                target.res.plural,
+                target.name,
+                annotations.map_or_else(String::new, |a| format!("{a} ")),
+                object["status"]
             )
         }
         Act::Patch { target, patch, .. } => {
