@@ -5,10 +5,12 @@
 
 mod complaints;
 mod constants;
+mod misfits;
 mod texts;
 
 pub use complaints::complaints;
 pub use constants::{complete, complete_as_sent};
+pub use misfits::Misfits;
 
 use crate::MAX_REPORTED;
 use crate::json::At as Place;
@@ -18,21 +20,20 @@ use serde_json::{Map, Value};
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
-/// Brings `value` into form. Gives the unknown fields as `unknown field "spec.foo"`, or why the value is not of this
+/// Brings `value` into form. Gives the unknown fields as `unknown field "spec.foo"`, or what in the value is not of this
 /// type. A schema that is not an object's allows anything.
-pub fn conform(schema: &Schema, value: &mut Value) -> Result<Vec<String>, String> {
+pub fn conform(schema: &Schema, value: &mut Value) -> Result<Vec<String>, Misfits> {
     let mut walk = Walk::new(schema);
     if !value.is_object() {
-        return Err(walk.mismatch(value, &At::ROOT, schema.node_id()));
+        walk.mismatch(value, &At::ROOT, schema.node_id());
+    } else if matches!(schema.kind(), SchemaKind::Object(_)) {
+        walk.value(schema.node_id(), value, &At::ROOT);
     }
-    if matches!(schema.kind(), SchemaKind::Object(_)) {
-        walk.value(schema.node_id(), value, &At::ROOT)?;
-    }
-    Ok(walk.unknown)
+    walk.end()
 }
 
 /// `metadata` alone, for kinds whose schema says nothing of it; `types` is where `ObjectMeta` is.
-pub fn conform_metadata(types: &std::sync::Arc<Arena>, value: &mut Value) -> Result<Vec<String>, String> {
+pub fn conform_metadata(types: &std::sync::Arc<Arena>, value: &mut Value) -> Result<Vec<String>, Misfits> {
     let Some(schema) = Schema::of(types, OBJECT_META) else {
         return Ok(Vec::new());
     };
@@ -42,9 +43,9 @@ pub fn conform_metadata(types: &std::sync::Arc<Arena>, value: &mut Value) -> Res
             place: &Place::Field(&Place::Root, "metadata"),
             ..At::ROOT
         };
-        walk.value(schema.node_id(), metadata, &at)?;
+        walk.value(schema.node_id(), metadata, &at);
     }
-    Ok(walk.unknown)
+    walk.end()
 }
 
 /// Where we are in the value; text is only made for errors.
@@ -66,6 +67,7 @@ struct Walk<'a> {
     arena: &'a Arena,
     root: u32,
     unknown: Vec<String>,
+    misfits: Misfits,
 }
 
 impl<'w> Walk<'w> {
@@ -74,10 +76,18 @@ impl<'w> Walk<'w> {
             arena: schema.arena(),
             root: schema.node_id(),
             unknown: Vec::new(),
+            misfits: Misfits::default(),
         }
     }
 
-    fn value(&mut self, node: u32, value: &mut Value, at: &At) -> Result<(), String> {
+    fn end(self) -> Result<Vec<String>, Misfits> {
+        match self.misfits.is_empty() {
+            true => Ok(self.unknown),
+            false => Err(self.misfits),
+        }
+    }
+
+    fn value(&mut self, node: u32, value: &mut Value, at: &At) {
         let arena = self.arena;
         let fits = match &arena.node(node).kind {
             SchemaKind::Any => true,
@@ -87,26 +97,24 @@ impl<'w> Walk<'w> {
             SchemaKind::Number => value.is_number(),
             SchemaKind::IntOrString => value.is_string() || is_int32(value),
             SchemaKind::String(form) => return self.string(node, *form, value, at),
-            SchemaKind::Quantity => return quantity(value, Quantity::canonical),
+            SchemaKind::Quantity => return self.quantity(value, at, Quantity::canonical),
             SchemaKind::Array { items, .. } => return self.array(node, *items, value, at),
             SchemaKind::Map { values, .. } => return self.map(node, *values, value, at),
             SchemaKind::Object(_) => return self.object(node, value, at),
         };
-        match fits {
-            true => Ok(()),
-            false => Err(self.mismatch(value, at, node)),
+        if !fits {
+            self.mismatch(value, at, node);
         }
     }
 
-    fn object(&mut self, node: u32, value: &mut Value, at: &At) -> Result<(), String> {
+    fn object(&mut self, node: u32, value: &mut Value, at: &At) {
         let arena = self.arena;
         let SchemaKind::Object(object) = &arena.node(node).kind else {
-            return Ok(());
+            return;
         };
         let Value::Object(map) = value else {
-            return Err(self.mismatch(value, at, node));
+            return self.mismatch(value, at, node);
         };
-        let mut failed = None;
         map.retain(|name, member| {
             let place = Place::Field(at.place, name);
             let found = object.fields.binary_search_by(|f| (*f.name).cmp(name.as_str()));
@@ -123,12 +131,9 @@ impl<'w> Walk<'w> {
                 place: &place,
                 owner: Some(node),
             };
-            if failed.is_none() {
-                failed = self.value(field.node, member, &here).err();
-            }
+            self.value(field.node, member, &here);
             !(field.written == Written::Nonzero && self.is_zero(field.node, member))
         });
-        failed.map_or(Ok(()), Err)
     }
 
     /// The zero value of a Go type, where typed code cannot tell it from nothing.
@@ -141,33 +146,31 @@ impl<'w> Walk<'w> {
         }
     }
 
-    fn array(&mut self, node: u32, items: u32, value: &mut Value, at: &At) -> Result<(), String> {
+    fn array(&mut self, node: u32, items: u32, value: &mut Value, at: &At) {
         let Value::Array(list) = value else {
-            return Err(self.mismatch(value, at, node));
+            return self.mismatch(value, at, node);
         };
         for (i, item) in list.iter_mut().enumerate() {
             self.fill_null(items, item);
             let place = Place::Index(at.place, i);
             let here = At { place: &place, ..*at };
-            self.value(items, item, &here)?;
+            self.value(items, item, &here);
         }
-        Ok(())
     }
 
-    fn map(&mut self, node: u32, values: u32, value: &mut Value, at: &At) -> Result<(), String> {
+    fn map(&mut self, node: u32, values: u32, value: &mut Value, at: &At) {
         let Value::Object(map) = value else {
-            return Err(self.mismatch(value, at, node));
+            return self.mismatch(value, at, node);
         };
         for (key, member) in map.iter_mut() {
             self.fill_null(values, member);
             let place = Place::Key(at.place, key);
             let here = At { place: &place, ..*at };
             match self.arena.node(values).kind {
-                SchemaKind::Quantity => quantity(member, Quantity::canonical_in_list)?,
-                _ => self.value(values, member, &here)?,
+                SchemaKind::Quantity => self.quantity(member, &here, Quantity::canonical_in_list),
+                _ => self.value(values, member, &here),
             }
         }
-        Ok(())
     }
 
     /// A null inside a list or map is the zero value of its type, as Go's decoder makes it.
@@ -188,22 +191,52 @@ impl<'w> Walk<'w> {
         };
     }
 
-    fn string(&self, node: u32, form: StringForm, value: &mut Value, at: &At) -> Result<(), String> {
+    fn string(&mut self, node: u32, form: StringForm, value: &mut Value, at: &At) {
         let Value::String(text) = value else {
-            return Err(self.mismatch(value, at, node));
+            return self.mismatch(value, at, node);
         };
-        match form {
-            StringForm::Plain => {}
-            StringForm::Bytes => texts::bytes(text)?,
-            StringForm::Time => *text = texts::time(text, texts::SECONDS)?.rfc3339(),
-            StringForm::MicroTime => *text = texts::time(text, texts::MICROSECONDS)?.rfc3339_micros(),
+        let formed = match form {
+            StringForm::Plain => Ok(()),
+            StringForm::Bytes => texts::bytes(text),
+            StringForm::Time => texts::time(text, texts::SECONDS).map(|time| *text = time.rfc3339()),
+            StringForm::MicroTime => {
+                texts::time(text, texts::MICROSECONDS).map(|time| *text = time.rfc3339_micros())
+            }
+        };
+        if let Err(why) = formed {
+            self.misfits.add(at.place, form != StringForm::Bytes, why);
         }
-        Ok(())
+    }
+
+    fn quantity(&mut self, value: &mut Value, at: &At, canonical: impl Fn(&str) -> Option<String>) {
+        let canonical = match &*value {
+            Value::String(text) => canonical(text.trim()),
+            Value::Number(number) => canonical(&number.to_string()),
+            _ => None,
+        };
+        match canonical {
+            Some(canonical) => *value = canonical.into(),
+            None => self
+                .misfits
+                .add(at.place, true, meta::quantity::FORMAT_ERROR.into()),
+        }
+    }
+
+    /// Notes a value of the wrong type. Types that read themselves end Go's decoding at once.
+    fn mismatch(&mut self, value: &Value, at: &At, node: u32) {
+        let reads_itself = matches!(
+            self.arena.node(node).kind,
+            SchemaKind::IntOrString | SchemaKind::String(StringForm::Time | StringForm::MicroTime)
+        );
+        if !self.misfits.are_enough() {
+            let why = self.told(value, at, node);
+            self.misfits.add(at.place, reads_itself, why);
+        }
     }
 
     /// A value of the wrong type, in the words of Go's decoder: the struct that holds the field, the path from the
     /// root without indices and keys, and the Go type that was wanted.
-    fn mismatch(&self, value: &Value, at: &At, node: u32) -> String {
+    fn told(&self, value: &Value, at: &At, node: u32) -> String {
         let kind = &self.arena.node(node).kind;
         let number = matches!(
             kind,
@@ -306,14 +339,4 @@ impl<'w> Walk<'w> {
 
 fn is_int32(value: &Value) -> bool {
     value.as_i64().is_some_and(|n| i32::try_from(n).is_ok())
-}
-
-fn quantity(value: &mut Value, canonical: impl Fn(&str) -> Option<String>) -> Result<(), String> {
-    let canonical = match &*value {
-        Value::String(text) => canonical(text.trim()),
-        Value::Number(number) => canonical(&number.to_string()),
-        _ => None,
-    };
-    *value = canonical.ok_or(meta::quantity::FORMAT_ERROR)?.into();
-    Ok(())
 }

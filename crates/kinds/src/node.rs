@@ -7,7 +7,7 @@ use crate::json::{at, child_mut, ensure_object, get, list, members, put, string,
 use crate::row::{age, text};
 use crate::{Check, Column, Row, Rules, Write};
 use meta::field::Shown;
-use meta::{Errors, Path, Res, Timestamp, name};
+use meta::{Errors, Path, Res, Snapshot, Status, Timestamp, name};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -52,19 +52,38 @@ const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 struct Node;
 
+/// A node that does not say what it keeps for itself keeps nothing.
+fn all_is_allocatable(object: &mut Value) {
+    let capacity = get(get(object, "status"), "capacity").clone();
+    if capacity.is_object()
+        && let Some(status) = ensure_object(object, "status")
+    {
+        put(status, "allocatable", capacity);
+    }
+}
+
 impl Rules for Node {
     fn default(&self, object: &mut Value) {
         if let Some(spec) = crate::json::child_mut(object, "spec") {
             same_ranges(spec);
         }
-        let capacity = get(get(object, "status"), "capacity").clone();
-        let empty = members(get(object, "status"), "allocatable").next().is_none();
-        if capacity.is_object()
-            && empty
-            && let Some(status) = ensure_object(object, "status")
-        {
-            put(status, "allocatable", capacity);
+        if get(get(object, "status"), "allocatable").is_null() {
+            all_is_allocatable(object);
         }
+    }
+
+    /// An empty `allocatable` is checked as it is, and is none once it is stored.
+    fn admit(
+        &self,
+        _write: Write,
+        object: &mut Value,
+        _old: Option<&Value>,
+        _seen: &Snapshot,
+    ) -> Result<(), Status> {
+        if members(get(object, "status"), "allocatable").next().is_none() {
+            all_is_allocatable(object);
+        }
+        Ok(())
     }
 
     /// Configuration of kubelets by the API is no more (KEP-281); who has it keeps it.

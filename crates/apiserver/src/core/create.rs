@@ -39,10 +39,10 @@ pub fn object_of(
     attempt: &Attempt,
     by: managed::By,
 ) -> Result<Decision, Status> {
-    let generated = name_it(cx, &mut object)?;
     let row = cx.row.clone();
-    metadata::forget_system_fields(&mut object);
     row.rules.default(&mut object);
+    let generated = name_it(cx, &mut object)?;
+    metadata::forget_system_fields(&mut object);
     prepare::system_fields(cx, &mut object);
     if row.status && !row.rules.creates_with_status() && by != managed::By::Nobody {
         prepare::drop_status(&mut object);

@@ -1,6 +1,7 @@
 //! What the server itself puts into objects and keeps out of them: type, namespace, uid, times, generation, status.
 
 use super::{Cx, metadata};
+use codec::strict::Misfits;
 use meta::client::{FieldValidation, Sent};
 use meta::schema::SchemaKind;
 use meta::{Options, Status};
@@ -29,7 +30,8 @@ pub fn body(
             row.kind, row.version, row.kind
         ))
     };
-    let unknown = conform(cx, &mut body).map_err(|why| handled(&why))?;
+    let unknown =
+        conform(cx, &mut body).map_err(|misfits| handled(&misfits.told(sent.map(|sent| &*sent.json))))?;
     let told = told(cx, unknown, sent);
     judge(cx, told, strictness).map_err(|why| handled(&why))?;
     set_namespace(cx, &mut body, namespace)?;
@@ -52,7 +54,7 @@ pub fn patched(
     duplicates: Vec<String>,
 ) -> Result<Value, Unfit> {
     set_type(cx, &mut body).map_err(Unfit::Other)?;
-    let unknown = conform(cx, &mut body).map_err(Unfit::Fields)?;
+    let unknown = conform(cx, &mut body).map_err(|misfits| Unfit::Fields(misfits.told(None)))?;
     let told = duplicates.into_iter().chain(unknown).collect();
     judge(cx, told, strictness).map_err(Unfit::Fields)?;
     set_namespace(cx, &mut body, namespace).map_err(Unfit::Other)?;
@@ -141,8 +143,8 @@ fn set_type(cx: &Cx, body: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-/// Brings fields into the form of the row's schema. Gives the unknown ones, or why a field is not of its type.
-fn conform(cx: &Cx, body: &mut Value) -> Result<Vec<String>, String> {
+/// Brings fields into the form of the row's schema. Gives the unknown ones, or what is not of its type.
+fn conform(cx: &Cx, body: &mut Value) -> Result<Vec<String>, Misfits> {
     let schema = cx.row.schema();
     let found = codec::strict::conform(&schema, body);
     match schema.kind() {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 fn conform(type_name: &str, mut value: Value) -> Result<(Value, Vec<String>), String> {
     let name = format!("io.k8s.api.{type_name}");
     let schema = Schema::of(kinds::schema::arena(), &name).expect("a schema");
-    let unknown = codec::strict::conform(&schema, &mut value)?;
+    let unknown = codec::strict::conform(&schema, &mut value).map_err(|misfits| misfits.told(None))?;
     Ok((value, unknown))
 }
 
@@ -131,6 +131,26 @@ fn wrong_types_are_told_in_the_words_of_gos_decoder() {
     for (type_name, value, wanted) in cases {
         assert_eq!(conform(type_name, value.clone()), Err(wanted), "{value}");
     }
+}
+
+#[test]
+fn of_several_wrong_values_the_one_is_told_that_gos_decoder_would_tell() {
+    let told = |json: &str| {
+        let schema = Schema::of(kinds::schema::arena(), "io.k8s.api.core.v1.Pod").expect("a schema");
+        let mut value = serde_json::from_str(json).expect("json");
+        let misfits = codec::strict::conform(&schema, &mut value).expect_err("wrong values");
+        misfits.told(Some(json.as_bytes()))
+    };
+    let first = told(r#"{"spec": {"subdomain": 1, "containers": [{"image": 1}], "hostname": 1}}"#);
+    assert!(first.contains("PodSpec.spec.subdomain"), "{first}");
+    let first = told(r#"{"spec": {"containers": [{"name": "a"}, {"name": 1, "image": 1}], "hostname": 1}}"#);
+    assert!(first.contains("Container.spec.containers.name"), "{first}");
+    // A type that reads its own text ends it all, wherever it stands.
+    let ends = told(r#"{"spec": {"hostname": 1, "overhead": {"cpu": "x"}, "subdomain": 1}}"#);
+    assert_eq!(ends, meta::quantity::FORMAT_ERROR);
+    let ends =
+        told(r#"{"spec": {"overhead": {"cpu": 1}, "hostname": 1}, "metadata": {"creationTimestamp": "x"}}"#);
+    assert!(ends.starts_with("parsing time"), "{ends}");
 }
 
 #[test]

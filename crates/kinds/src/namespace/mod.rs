@@ -59,7 +59,7 @@ impl Rules for Namespace {
 
     fn default(&self, object: &mut Value) {
         let name = text(object, "/metadata/name").to_string();
-        // Without a name it is yet to be generated; `prepare` sees it.
+        // Without a name it is yet to be generated; `admit` sees it.
         if !name.is_empty() {
             label(object, name);
         }
@@ -69,8 +69,10 @@ impl Rules for Namespace {
     }
 
     fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
-        let name = text(object, "/metadata/name").to_string();
-        label(object, name);
+        if write != Write::Create {
+            let name = text(object, "/metadata/name").to_string();
+            label(object, name);
+        }
         if write == Write::Other("finalize") {
             return;
         }
@@ -130,6 +132,18 @@ impl Rules for Namespace {
                 "may only be 'Active' if `deletionTimestamp` is empty",
             );
         }
+    }
+
+    fn admit(
+        &self,
+        _write: Write,
+        object: &mut Value,
+        _old: Option<&Value>,
+        _seen: &Snapshot,
+    ) -> Result<(), Status> {
+        let name = text(object, "/metadata/name").to_string();
+        label(object, name);
+        Ok(())
     }
 
     fn admit_delete(&self, object: &Value, _seen: &Snapshot) -> Result<(), Status> {

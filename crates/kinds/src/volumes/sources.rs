@@ -79,8 +79,9 @@ pub(crate) fn check_source(kind: &str, source: &Value, holder: Holder, path: &Pa
 fn of_holder(kind: &str, source: &Value, holder: Holder, path: &Path, errors: &mut Errors) {
     let secret = some(source, "secretRef").map(|secret| (secret, path.child("secretRef")));
     match (kind, holder, secret) {
-        ("cinder" | "storageos", Holder::Pod, Some((secret, path)))
-        | ("iscsi", Holder::Volume(_), Some((secret, path))) => required(secret, "name", &path, errors),
+        ("cinder" | "storageos", Holder::Pod, Some((secret, path))) => {
+            required(secret, "name", &path, errors);
+        }
         ("cinder" | "storageos", Holder::Volume(_), Some((secret, path))) => {
             required(secret, "name", &path, errors);
             required(secret, "namespace", &path, errors);
@@ -155,6 +156,9 @@ fn iscsi(source: &Value, holder: Holder, path: &Path, errors: &mut Errors) {
     let chap = is_true(source, "chapAuthDiscovery") || is_true(source, "chapAuthSession");
     if chap && !has(source, "secretRef") {
         errors.required(&path.child("secretRef"), "");
+    }
+    if let (Holder::Volume(_), Some(secret)) = (holder, some(source, "secretRef")) {
+        required(secret, "name", &path.child("secretRef"), errors);
     }
     if let Some(initiator) = initiator {
         iscsi_name(initiator, prefix, &path.child("initiatorname"), errors);
