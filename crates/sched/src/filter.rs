@@ -5,7 +5,7 @@ use crate::node::{NodeView, Taint};
 use crate::volumes::Volumes;
 use kinds::Seen;
 use kinds::node_selector;
-use kinds::persistentvolumeclaim::PERSISTENTVOLUMECLAIMS;
+use kinds::persistentvolumeclaim::{self, PERSISTENTVOLUMECLAIMS};
 use kinds::pod;
 use kinds::row::text;
 use kinds::storageclass::{PROVISIONER, STORAGECLASSES};
@@ -69,7 +69,10 @@ pub fn claims(seen: &Seen, pod: &Object, value: &Value) -> Option<Obstacle> {
                 text(&claim, "/spec/volumeName")
             ));
         }
-        if !text(&claim, "/spec/volumeName").is_empty() {
+        let named = !text(&claim, "/spec/volumeName").is_empty();
+        if persistentvolumeclaim::is_bound(&claim)
+            || (!named && persistentvolumeclaim::binds_late(seen, &claim))
+        {
             continue;
         }
         let class = seen
@@ -77,11 +80,9 @@ pub fn claims(seen: &Seen, pod: &Object, value: &Value) -> Option<Obstacle> {
             .get(STORAGECLASSES, "", text(&claim, "/spec/storageClassName"))
             .map(Object::value)
             .unwrap_or_default();
-        if text(&class, "/volumeBindingMode") == "WaitForFirstConsumer" {
-            continue;
-        }
         let until = created.map(|at| at.plus_seconds(PROVISIONING_SECONDS));
-        match until.filter(|until| *until > seen.now && text(&class, "/provisioner") == PROVISIONER) {
+        let on_its_way = named || text(&class, "/provisioner") == PROVISIONER;
+        match until.filter(|until| *until > seen.now && on_its_way) {
             Some(until) => {
                 let claim = name.to_string();
                 return Some(Obstacle::Passing { claim, until });

@@ -118,7 +118,12 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
         plan.wake = Some(until);
         return plan.why(format!("waits for the volume of claim {claim}"));
     }
-    match choose(seen, obstacle, pod, &value) {
+    let volumes = volumes::Volumes::of(seen, pod);
+    match choose(seen, obstacle, pod, &value, &volumes) {
+        Ok(node) if volumes.bind(&node, &mut plan) => {
+            plan.why
+                .push(format!("waits for its claims to be bound for node {node}"));
+        }
         Ok(node) => {
             plan.assumed = placed(pod, value, &node);
             bind(pod, &node, &mut plan);
@@ -135,22 +140,29 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
 }
 
 /// The best node, or upstream's sentence about why there is none.
-fn choose(seen: &Seen, obstacle: Option<Obstacle>, pod: &Object, value: &Value) -> Result<String, String> {
+fn choose(
+    seen: &Seen,
+    obstacle: Option<Obstacle>,
+    pod: &Object,
+    value: &Value,
+    volumes: &volumes::Volumes,
+) -> Result<String, String> {
     if let Some(Obstacle::Said(problem)) = obstacle {
         let total = seen.snapshot.count(kinds::node::NODES);
         return Err(format!("0/{total} nodes are available: {problem}."));
     }
     let wants = filter::Wants::of(value);
-    let volumes = volumes::Volumes::of(seen, pod);
+    let selected = volumes.selected();
     let nodes = node::views(seen.snapshot);
     let neighbours = neighbours::Neighbours::of(seen, pod, &wants, &nodes);
     let total = nodes.len();
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    let mut best: Option<(i64, NodeView)> = None;
+    let mut best: Option<((bool, i64), NodeView)> = None;
     for node in nodes {
-        let problems = filter::problems(&wants, &volumes, &neighbours, &node);
+        let problems = filter::problems(&wants, volumes, &neighbours, &node);
         if problems.is_empty() {
-            let score = score::score(&wants, &node);
+            let is_selected = selected.as_ref() == Some(&node.name);
+            let score = (is_selected, score::score(&wants, &node));
             if best.as_ref().is_none_or(|(known, _)| score > *known) {
                 best = Some((score, node));
             }

@@ -8,6 +8,10 @@ use meta::{Draft, Res, Snapshot, Timestamp};
 
 const CREATED: &str = "2026-11-21T10:00:00Z";
 
+fn bound() -> Value {
+    json!({kinds::persistentvolumeclaim::BIND_COMPLETED: "yes"})
+}
+
 /// The plan for a pod whose claim of that class is so many seconds old, in words.
 fn told(class: &str, age_seconds: i64, volume: &str) -> String {
     let mut snapshot = Snapshot::default();
@@ -22,7 +26,11 @@ fn told(class: &str, age_seconds: i64, volume: &str) -> String {
         kinds::node::NODES,
         json!({"metadata": {"name": "n"}, "status": {"allocatable": {"pods": "9"}}}),
     );
-    let metadata = json!({"name": "data", "namespace": "shop", "uid": "u-1", "creationTimestamp": CREATED});
+    let mut metadata =
+        json!({"name": "data", "namespace": "shop", "uid": "u-1", "creationTimestamp": CREATED});
+    if !volume.is_empty() {
+        metadata["annotations"] = bound();
+    }
     put(
         PERSISTENTVOLUMECLAIMS,
         json!({"metadata": metadata, "spec": {"storageClassName": class, "volumeName": volume}}),
@@ -124,8 +132,19 @@ fn a_node_refuses_what_it_cannot_hold() {
     );
 }
 
+/// The claim `data`, bound where it names a volume.
+fn claim_of(spec: Value) -> Value {
+    let named = spec.get("volumeName").is_some();
+    let annotations = if named { bound() } else { Value::Null };
+    json!({"metadata": {"name": "data", "namespace": "shop", "annotations": annotations}, "spec": spec})
+}
+
 /// What the scheduler says of a pod with the claim `data`, on the one node `n`.
 fn placed(claim: Value, others: &[(Res, Value)]) -> String {
+    placed_with(claim_of(claim), others)
+}
+
+fn placed_with(claim: Value, others: &[(Res, Value)]) -> String {
     let mut snapshot = Snapshot::default();
     let mut put = |res: Res, value: Value| {
         let draft = Draft::new(value).expect("an object");
@@ -139,10 +158,7 @@ fn placed(claim: Value, others: &[(Res, Value)]) -> String {
         kinds::node::NODES,
         json!({"metadata": {"name": "n", "labels": {"zone": "a"}}, "status": {"allocatable": {"pods": "9"}}}),
     );
-    put(
-        PERSISTENTVOLUMECLAIMS,
-        json!({"metadata": {"name": "data", "namespace": "shop"}, "spec": claim}),
-    );
+    put(PERSISTENTVOLUMECLAIMS, claim);
     put(PODS, pod("web-0", Value::Null));
     for (res, value) in others {
         let value = if *res == PODS {
@@ -159,7 +175,38 @@ fn placed(claim: Value, others: &[(Res, Value)]) -> String {
         snapshot: &snapshot,
         rows: &rows,
     };
-    plan(&seen, &Key::new(PODS, "shop", "web-0")).why.join("; ")
+    let plan = plan(&seen, &Key::new(PODS, "shop", "web-0"));
+    let binds = plan.acts.iter().any(|act| matches!(act, Act::Post { .. }));
+    assert_eq!(
+        binds,
+        plan.assumed.is_some(),
+        "what is bound is counted, and nothing else"
+    );
+    plan.why.join("; ")
+}
+
+#[test]
+fn a_claim_that_waits_for_its_pod_is_bound_before_the_pod_is() {
+    let class = json!({"metadata": {"name": "later"}, "provisioner": kinds::storageclass::PROVISIONER,
+        "volumeBindingMode": "WaitForFirstConsumer"});
+    let class = (STORAGECLASSES, class);
+    let claim = |volume: Option<&str>| match volume {
+        None => json!({"storageClassName": "later"}),
+        Some(volume) => json!({"storageClassName": "later", "volumeName": volume}),
+    };
+    assert_eq!(placed(claim(None), std::slice::from_ref(&class)), BINDS);
+    assert_eq!(placed(claim(Some("pv")), &[class, volume("a")]), PLACED);
+}
+
+#[test]
+fn a_volume_that_is_named_and_not_bound_is_waited_for() {
+    let mut world = claim_of(json!({"volumeName": "pv", "storageClassName": ""}));
+    world["metadata"]["annotations"] = Value::Null;
+    let told = placed_with(world, &[volume("a")]);
+    assert!(
+        told.contains("pod has unbound immediate PersistentVolumeClaims"),
+        "{told}"
+    );
 }
 
 fn volume(zone: &str) -> (Res, Value) {
@@ -173,6 +220,7 @@ fn volume(zone: &str) -> (Res, Value) {
 }
 
 const PLACED: &str = "Successfully assigned shop/web-0 to n";
+const BINDS: &str = "waits for its claims to be bound for node n";
 
 #[test]
 fn a_pod_goes_where_its_volume_is() {
@@ -191,7 +239,7 @@ fn a_claim_of_a_class_without_provisioner_needs_a_volume_on_the_node() {
     let class = (STORAGECLASSES, class);
     let claim = json!({"storageClassName": "static", "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": "1Gi"}}});
-    assert_eq!(placed(claim.clone(), &[class.clone(), volume("a")]), PLACED);
+    assert_eq!(placed(claim.clone(), &[class.clone(), volume("a")]), BINDS);
     let none = "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.";
     assert_eq!(placed(claim.clone(), &[class.clone(), volume("b")]), none);
     assert_eq!(placed(claim, &[class]), none);

@@ -3,13 +3,14 @@
 use crate::node::NodeView;
 use kinds::node_selector::selects;
 use kinds::persistentvolume::PERSISTENTVOLUMES;
-use kinds::persistentvolumeclaim::{self, PERSISTENTVOLUMECLAIMS};
+use kinds::persistentvolumeclaim::{self, PERSISTENTVOLUMECLAIMS, SELECTED_NODE, selected_node};
+use kinds::plan::{Act, Plan, Target};
 use kinds::row::text;
 use kinds::storageclass::{NO_PROVISIONER, STORAGECLASSES};
 use kinds::workload::Pod;
 use kinds::{Seen, pod::PODS};
 use meta::Object;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const IN_USE: &str = "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod";
 const ELSEWHERE: &str = "node(s) didn't match PersistentVolume's node affinity";
@@ -24,6 +25,8 @@ pub struct Volumes {
     bound: Vec<Value>,
     /// For each claim that waits for this pod and gets only what is there: where the volumes that fit are.
     offered: Vec<Vec<Value>>,
+    /// The claims that wait for this pod.
+    unbound: Vec<Object>,
 }
 
 impl Volumes {
@@ -38,6 +41,9 @@ impl Volumes {
             volumes.in_use |= is_exclusive(&value) && is_used(seen, pod, name);
             let class = text(&value, "/spec/storageClassName");
             let class = seen.snapshot.get(STORAGECLASSES, "", class).map(Object::value);
+            if !persistentvolumeclaim::is_bound(&value) {
+                volumes.unbound.push(claim.clone());
+            }
             match text(&value, "/spec/volumeName") {
                 "" if class.is_some_and(|class| text(&class, "/provisioner") == NO_PROVISIONER) => {
                     let fitting = persistentvolumeclaim::fitting(seen, claim, &value);
@@ -51,6 +57,28 @@ impl Volumes {
             }
         }
         volumes
+    }
+
+    /// The node that was chosen before, for which claims are being bound.
+    pub fn selected(&self) -> Option<String> {
+        let nodes = self
+            .unbound
+            .iter()
+            .map(|claim| selected_node(&claim.value()).to_string());
+        nodes.into_iter().find(|node| !node.is_empty())
+    }
+
+    /// Has the claims bound for a pod on this node. True: the pod has to wait for that.
+    pub fn bind(&self, node: &str, plan: &mut Plan) -> bool {
+        let elsewhere = |claim: &&Object| selected_node(&claim.value()) != node;
+        for claim in self.unbound.iter().filter(elsewhere) {
+            plan.acts.push(Act::Patch {
+                target: Target::exactly(PERSISTENTVOLUMECLAIMS, claim),
+                subresource: "",
+                patch: json!({"metadata": {"annotations": {SELECTED_NODE: node}}}),
+            });
+        }
+        !self.unbound.is_empty()
     }
 
     /// Why the node will not do.

@@ -1,10 +1,12 @@
 //! PersistentVolumeClaim: a request for storage. Source: core/v1 API reference.
 
+mod matching;
 mod plan;
 mod provision;
 mod validate;
 
-pub use plan::{CLAIM_FINALIZER, CONTROLLER, PROTECTION, PROVISIONED_BY, fitting};
+pub use matching::{BIND_COMPLETED, SELECTED_NODE, binds_late, fitting, is_bound, selected_node};
+pub use plan::{CLAIM_FINALIZER, CONTROLLER, PROTECTION, PROVISIONED_BY};
 
 use crate::json::{ensure_object, get, has, list, put, put_default, some, string, take};
 use crate::row::{age, text};

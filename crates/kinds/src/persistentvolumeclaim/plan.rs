@@ -2,16 +2,19 @@
 //! Volumes whose claim is gone are released, and handed to the node for removal where the policy is Delete.
 
 use super::PERSISTENTVOLUMECLAIMS as CLAIMS;
+use super::matching::{
+    BIND_COMPLETED, Class, find_volume, is_for, is_reserved, is_waiting_for_consumer, mismatch, pods_using,
+    storage,
+};
 use super::provision::{node_folder, provision};
 use crate::node::NODES;
-use crate::node_selector::{self, Chosen};
 use crate::persistentvolume::PERSISTENTVOLUMES as VOLUMES;
 use crate::plan::{Act, EventAct, Plan, Target};
 use crate::row::text;
 use crate::storageclass::{self, STORAGECLASSES as CLASSES};
 use crate::workload::{PODS, Pod};
 use crate::{Controller, Key, Seen};
-use meta::{Change, ChangeKind, Object, Quantity};
+use meta::{Change, ChangeKind, Object};
 use serde_json::{Value, json};
 
 pub const CONTROLLER: Controller = Controller {
@@ -28,7 +31,6 @@ pub const PROTECTION: Controller = Controller {
 };
 
 pub const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
-const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
@@ -127,12 +129,15 @@ fn plan_claim(seen: &Seen, claim: &Object) -> Plan {
     let mut plan = Plan::nothing();
     let value = claim.value();
     let name = text(&value, "/spec/volumeName");
-    if !name.is_empty() {
+    if has_annotation(&value, BIND_COMPLETED) {
         settle_bound(seen, claim, &value, name, &mut plan);
         return plan;
     }
     if claim.meta().is_deleting() {
         return plan;
+    }
+    if !name.is_empty() {
+        return take_named(seen, claim, &value, name, plan);
     }
     set_default_class(seen, claim, &value, &mut plan);
     if !plan.acts.is_empty() {
@@ -140,7 +145,7 @@ fn plan_claim(seen: &Seen, claim: &Object) -> Plan {
     }
     let waits = is_waiting_for_consumer(seen, claim, &value);
     if let Some(volume) = find_volume(seen, claim, &value, waits) {
-        return bind(claim, volume, plan);
+        return bind(claim, &value, volume, plan);
     }
     provision(seen, claim, &value, waits, plan)
 }
@@ -164,93 +169,51 @@ fn set_default_class(seen: &Seen, claim: &Object, value: &Value, plan: &mut Plan
     }
 }
 
-fn storage(value: &Value, pointer: &str) -> Quantity {
-    Quantity::parse(text(value, pointer)).unwrap_or_default()
-}
-
-pub(super) fn modes(value: &Value, pointer: &str) -> Vec<String> {
-    let list = value.pointer(pointer).and_then(Value::as_array);
-    list.into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_string)
-        .collect()
-}
-
-/// The smallest free volume that fits, one reserved for this claim first. A claim that waits for its pod takes no other.
-fn find_volume<'a>(seen: &Seen<'a>, claim: &Object, value: &Value, waits: bool) -> Option<&'a Object> {
-    let consumer = pods_using(seen, claim).find(Pod::is_placed);
-    let node = consumer.and_then(|pod| seen.snapshot.get(NODES, "", pod.facts.spec.node_name.as_deref()?));
-    let candidates = fitting(seen, claim, value).filter_map(|volume| {
-        let spec = volume.value();
-        let reserved = is_for(&spec, claim);
-        let near = node.is_none_or(|node| is_near(&spec, node));
-        let rank = (!reserved, storage(&spec, "/spec/capacity/storage"));
-        (reserved || (near && !waits)).then_some((rank, volume))
-    });
-    candidates.min_by_key(|(rank, _)| *rank).map(|(_, volume)| volume)
-}
-
-/// Whether pods on the node can have the volume.
-fn is_near(volume: &Value, node: &Object) -> bool {
-    let labels = node.meta().labels.iter();
-    let chosen = Chosen {
-        name: node.name(),
-        labels: &labels
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect(),
-    };
-    node_selector::selects(volume.pointer("/spec/nodeAffinity/required"), &chosen)
-}
-
-/// The free volumes, and those reserved for it, that give the claim what it asks for.
-pub fn fitting<'a>(seen: &Seen<'a>, claim: &Object, value: &Value) -> impl Iterator<Item = &'a Object> {
-    let wanted = storage(value, "/spec/resources/requests/storage");
-    let selector = value
-        .pointer("/spec/selector")
-        .filter(|s| !s.is_null())
-        .map(|_| crate::workload::selector(value));
-    let class = text(value, "/spec/storageClassName");
-    let volumes = seen.snapshot.list(VOLUMES, "");
-    volumes.filter(move |volume| {
-        let spec = volume.value();
-        let taken = spec.pointer("/spec/claimRef").is_some_and(|r| !r.is_null());
-        if volume.meta().is_deleting() || taken && !is_for(&spec, claim) {
-            return false;
-        }
-        let capacity = storage(&spec, "/spec/capacity/storage");
-        let offered = modes(&spec, "/spec/accessModes");
-        capacity >= wanted
-            && text(&spec, "/spec/storageClassName") == class
-            && text(&spec, "/spec/volumeMode").replace("Filesystem", "")
-                == text(value, "/spec/volumeMode").replace("Filesystem", "")
-            && modes(value, "/spec/accessModes")
-                .iter()
-                .all(|m| offered.contains(m))
-            && selector.as_ref().is_none_or(|s| s.matches(&volume.meta().labels))
-            && text(&spec, "/status/phase") != "Released"
-    })
-}
-
-/// The volume's reference names this claim (by uid, where it has one).
-fn is_for(volume: &Value, claim: &Object) -> bool {
-    let uid = text(volume, "/spec/claimRef/uid");
-    text(volume, "/spec/claimRef/namespace") == claim.namespace()
-        && text(volume, "/spec/claimRef/name") == claim.name()
-        && (uid.is_empty() || uid == claim.uid())
-}
-
 pub(super) fn claim_reference(claim: &Object) -> Value {
     json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": claim.namespace(), "name": claim.name(),
         "uid": claim.uid(), "resourceVersion": claim.revision().to_string()})
 }
 
-fn bind(claim: &Object, volume: &Object, mut plan: Plan) -> Plan {
-    let value = volume.value();
-    if text(&value, "/spec/claimRef/uid") != claim.uid() {
+/// Binds the claim to the volume that it asks for by name, if that is what it asks for.
+fn take_named(seen: &Seen, claim: &Object, value: &Value, name: &str, mut plan: Plan) -> Plan {
+    let Some(volume) = seen.snapshot.get(VOLUMES, "", name) else {
+        return plan.why(format!("waits for volume {name}, which it names"));
+    };
+    let spec = volume.value();
+    if is_for(&spec, claim) {
+        return bind(claim, value, volume, plan);
+    }
+    if is_reserved(&spec) {
+        plan.acts.push(bound_to_another(claim, name));
+        return plan;
+    }
+    match mismatch(value, volume, &spec, Class::Counts) {
+        None => bind(claim, value, volume, plan),
+        Some(why) => {
+            let message = format!("Cannot bind to requested volume {name:?}: {why}");
+            plan.acts
+                .push(claim_event(claim, true, "VolumeMismatch", message.clone()));
+            plan.why(message)
+        }
+    }
+}
+
+fn bound_to_another(claim: &Object, volume: &str) -> Act {
+    let message = format!("volume {volume:?} already bound to a different claim.");
+    claim_event(claim, true, "FailedBinding", message)
+}
+
+fn has_annotation(value: &Value, name: &str) -> bool {
+    let annotations = value.pointer("/metadata/annotations");
+    annotations.is_some_and(|a| a.get(name).is_some())
+}
+
+fn bind(claim: &Object, value: &Value, volume: &Object, mut plan: Plan) -> Plan {
+    let stored = volume.value();
+    if text(&stored, "/spec/claimRef/uid") != claim.uid() {
         let mut patch = json!({"spec": {"claimRef": claim_reference(claim)}});
         // One that its owner reserved for the claim stays reserved when the claim gets another one.
-        if text(&value, "/spec/claimRef/name").is_empty() {
+        if !is_reserved(&stored) {
             patch["metadata"] = json!({"annotations": {BOUND_BY_CONTROLLER: "yes"}});
         }
         plan.acts.push(Act::Patch {
@@ -259,7 +222,15 @@ fn bind(claim: &Object, volume: &Object, mut plan: Plan) -> Plan {
             patch,
         });
     }
-    plan.acts.push(name_volume(claim, volume.name(), None));
+    plan.acts.push(match text(value, "/spec/volumeName").is_empty() {
+        true => name_volume(claim, volume.name(), None),
+        // Its owner chose it.
+        false => Act::Patch {
+            target: Target::exactly(CLAIMS, claim),
+            subresource: "",
+            patch: json!({"metadata": {"annotations": {BIND_COMPLETED: "yes"}}}),
+        },
+    });
     plan.why(format!("binds to volume {}", volume.name()))
 }
 
@@ -277,37 +248,38 @@ pub(super) fn name_volume(claim: &Object, volume: &str, provisioner: Option<&str
     }
 }
 
-/// The class gives volumes where the pod is, and no pod has a node yet.
-fn is_waiting_for_consumer(seen: &Seen, claim: &Object, value: &Value) -> bool {
-    let class = seen
-        .snapshot
-        .get(CLASSES, "", text(value, "/spec/storageClassName"));
-    let waits = class.is_some_and(|c| text(&c.value(), "/volumeBindingMode") == "WaitForFirstConsumer");
-    waits && !pods_using(seen, claim).any(|pod| pod.is_placed() && !pod.is_finished())
-}
-
-/// Keeps the status of a claim that names its volume.
+/// Keeps the status of a claim that has been bound.
 fn settle_bound(seen: &Seen, claim: &Object, value: &Value, name: &str, plan: &mut Plan) {
-    let Some(volume) = seen.snapshot.get(VOLUMES, "", name) else {
-        if text(value, "/status/phase") == "Bound" {
-            let patch = json!({"status": {"phase": "Lost"}});
+    let volume = seen.snapshot.get(VOLUMES, "", name);
+    let spec = volume.map(Object::value).unwrap_or_default();
+    let lost = match volume {
+        _ if name.is_empty() => Some((
+            "ClaimLost",
+            "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!",
+        )),
+        None => Some((
+            "ClaimLost",
+            "Bound claim has lost its PersistentVolume. Data on the volume is lost!",
+        )),
+        Some(_) if is_reserved(&spec) && !is_for(&spec, claim) => Some((
+            "ClaimMisbound",
+            "Two claims are bound to the same volume, this one is bound incorrectly",
+        )),
+        Some(_) => None,
+    };
+    if let Some((reason, message)) = lost {
+        if text(value, "/status/phase") != "Lost" {
+            let patch = json!({"status": {"phase": "Lost", "accessModes": null, "capacity": null}});
             plan.acts.push(Act::Patch {
                 target: Target::exactly(CLAIMS, claim),
                 subresource: "status",
                 patch,
             });
-            let message = "Bound claim has lost its PersistentVolume. Data on the volume is lost!";
-            plan.acts
-                .push(claim_event(claim, true, "ClaimLost", message.into()));
+            plan.acts.push(claim_event(claim, true, reason, message.into()));
         }
         return;
-    };
-    let spec = volume.value();
-    if !is_for(&spec, claim) && !text(&spec, "/spec/claimRef/name").is_empty() {
-        let message = format!("volume {name:?} already bound to a different claim.");
-        plan.acts.push(claim_event(claim, true, "FailedBinding", message));
-        return;
     }
+    let Some(volume) = volume else { return };
     if text(&spec, "/spec/claimRef/uid") != claim.uid() {
         let patch = json!({"spec": {"claimRef": claim_reference(claim)}});
         plan.acts.push(Act::Patch {
@@ -406,16 +378,12 @@ fn plan_volume(seen: &Seen, volume: &Object) -> Plan {
 
 /// A volume that was made for a claim, and goes when that does not want it.
 fn is_spare(volume: &Value) -> bool {
-    let annotations = volume.pointer("/metadata/annotations");
-    annotations.is_some_and(|a| a.get(PROVISIONED_BY).is_some())
-        && text(volume, "/spec/persistentVolumeReclaimPolicy") == "Delete"
+    has_annotation(volume, PROVISIONED_BY) && text(volume, "/spec/persistentVolumeReclaimPolicy") == "Delete"
 }
 
 /// Frees a volume whose claim has got another one. Whom its owner reserved it for by name stays.
 fn unbind(volume: &Object, value: &Value, mut plan: Plan) -> Plan {
-    let annotations = value.pointer("/metadata/annotations");
-    let chosen_by_us = annotations.is_some_and(|a| a.get(BOUND_BY_CONTROLLER).is_some());
-    let patch = if chosen_by_us {
+    let patch = if has_annotation(value, BOUND_BY_CONTROLLER) {
         json!({"metadata": {"annotations": {BOUND_BY_CONTROLLER: null}}, "spec": {"claimRef": null}})
     } else {
         json!({"spec": {"claimRef": {"uid": null, "resourceVersion": null}}})
@@ -426,13 +394,6 @@ fn unbind(volume: &Object, value: &Value, mut plan: Plan) -> Plan {
         patch,
     });
     plan.why("is freed: its claim is bound to another volume")
-}
-
-/// Pods that mount this claim.
-fn pods_using<'a>(seen: &Seen<'a>, claim: &Object) -> impl Iterator<Item = Pod> + use<'a> {
-    let name = claim.name().to_string();
-    let pods = seen.snapshot.list(PODS, claim.namespace()).map(Pod::of);
-    pods.filter(move |pod| pod.claims().any(|claim| claim == name))
 }
 
 fn wakes_protection(change: &Change, _seen: &Seen) -> Vec<Key> {

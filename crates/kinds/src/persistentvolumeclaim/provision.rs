@@ -1,6 +1,7 @@
 //! A new volume for a claim that no volume fits: an empty folder on the node.
 
-use super::plan::{PROVISIONED_BY, claim_event, claim_reference, modes, name_volume};
+use super::matching::{modes, pods_using};
+use super::plan::{PROVISIONED_BY, claim_event, claim_reference, name_volume};
 use crate::Seen;
 use crate::node::NODES;
 use crate::persistentvolume::PERSISTENTVOLUMES as VOLUMES;
@@ -34,8 +35,25 @@ pub fn provision(seen: &Seen, claim: &Object, value: &Value, waits: bool, mut pl
     let class_value = class.value();
     let provisioner = text(&class_value, "/provisioner");
     if waits {
-        let message = "waiting for first consumer to be created before binding";
-        return waiting(plan, "WaitForFirstConsumer", message.into());
+        let pods: Vec<String> = pods_using(seen, claim)
+            .filter(|pod| !pod.is_finished())
+            .map(|pod| pod.name().to_string())
+            .collect();
+        let (reason, message) = match &pods[..] {
+            [] => (
+                "WaitForFirstConsumer",
+                "waiting for first consumer to be created before binding".into(),
+            ),
+            [pod] => (
+                "WaitForPodScheduled",
+                format!("waiting for pod {pod} to be scheduled"),
+            ),
+            pods => (
+                "WaitForPodScheduled",
+                format!("waiting for pods {} to be scheduled", pods.join(",")),
+            ),
+        };
+        return waiting(plan, reason, message);
     }
     if provisioner != storageclass::PROVISIONER {
         let message = format!(

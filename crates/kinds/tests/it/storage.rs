@@ -257,6 +257,7 @@ fn growth(grows: bool, provisioner: &str) -> Vec<String> {
         "storageClassName": "standard", "volumeName": "pv-1"}),
     );
     claim["metadata"]["uid"] = "u-claim".into();
+    claim["metadata"]["annotations"] = json!({"pv.kubernetes.io/bind-completed": "yes"});
     claim["status"] =
         json!({"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "2Gi"}});
     let key = |name: &str| {

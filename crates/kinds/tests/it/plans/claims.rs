@@ -21,12 +21,26 @@ impl World {
     /// … that asks for one thing more.
     fn with_claim_for(class: &str, volume: &str, field: &str, value: Value) -> Self {
         let mut world = Self::default();
-        let metadata = json!({"name": "data", "namespace": "shop", "uid": "u-1"});
+        world.put_claim(class, volume, Value::Null, (field, value));
+        world
+    }
+
+    fn claim(&mut self, class: &str, volume: &str, annotations: Value) -> String {
+        self.put_claim(class, volume, annotations, ("dataSource", Value::Null))
+    }
+
+    fn put_claim(
+        &mut self,
+        class: &str,
+        volume: &str,
+        annotations: Value,
+        (field, value): (&str, Value),
+    ) -> String {
+        let metadata = json!({"name": "data", "namespace": "shop", "uid": "u-1", "annotations": annotations});
         let mut spec = json!({"storageClassName": class, "volumeName": volume, "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": "1Gi"}}});
         spec[field] = value;
-        world.put(CLAIMS, json!({"metadata": metadata, "spec": spec}));
-        world
+        self.put(CLAIMS, json!({"metadata": metadata, "spec": spec}))
     }
 
     /// Puts an object and says what all that it wakes would do.
@@ -70,10 +84,21 @@ impl World {
 
     fn volume(&mut self, name: &str, host: &str) -> String {
         let expression = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [host]});
-        let value = json!({"metadata": {"name": name}, "spec": {"storageClassName": "c", "accessModes": ["ReadWriteOnce"],
-            "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}}});
-        self.put(VOLUMES, value)
+        let terms = json!([{"matchExpressions": [expression]}]);
+        self.volume_of(
+            name,
+            json!({"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}),
+        )
+    }
+
+    /// A volume that would do for the claim, but for what `more` says of it.
+    fn volume_of(&mut self, name: &str, more: Value) -> String {
+        let mut spec = json!({"storageClassName": "c", "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"}});
+        for (field, value) in more.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
+        self.put(VOLUMES, json!({"metadata": {"name": name}, "spec": spec}))
     }
 
     fn pod(&mut self, node: Option<&str>) -> String {
@@ -135,6 +160,93 @@ fn the_first_consumer_that_has_a_node_wakes_its_claim() {
     assert_eq!(world.class("WaitForFirstConsumer", json!({})), WAITS);
     assert_eq!(world.pod(None), "", "it may still get another node");
     assert_eq!(world.pod(Some("n")), MADE);
+}
+
+#[test]
+fn a_claim_is_bound_for_the_node_that_the_scheduler_has_selected() {
+    let mut world = World::with_claim("c", "");
+    world.node();
+    world.pod(None);
+    let waits = "WaitForPodScheduled: waiting for pod web-0 to be scheduled";
+    assert_eq!(world.class("WaitForFirstConsumer", json!({})), waits);
+    world.volume("far", "m");
+    let selected = json!({"volume.kubernetes.io/selected-node": "n"});
+    assert_eq!(world.claim("c", "", selected.clone()), MADE);
+    assert!(world.volume("near", "n").contains("names \"near\""));
+}
+
+#[test]
+fn a_volume_that_is_reserved_for_a_claim_is_its_own_whatever_its_class_and_labels() {
+    let selector = json!({"matchLabels": {"a": "b"}});
+    let mut world = World::with_claim_for("c", "", "selector", selector);
+    world.node();
+    world.class("Immediate", json!({}));
+    let reserved = json!({"namespace": "shop", "name": "data"});
+    let told = world.volume_of("restored", json!({"storageClassName": "", "claimRef": reserved}));
+    assert!(told.ends_with("patches restored; names \"restored\""), "{told}");
+    let mut small = World::with_claim("c", "");
+    let told = small.volume_of(
+        "small",
+        json!({"claimRef": reserved, "capacity": {"storage": "1Mi"}}),
+    );
+    assert!(!told.contains("names"), "{told}");
+}
+
+#[test]
+fn a_volume_that_a_claim_names_has_to_be_what_it_asks_for() {
+    let told = |spec: Value| World::with_claim("c", "pv").volume_of("pv", spec);
+    assert!(
+        told(json!({})).ends_with("patches pv; names null"),
+        "{}",
+        told(json!({}))
+    );
+    for (spec, why) in [
+        (
+            json!({"capacity": {"storage": "1Mi"}}),
+            "requested PV is too small",
+        ),
+        (
+            json!({"storageClassName": "other"}),
+            "storageClassName does not match",
+        ),
+        (json!({"volumeMode": "Block"}), "incompatible volumeMode"),
+        (
+            json!({"accessModes": ["ReadOnlyMany"]}),
+            "incompatible accessMode",
+        ),
+    ] {
+        let wanted = format!("VolumeMismatch: Cannot bind to requested volume \"pv\": {why}");
+        assert!(told(spec.clone()).ends_with(&wanted), "{}", told(spec));
+    }
+    let mut world = World::default();
+    world.volume_of(
+        "pv",
+        json!({"claimRef": {"namespace": "shop", "name": "other", "uid": "u-9"}}),
+    );
+    let told = world.claim("c", "pv", Value::Null);
+    let taken = "FailedBinding: volume \"pv\" already bound to a different claim.";
+    assert!(told.starts_with(taken), "{told}");
+}
+
+#[test]
+fn a_bound_claim_whose_volume_is_anothers_is_lost() {
+    let mut world = World::with_claim("c", "");
+    let bound = json!({"pv.kubernetes.io/bind-completed": "yes"});
+    let told = world.claim("c", "pv", bound.clone());
+    assert!(
+        told.contains("ClaimLost: Bound claim has lost its PersistentVolume."),
+        "{told}"
+    );
+    let mut world = World::with_claim("c", "");
+    world.volume_of(
+        "pv",
+        json!({"claimRef": {"namespace": "shop", "name": "data", "uid": "u-9"}}),
+    );
+    let told = world.claim("c", "pv", bound);
+    assert!(
+        told.contains("ClaimMisbound: Two claims are bound to the same volume"),
+        "{told}"
+    );
 }
 
 #[test]
