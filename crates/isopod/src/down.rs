@@ -2,6 +2,7 @@
 
 use crate::place::{Place, home, lost_folder, remove_home};
 use crate::pods::Fate;
+use crate::print::outln;
 use crate::server::Running;
 use crate::{cli, kubeconfig, process};
 use anyhow::{Context, Result, bail};
@@ -24,7 +25,7 @@ pub fn down(args: &cli::Down) -> Result<()> {
         end_pods(&running, Duration::from_secs(args.timeout))?;
     }
     stop(&place, Fate::RunAgain { since_ns })?;
-    println!(
+    outln!(
         "cluster {} is down; its data is in {}",
         place.name,
         place.dir.display()
@@ -39,9 +40,9 @@ fn end_pods(running: &Running, limit: Duration) -> Result<()> {
     if limit.is_zero() || process::ask_to_switch_off(running, soon)? {
         return Ok(());
     }
-    println!("waiting for pods to end, at most {} s", limit.as_secs());
+    outln!("waiting for pods to end, at most {} s", limit.as_secs());
     if !process::wait(running, limit - soon)? {
-        println!("some pods did not end in time and are killed");
+        outln!("some pods did not end in time and are killed");
     }
     Ok(())
 }
@@ -69,7 +70,7 @@ pub fn rm(args: &cli::Named) -> Result<()> {
         forget_context(kubeconfig::default_path(), &args.name);
         remove_file(&link)?;
         remove_home()?;
-        println!(
+        outln!(
             "cluster {} is forgotten; its data folder {} was not there",
             args.name,
             gone.display()
@@ -78,7 +79,7 @@ pub fn rm(args: &cli::Named) -> Result<()> {
     }
     let _lock = place.dir.exists().then(|| place.lock()).transpose()?;
     clear(&place)?;
-    println!("cluster {} is removed", args.name);
+    outln!("cluster {} is removed", args.name);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use crate::cli::{Json, Named};
 use crate::place::Place;
+use crate::print::{out, outln};
 use crate::table;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
@@ -167,7 +168,7 @@ pub fn run(args: &Args) -> Result<()> {
             cluster,
         } => {
             open(cluster)?.tag(image, new_name)?;
-            println!("{image} is also {new_name}");
+            outln!("{image} is also {new_name}");
             Ok(())
         }
     }
@@ -228,7 +229,7 @@ fn build(args: &BuildArgs) -> Result<()> {
     let built = images.build(&order);
     bar.finish_and_clear();
     let image = built?;
-    println!(
+    outln!(
         "built {} ({}, {})",
         familiar(&image.name),
         short_id(&image.id.to_string()),
@@ -261,7 +262,7 @@ fn load(images: &Images, file: &Path, tag: Option<&str>) -> Result<()> {
     };
     for image in loaded? {
         for name in &image.names {
-            println!("loaded {} ({})", familiar(name), short_id(&image.id.to_string()));
+            outln!("loaded {} ({})", familiar(name), short_id(&image.id.to_string()));
         }
     }
     Ok(())
@@ -307,7 +308,7 @@ fn pull(cluster: &Named, name: &str, insecure: &[String]) -> Result<()> {
     });
     bar.finish_and_clear();
     let image = pulled?;
-    println!("pulled {} ({})", familiar(&image.name), image.repo_digest);
+    outln!("pulled {} ({})", familiar(&image.name), image.repo_digest);
     Ok(())
 }
 
@@ -315,7 +316,7 @@ fn list(images: &Images, as_json: bool) -> Result<()> {
     let all = images.list()?;
     if as_json {
         let items: Vec<Value> = all.iter().map(summary).collect();
-        println!("{}", serde_json::to_string_pretty(&items)?);
+        outln!("{}", serde_json::to_string_pretty(&items)?);
         return Ok(());
     }
     let rows = all.iter().flat_map(|image| {
@@ -332,7 +333,7 @@ fn list(images: &Images, as_json: bool) -> Result<()> {
             ]
         })
     });
-    print!("{}", table::text(&["IMAGE", "ID", "SIZE"], rows.collect()));
+    out!("{}", table::text(&["IMAGE", "ID", "SIZE"], rows.collect()));
     Ok(())
 }
 
@@ -347,7 +348,7 @@ fn remove(images: &Images, names: &[String]) -> Result<()> {
         let removed = images.remove(name)?;
         let freed = table::bytes(removed.freed_bytes);
         let names: Vec<&str> = removed.names.iter().map(|n| familiar(n)).collect();
-        println!("removed {} (freed {freed})", names.join(", "));
+        outln!("removed {} (freed {freed})", names.join(", "));
     }
     Ok(())
 }
@@ -376,7 +377,7 @@ fn save(images: &Images, names: &[String], file: Option<&Path>) -> Result<()> {
         tracing::debug!(%error, "the half-made archive is not there to be removed");
     }
     written?;
-    println!("saved {} to {}", names.join(", "), path.display());
+    outln!("saved {} to {}", names.join(", "), path.display());
     Ok(())
 }
 

@@ -1,5 +1,4 @@
 //! The isopod program: command line, config, certificates, wiring. No logic of Kubernetes.
-#![allow(clippy::print_stdout)] // A command line prints.
 
 mod cli;
 mod down;
@@ -9,6 +8,7 @@ mod kubeconfig;
 mod pki;
 mod place;
 mod pods;
+mod print;
 mod process;
 mod server;
 mod status;
@@ -18,6 +18,7 @@ mod up;
 use anyhow::{Result, bail};
 use clap::{CommandFactory, Parser};
 use place::Place;
+use print::{out, outln};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -32,7 +33,10 @@ fn main() -> ExitCode {
     // The server tells its log what it does; a command tells its user only what is wrong.
     let is_server = args.first().is_some_and(|word| word == "server");
     start_log(if is_server { "info" } else { "warn" });
+    // Folders that a cluster makes are read by its pods' users, whatever the shell keeps private.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     match run(&cli::Cli::parse().command) {
+        Ok(_) if print::has_failed() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) => {
             eprintln!("isopod: {error:#}");
@@ -51,14 +55,16 @@ fn run(command: &cli::Command) -> Result<ExitCode> {
         cli::Command::Image(args) => image::run(args)?,
         cli::Command::K(args) => return Ok(k::run(args)),
         cli::Command::Kubeconfig(args) => print_kubeconfig(&args.name)?,
-        cli::Command::Version => println!(
+        cli::Command::Version => outln!(
             "isopod {}\nKubernetes {}",
             env!("CARGO_PKG_VERSION"),
             apiserver::http::Config::default().git_version
         ),
         cli::Command::Completions { shell } => {
             let mut command = cli::Cli::command();
-            clap_complete::generate(*shell, &mut command, "isopod", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut command, "isopod", &mut script);
+            out!("{}", String::from_utf8(script)?);
         }
         cli::Command::Server(args) => server::run(&Place::of(&args.name)?)?,
     }
@@ -70,7 +76,7 @@ fn print_kubeconfig(name: &str) -> Result<()> {
     let settings = place.settings()?;
     let (ca, admin) = pki::Pki::read_admin(&place)?;
     let config = kubeconfig::config(name, settings.api_port, &ca, &admin);
-    print!("{}", kubeconfig::to_yaml(&config)?);
+    out!("{}", kubeconfig::to_yaml(&config)?);
     Ok(())
 }
 

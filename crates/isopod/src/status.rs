@@ -4,6 +4,7 @@ use crate::cli;
 use crate::k::client::Client;
 use crate::kubeconfig::{self, Access};
 use crate::place::Place;
+use crate::print::{out, outln};
 use crate::{process, table};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -194,7 +195,7 @@ pub fn ls(args: &cli::Ls) -> Result<()> {
     let all = block_on(futures::future::join_all(places.into_iter().map(look)))?;
     if args.output.is_some() {
         let items: Vec<Value> = all.iter().map(line_json).collect();
-        println!("{}", serde_json::to_string_pretty(&items)?);
+        outln!("{}", serde_json::to_string_pretty(&items)?);
         return Ok(());
     }
     if all.is_empty() {
@@ -212,7 +213,7 @@ pub fn ls(args: &cli::Ls) -> Result<()> {
             seen.place.dir.display().to_string(),
         ]
     });
-    print!(
+    out!(
         "{}",
         table::text(
             &["NAME", "STATUS", "API", "NODES", "PODS", "DATA"],
@@ -234,7 +235,7 @@ pub fn status(args: &cli::Status) -> Result<ExitCode> {
     let place = Place::of(name)?;
     if !place.exists() {
         if args.output.is_some() {
-            println!(
+            outln!(
                 "{}",
                 serde_json::to_string_pretty(&json!({"name": name, "status": "Missing"}))?
             );
@@ -259,7 +260,7 @@ pub fn status(args: &cli::Status) -> Result<ExitCode> {
         value["kubeconfig"] = json!(seen.kubeconfig);
         value["context"] = json!(kubeconfig::context_name(name));
         value["damage"] = json!(seen.damaged);
-        println!("{}", serde_json::to_string_pretty(&value)?);
+        outln!("{}", serde_json::to_string_pretty(&value)?);
     } else {
         print_status(&seen, shims.len(), shim_bytes, data_bytes);
     }
@@ -270,7 +271,7 @@ pub fn status(args: &cli::Status) -> Result<ExitCode> {
 }
 
 fn print_status(seen: &Seen, shims: usize, shim_bytes: u64, data_bytes: u64) {
-    let line = |label: &str, text: String| println!("{label:<12}{text}");
+    let line = |label: &str, text: String| outln!("{label:<12}{text}");
     line("Cluster:", seen.place.name.clone());
     line("Status:", seen.state().to_string());
     if let Some(damage) = &seen.damaged {
@@ -314,6 +315,6 @@ fn print_status(seen: &Seen, shims: usize, shim_bytes: u64, data_bytes: u64) {
     }
     // Damage says itself what to do.
     if seen.server.is_none() && seen.damaged.is_none() {
-        println!("\nBring it up with: isopod up --name {}", seen.place.name);
+        outln!("\nBring it up with: isopod up --name {}", seen.place.name);
     }
 }

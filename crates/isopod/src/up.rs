@@ -3,6 +3,7 @@
 use crate::kubeconfig;
 use crate::pki::Pki;
 use crate::place::{LAYOUT, Made, Place, Settings};
+use crate::print::outln;
 use crate::server::{Progress, note_running};
 use crate::{cli, down, process};
 use anyhow::{Context, Result, anyhow, bail};
@@ -141,12 +142,12 @@ fn bring_up(place: &Place, orders: &Orders, known: Option<&Settings>, start: Ins
         &settings,
         orders.wait.unwrap_or(DEFAULT_WAIT_S),
     )?;
-    println!(
+    outln!(
         "cluster {} is ready in {:.2} s (node {node})",
         place.name,
         start.elapsed().as_secs_f64()
     );
-    println!(
+    outln!(
         "context {} is current in {}",
         kubeconfig::context_name(&place.name),
         settings.kubeconfig.display()

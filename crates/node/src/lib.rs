@@ -5,6 +5,7 @@ pub mod env;
 pub mod images;
 pub mod machine;
 pub mod probe;
+pub mod rlimits;
 pub mod runtime;
 #[allow(unsafe_code)] // It is made of system calls.
 pub mod shim;

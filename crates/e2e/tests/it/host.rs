@@ -3,6 +3,7 @@
 
 use crate::harness::{Cluster, Tool, host};
 use crate::statefulset::visits_set;
+use std::net::TcpStream;
 
 fn app() -> String {
     visits_set("web", 2, "podManagementPolicy: Parallel")
@@ -88,4 +89,61 @@ fn clusters_are_listed_and_described() {
     let after = bystander.run().ok();
     assert!(!after.contains("e2e-"), "{after}");
     assert!(!clusters.exists(), "{} is left", clusters.display());
+}
+
+/// What the caller's shell forbids its own processes is no rule for a cluster.
+#[test]
+fn a_cluster_is_the_same_from_every_shell() {
+    let Some(cluster) = Cluster::prepare("a_cluster_is_the_same_from_every_shell", &[Tool::Busybox]) else {
+        return;
+    };
+    let prelude = "umask 077; ulimit -Sn 256; ulimit -Sf 2000000";
+    cluster.up_with().after(prelude).run().ok();
+    cluster.build_busybox("busybox:1");
+    cluster.apply(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {name: nobody}
+spec:
+  restartPolicy: Never
+  securityContext: {runAsUser: 1000}
+  containers: [{name: main, image: 'busybox:1', command: [sh, -c, 'ulimit -Sf; umask; stat -c %a /; ulimit -Sn; ulimit -Hn']}]
+",
+    );
+    cluster.wait("pod/nobody", "jsonpath={.status.phase}=Succeeded");
+    let said = cluster.kubectl("logs nobody");
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(said[..3], ["unlimited", "0022", "755"]);
+    // How high it can be raised is the machine's to say, and that it is raised is ours.
+    assert_ne!(said[3], "256");
+    assert_eq!(said[3], said[4]);
+    // Each of these is a file that the server has open.
+    let connect = || TcpStream::connect(("127.0.0.1", cluster.api_port));
+    let open: Vec<TcpStream> = (0..300).map(|_| connect().expect("a connection")).collect();
+    assert_eq!(cluster.kubectl("get --raw /readyz"), "ok");
+    drop(open);
+    cluster.remove();
+}
+
+#[test]
+fn a_reader_that_goes_early_is_no_fault() {
+    let Some(cluster) = Cluster::start("a_reader_that_goes_early_is_no_fault", &[]) else {
+        return;
+    };
+    for command in ["status", "status -o json", "image ls", "kubeconfig"] {
+        // The reader has gone before the first word.
+        let run = cluster
+            .isopod_with(command)
+            .after("exec 1> >(exec true); sleep 0.1")
+            .run();
+        assert!(
+            run.status.success() && run.stderr.is_empty(),
+            "{}",
+            run.report("complained")
+        );
+    }
+    let full = cluster.isopod_with("status").after("exec 1>/dev/full").run();
+    assert!(full.fails().contains("cannot write to the standard output"));
+    cluster.remove();
 }

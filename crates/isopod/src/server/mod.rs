@@ -79,6 +79,7 @@ fn say(progress: &Progress) {
 
 /// Runs the server until SIGTERM or SIGINT.
 pub fn run(place: &Place) -> Result<()> {
+    ::node::rlimits::raise_open_files().context("cannot raise the limit of open files")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
         .enable_all()

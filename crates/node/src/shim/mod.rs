@@ -124,6 +124,7 @@ fn settle() -> io::Result<(UnixListener, OwnedFd)> {
     nix::unistd::setsid()?;
     std::env::set_current_dir("/")?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    crate::rlimits::set_for_containers()?;
     nix::unistd::setgroups(&[])?;
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::prctl::set_name(c"isopod-shim")?;

@@ -68,12 +68,15 @@ impl Cluster {
     }
 
     pub fn up(&self) -> Run {
+        self.up_with().run()
+    }
+
+    pub fn up_with(&self) -> Prepared {
         self.isopod_with(&format!(
             "up --kubeconfig {} --api-port {}",
             self.kubeconfig.display(),
             self.api_port
         ))
-        .run()
     }
 
     /// `isopod <line> --name <this cluster>`, to be run.

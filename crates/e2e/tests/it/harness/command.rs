@@ -114,6 +114,20 @@ impl Prepared {
         self
     }
 
+    /// By way of a shell that does this first: `umask 077`.
+    pub fn after(mut self, prelude: &str) -> Self {
+        let mut shell = Command::new("/bin/bash");
+        shell
+            .args(["-c", &format!("{prelude}; exec \"$0\" \"$@\"")])
+            .arg(self.command.get_program())
+            .args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            shell.env(name, value.unwrap_or_default());
+        }
+        self.command = shell;
+        self
+    }
+
     /// For those who talk to it while it runs.
     pub fn into_command(self) -> Command {
         self.command
