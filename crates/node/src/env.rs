@@ -1,10 +1,13 @@
 //! The environment of a container, resolved as kubelet does: envFrom, then env in order (each may use those before it),
 //! then the services of the namespace for names that are still free. Pure. Source: kubelet's `makeEnvironmentVariables`.
 
+pub mod file;
+
 use crate::volumes::downward::{self, Facts};
 use crate::volumes::{Sources, lookup};
-use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, Pod, Service};
+use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, FileKeySelector, Pod, Service};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Why an environment cannot be made; the text is the message of `CreateContainerConfigError`.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -18,6 +21,12 @@ pub enum EnvError {
         namespace: String,
         name: String,
     },
+    #[error("cannot find the volume {0:?} referenced by FileKeyRef")]
+    NoFileVolume(String),
+    #[error("couldn't parse env file")]
+    BadFile,
+    #[error("environment variable key {key:?} not found in file {file:?}")]
+    NotInFile { key: String, file: PathBuf },
     #[error("{0}")]
     Field(String),
     #[error("environment variable {0}: the Secret's value is not UTF-8 text")]
@@ -174,10 +183,30 @@ fn value_from(
             None => Err(missing(&selector.key, "Secret", &selector.name)),
         };
     }
+    if let Some(selector) = &from.file_key_ref {
+        return file_value(selector, sources);
+    }
     Err(EnvError::Field(format!(
         "environment variable {}: valueFrom names no source",
         variable.name
     )))
+}
+
+/// An empty value counts as none; what is optional is the key, not the file.
+fn file_value(selector: &FileKeySelector, sources: &Sources) -> Result<Option<String>, EnvError> {
+    let name = (selector.volume_name.clone(), selector.path.clone());
+    let Some(file) = sources.env_files.get(&name) else {
+        return Err(EnvError::NoFileVolume(selector.volume_name.clone()));
+    };
+    match file.values.get(&selector.key) {
+        Some(value) if !value.is_empty() => Ok(Some(value.clone())),
+        None if file.is_damaged => Err(EnvError::BadFile),
+        _ if selector.optional == Some(true) => Ok(None),
+        _ => Err(EnvError::NotInFile {
+            key: selector.key.clone(),
+            file: file.path.clone(),
+        }),
+    }
 }
 
 fn not_found(kind: &'static str, name: &str) -> EnvError {

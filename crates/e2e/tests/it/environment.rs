@@ -73,3 +73,55 @@ spec:
     assert!(!said.contains("OPTIONAL="), "{said}");
     cluster.remove();
 }
+
+/// What an init container wrote is in the environment of those after it.
+#[test]
+fn environment_from_files() {
+    let Some(cluster) = Cluster::with_images("environment_from_files", &[]) else {
+        return;
+    };
+    cluster.apply(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {name: env}
+spec:
+  restartPolicy: Never
+  volumes: [{name: v, emptyDir: {}}]
+  initContainers:
+  - name: writes
+    image: busybox:1
+    command: [sh, -c]
+    args:
+    - |
+      echo \"FROM='a file' # of the container before\" > /v/vars
+    volumeMounts: [{name: v, mountPath: /v}]
+  containers:
+  - name: main
+    image: busybox:1
+    command: [env]
+    env:
+    - {name: FILE, valueFrom: {fileKeyRef: {volumeName: v, path: vars, key: FROM}}}
+    - {name: OPTIONAL, valueFrom: {fileKeyRef: {volumeName: v, path: vars, key: none, optional: true}}}
+    - {name: COMPOSED, value: '$(FILE)!'}
+",
+    );
+    cluster.wait("pod/env", "jsonpath={.status.phase}=Succeeded");
+    let said = cluster.kubectl("logs env");
+    for line in ["FILE=a file", "COMPOSED=a file!"] {
+        assert!(said.lines().any(|l| l == line), "no {line:?} in:\n{said}");
+    }
+    assert!(!said.contains("OPTIONAL"), "{said}");
+    // A file that nobody wrote.
+    cluster.apply(
+        "{apiVersion: v1, kind: Pod, metadata: {name: none}, spec: {volumes: [{name: v, emptyDir: {}}], containers: [{name: main,
+          image: 'busybox:1', env: [{name: F, valueFrom: {fileKeyRef: {volumeName: v, path: none, key: k}}}]}]}}",
+    );
+    cluster.wait(
+        "pod/none",
+        "jsonpath={.status.containerStatuses[0].state.waiting.reason}=CreateContainerConfigError",
+    );
+    let message = "{.status.containerStatuses[0].state.waiting.message}";
+    assert_eq!(cluster.jsonpath("pod/none", message), "couldn't parse env file");
+    cluster.remove();
+}

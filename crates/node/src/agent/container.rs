@@ -106,6 +106,11 @@ async fn prepare(job: &Job, id: &ContainerId, images: Images) -> Result<Containe
     let services = env::service_environment(&pod.pod, &sources::services(&snapshot, &pod));
     let facts = job.shell.facts(&pod, &job.ips);
     let container = pod.container_spec(&id.name).cloned().unwrap_or_default();
+    if volumes::needs_env_files(&container) {
+        let (volumes, pod, container) = (job.shell.volumes.clone(), pod.clone(), container.clone());
+        let work = move || volumes.env_files(&pod.pod, &container);
+        sources.env_files = job.shell.blocking(work).await.map_err(config)?;
+    }
     let variables = env::resolve(&pod.pod, &container, &sources, &facts, &services)
         .map_err(|error| config(error.to_string()))?;
     let image = match job.container.as_ref().map(|container| &container.image) {

@@ -112,6 +112,55 @@ fn missing_sources_in_kubelets_words() {
     );
 }
 
+/// What upstream calls a missing key is one without a value; a file that cannot be read is no better when it is optional.
+#[test]
+fn variables_from_files() {
+    let one = |path: &str, key: &str, optional: bool| {
+        let from = json!({"volumeName": "v", "path": path, "key": key, "optional": optional});
+        let container: Container = get(json!({"name": "c", "env": [
+            {"name": "X", "valueFrom": {"fileKeyRef": from}}, {"name": "Y", "value": "$(X)!"}]}));
+        let mut sources = Sources::default();
+        let file = |is_damaged| crate::volumes::EnvFile {
+            path: "/pods/u1/v/f".into(),
+            values: [("K", "a $(Y)"), ("EMPTY", "")]
+                .map(|(n, v)| (n.to_owned(), v.to_owned()))
+                .into(),
+            is_damaged,
+        };
+        for (name, is_damaged) in [("f", false), ("bad", true)] {
+            sources
+                .env_files
+                .insert(("v".to_owned(), name.to_owned()), file(is_damaged));
+        }
+        match resolve(&Pod::default(), &container, &sources, &Facts::default(), &[]) {
+            Ok(list) => list
+                .iter()
+                .map(|(n, v)| format!("{n}={v}"))
+                .collect::<Vec<_>>()
+                .join("|"),
+            Err(error) => format!("error: {error}"),
+        }
+    };
+    let not_found =
+        |key: &str| format!("error: environment variable key \"{key}\" not found in file \"/pods/u1/v/f\"");
+    for (path, key, optional, want) in [
+        ("f", "K", false, "X=a $(Y)|Y=a $(Y)!".to_owned()),
+        ("bad", "K", false, "X=a $(Y)|Y=a $(Y)!".to_owned()),
+        ("f", "NO", false, not_found("NO")),
+        ("f", "EMPTY", false, not_found("EMPTY")),
+        ("f", "NO", true, "Y=$(X)!".to_owned()),
+        ("bad", "NO", true, "error: couldn't parse env file".to_owned()),
+        (
+            "gone",
+            "K",
+            true,
+            "error: cannot find the volume \"v\" referenced by FileKeyRef".to_owned(),
+        ),
+    ] {
+        assert_eq!(one(path, key, optional), want, "{path} {key} {optional}");
+    }
+}
+
 #[test]
 fn services_appear_in_both_forms() {
     let service = |namespace: &str, name: &str, ip: &str| -> Service {

@@ -42,7 +42,7 @@ pub use run::RunConfig;
 pub use user::ProcessUser;
 pub use watch::IndexWatch;
 
-pub(crate) use beneath::{fd_path, normalize};
+pub(crate) use beneath::{fd_path, normalize, open_in_root};
 pub(crate) use overlay::{is_mounted, unmount};
 pub(crate) use store::remove_any;
 

@@ -1,16 +1,31 @@
 //! Opens and makes a subPath within a volume. A link or `..` that leads out of the volume is an error, not followed:
 //! the kernel itself refuses (`openat2`, `RESOLVE_BENEATH`), so nobody can swap a folder for a link in between.
 
+use crate::images::{fd_path, open_in_root};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 const MAX_RACES: usize = 16;
+
+/// Opens a file that a container wrote, for reading. Links lead on within the volume, as if it were `/`; a fifo or a device,
+/// which could make its reader wait, is refused before it is opened.
+pub(super) fn open_file(root: &Path, path: &Path) -> io::Result<fs::File> {
+    let base: OwnedFd = fs::File::open(root)?.into();
+    let handle = open_in_root(base.as_fd(), path, OFlag::O_PATH)?;
+    if !fs::metadata(fd_path(&handle))?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    // Without waiting for somebody who holds a lease on it.
+    let mut options = fs::File::options();
+    options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    options.open(fd_path(&handle))
+}
 
 /// Opens (as a mere handle) what is at `path` below `root`; missing folders are made with the mode of `root`.
 pub(super) fn open_or_make(root: &Path, path: &Path) -> io::Result<OwnedFd> {
@@ -38,9 +53,9 @@ pub(super) fn open_or_make(root: &Path, path: &Path) -> io::Result<OwnedFd> {
                 }
                 let made = open(&base, &so_far).map_err(explain)?;
                 // Past the umask; the set-gid bit and the group come from the folder above.
-                let now = fs::metadata(crate::images::fd_path(&made))?.permissions().mode();
+                let now = fs::metadata(fd_path(&made))?.permissions().mode();
                 let wanted = fs::Permissions::from_mode(now & 0o7000 | mode);
-                fs::set_permissions(crate::images::fd_path(&made), wanted)?;
+                fs::set_permissions(fd_path(&made), wanted)?;
                 made
             }
             outcome => outcome.map_err(explain)?,

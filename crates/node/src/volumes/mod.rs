@@ -5,6 +5,7 @@
 mod atomic;
 mod beneath;
 pub mod downward;
+mod env_files;
 pub mod files;
 mod hostpath;
 mod mounts;
@@ -13,6 +14,7 @@ mod payload;
 mod tmpfs;
 
 pub use downward::Facts;
+pub use env_files::{EnvFile, EnvFiles, needs_env_files};
 pub use hostpath::check as check_host_path;
 pub use mounts::{Mount, Propagation, is_recursively_read_only};
 pub use payload::{Needed, TokenRequest, needed};
@@ -38,6 +40,8 @@ pub struct Sources {
     pub host_claims: BTreeSet<String>,
     /// Service account tokens by what was asked for.
     pub tokens: BTreeMap<TokenRequest, String>,
+    /// Of the container whose environment is made; see `Volumes::env_files`.
+    pub env_files: EnvFiles,
 }
 
 /// A volume that cannot be set up or mounted; the text is the one of kubelet's `FailedMount` event (or of

@@ -461,3 +461,51 @@ fn host_paths_are_made_where_their_type_says_so() {
         assert!(path.exists(), "a host's path is never removed");
     }
 }
+
+/// What a container wrote is read, whatever else it may have put there instead.
+#[test]
+fn files_of_variables_are_read_within_their_volume() {
+    let scratch = Scratch::new();
+    let volumes = Volumes::new(scratch.path());
+    let names = [
+        "f", "link", "abs", "climb", "fifo", "null", "folder", "sub/f", "huge", "gone",
+    ];
+    let reference = |volume: &str, path: &str| json!({"name": "X", "valueFrom": {"fileKeyRef": {"volumeName": volume, "path": path, "key": "A"}}});
+    let mut env: Vec<Value> = names.iter().map(|path| reference("v", path)).collect();
+    env.extend([reference("none", "f"), reference("cm", "a")]);
+    let pod = pod(
+        json!({"volumes": [{"name": "v", "emptyDir": {}}, {"name": "cm", "configMap": {"name": "cm"}}],
+        "containers": [{"name": "c", "env": env, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]}),
+    );
+    let dir = source(&volumes, &pod);
+    let outside = scratch.path().join("outside");
+    fs::write(&outside, "A='host'\n").expect("write");
+    fs::write(dir.join("f"), "A='1'\nB='2'\n").expect("write");
+    symlink("/f", dir.join("link")).expect("a link from the volume's root");
+    symlink(&outside, dir.join("abs")).expect("link");
+    symlink("../../../../../../outside", dir.join("climb")).expect("link");
+    nix::unistd::mkfifo(&dir.join("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("fifo");
+    let (kind, zero) = (nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::makedev(1, 5));
+    nix::sys::stat::mknod(&dir.join("null"), kind, nix::sys::stat::Mode::S_IRWXU, zero).expect("device");
+    fs::create_dir_all(dir.join("folder")).expect("mkdir");
+    symlink("..", dir.join("sub")).expect("link");
+    let huge = fs::File::create(dir.join("huge")).expect("create");
+    huge.set_len(1 << 40).expect("sparse");
+    let container = &pod.spec.as_ref().expect("spec").containers[0];
+    let files = volumes.env_files(&pod, container);
+    assert_eq!(files.len(), names.len(), "emptyDirs only");
+    for name in names {
+        let file = &files[&("v".to_owned(), name.to_owned())];
+        let good = ["f", "link", "sub/f"].contains(&name);
+        assert_eq!(file.is_damaged, !good, "{name}");
+        assert_eq!(
+            file.values.get("A").map(String::as_str),
+            good.then_some("1"),
+            "{name}"
+        );
+        assert_eq!(
+            (&file.path, file.values.len()),
+            (&dir.join(name), usize::from(good))
+        );
+    }
+}
