@@ -11,6 +11,7 @@ use crate::runtime::logs::{self, LogOptions};
 use crate::runtime::{self, ContainerId, ContainerSpec, Exit, Mount, RuntimeError, Seccomp, User};
 use crate::volumes::{self, Propagation};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
+use kinds::workload::{PODS, Pod};
 use meta::Timestamp;
 
 /// Of a log, for `FallbackToLogsOnError`.
@@ -112,6 +113,9 @@ async fn prepare(job: &Job, id: &ContainerId, images: Images) -> Result<Containe
         _ => container.image.clone().unwrap_or_default(),
     };
     let (volumes, pod_dir, id) = (job.shell.volumes.clone(), job.shell.pod_dir(&pod.uid), id.clone());
+    let stored = snapshot.get(PODS, &pod.namespace, &pod.name);
+    let requests = stored.map(|stored| Pod::of(stored).share().requests.clone());
+    let requests = requests.unwrap_or_default();
     let memory = super::node::memory_bytes(&job.shell.allocatable);
     let domain = job.shell.config.cluster_domain.clone();
     let work = move || -> Result<ContainerSpec, Failure> {
@@ -151,7 +155,8 @@ async fn prepare(job: &Job, id: &ContainerId, images: Images) -> Result<Containe
                 gid: user.gid,
                 supplementary_groups: user.additional_gids,
             },
-            resources: resources::of(&container, kinds_qos(&pod), memory),
+            resources: resources::of(&container, &pod_spec, kinds_qos(&pod), memory),
+            pod_resources: resources::of_pod(&pod_spec, &requests),
             ..ContainerSpec::default()
         };
         with_spec(spec, &pod_spec, &container, &image.run)
