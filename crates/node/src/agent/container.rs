@@ -2,7 +2,7 @@
 
 use super::perform::Job;
 use super::shell::Shell;
-use super::{files, resources, sources};
+use super::{apparmor, files, resources, sources};
 use crate::env;
 use crate::images::user::{process_user, read_accounts};
 use crate::images::{Images, MountPoints, RunConfig};
@@ -216,6 +216,9 @@ fn with_spec(
         }
         _ => Seccomp::RuntimeDefault,
     };
+    if let Some(problem) = apparmor::problem(pod, container) {
+        return Err((CONFIG, problem.to_owned()));
+    }
     let capabilities = own.capabilities.clone().unwrap_or_default();
     let sysctls = of_pod
         .sysctls
