@@ -1,9 +1,12 @@
 //! Images: from a folder, from one binary, from archives, and from a registry on loopback.
 
 use crate::harness::cluster::LIMIT;
+use crate::harness::command::prepare;
 use crate::harness::{Cluster, Tool};
 use crate::lifecycle::pod;
 use crate::registry::Registry;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn pulled_from_a_registry() {
@@ -77,6 +80,79 @@ fn built_saved_and_loaded() {
     );
     cluster.wait("pod/t", "jsonpath={.status.phase}=Succeeded");
     assert_eq!(cluster.kubectl("logs t"), "hi from /tmp as 77\n");
+    cluster.remove();
+}
+
+/// A docker-archive of what is in the folder, whose config says `run` of how it is run.
+fn docker_archive(cluster: &Cluster, folder: &Path, name: &str, run: &str) -> PathBuf {
+    let files = cluster.home.path().join("archive");
+    std::fs::create_dir(&files).expect("made");
+    let busybox = |words: &[&dyn AsRef<OsStr>]| prepare(&Tool::Busybox.path(), words).run().ok();
+    let layer = files.join("layer.tar");
+    busybox(&[&"tar", &"-cf", &layer, &"-C", &folder, &"."]);
+    let sum = busybox(&[&"sha256sum", &layer]);
+    let sum = sum.split(' ').next().expect("a digest");
+    let config = format!(
+        r#"{{"architecture": "amd64", "os": "linux", "config": {run},
+            "rootfs": {{"type": "layers", "diff_ids": ["sha256:{sum}"]}}}}"#
+    );
+    let manifest =
+        format!(r#"[{{"Config": "config.json", "RepoTags": ["{name}"], "Layers": ["layer.tar"]}}]"#);
+    std::fs::write(files.join("config.json"), config).expect("written");
+    std::fs::write(files.join("manifest.json"), manifest).expect("written");
+    let archive = cluster.home.path().join("archive.tar");
+    busybox(&[&"tar", &"-cf", &archive, &"-C", &files, &"."]);
+    archive
+}
+
+/// A volume that the image declares can be written although the root file system cannot, begins with the image's content
+/// in each run of the container, and is not made where the pod mounts something itself.
+#[test]
+fn volumes_that_an_image_declares() {
+    let Some(cluster) = Cluster::start("volumes_that_an_image_declares", &[Tool::Busybox]) else {
+        return;
+    };
+    let folder = cluster.busybox_folder();
+    std::fs::create_dir(folder.join("data")).expect("made");
+    std::fs::write(folder.join("data/seed"), "from the image\n").expect("written");
+    for path in ["data", "data/seed"].map(|path| folder.join(path)) {
+        std::os::unix::fs::chown(path, Some(77), Some(78)).expect("owned");
+    }
+    let volumes = r#"{"Volumes": {"/data": {}, "/cache/": {}}}"#;
+    let archive = docker_archive(&cluster, &folder, "declares:1", volumes);
+    cluster.isopod(&format!("image load {}", archive.display()));
+    cluster.apply(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec:
+  terminationGracePeriodSeconds: 1
+  securityContext: {runAsUser: 77, runAsGroup: 78}
+  volumes: [{name: kept, emptyDir: {}}, {name: own, emptyDir: {}}]
+  containers:
+  - name: main
+    image: declares:1
+    securityContext: {readOnlyRootFilesystem: true}
+    volumeMounts: [{name: kept, mountPath: /data/kept}, {name: own, mountPath: /cache}]
+    readinessProbe: {exec: {command: [test, -e, /data/kept/twice]}}
+    command:
+    - sh
+    - -c
+    - |
+      ls -A /data; stat -c '%n %u %g' /data /data/seed; cat /data/seed; ls -A /cache
+      echo new > /data/new && echo more >> /data/seed && echo wrote
+      touch /root-is-read-only 2>&1 || echo refused
+      if ! test -e /data/kept/once; then touch /data/kept/once /cache/own; exit 3; fi
+      touch /data/kept/twice
+      exec sleep 3600
+",
+    );
+    cluster.wait("pod/p", "condition=Ready");
+    let run = "kept\nseed\n/data 77 78\n/data/seed 77 78\nfrom the image\n";
+    let wrote = "wrote\ntouch: /root-is-read-only: Read-only file system\nrefused\n";
+    assert_eq!(cluster.kubectl("logs p --previous"), format!("{run}{wrote}"));
+    assert_eq!(cluster.kubectl("logs p"), format!("{run}own\n{wrote}"));
     cluster.remove();
 }
 

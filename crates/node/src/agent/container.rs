@@ -5,14 +5,15 @@ use super::shell::Shell;
 use super::{apparmor, files, resources, sources};
 use crate::env;
 use crate::images::user::{process_user, read_accounts};
-use crate::images::{Images, MountPoints, RunConfig};
-use crate::machine::{Image, Outcome, PodView, StartFailure};
+use crate::images::{self, Image, Images, MountPoints, RunConfig};
+use crate::machine::{self, Outcome, PodView, StartFailure};
 use crate::runtime::logs::{self, LogOptions};
 use crate::runtime::{self, ContainerId, ContainerSpec, Exit, Mount, RuntimeError, Seccomp, User};
 use crate::volumes::{self, Propagation};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use kinds::workload::{PODS, Pod};
 use meta::Timestamp;
+use std::path::{Path, PathBuf};
 
 /// Of a log, for `FallbackToLogsOnError`.
 const FALLBACK_BYTES: usize = 64 << 10;
@@ -109,7 +110,7 @@ async fn prepare(job: &Job, id: &ContainerId, images: Images) -> Result<Containe
     let variables = env::resolve(&pod.pod, &container, &sources, &facts, &services)
         .map_err(|error| config(error.to_string()))?;
     let image = match job.container.as_ref().map(|container| &container.image) {
-        Some(Image::Present { name, .. }) => name.clone(),
+        Some(machine::Image::Present { name, .. }) => name.clone(),
         _ => container.image.clone().unwrap_or_default(),
     };
     let (volumes, pod_dir, id) = (job.shell.volumes.clone(), job.shell.pod_dir(&pod.uid), id.clone());
@@ -119,22 +120,15 @@ async fn prepare(job: &Job, id: &ContainerId, images: Images) -> Result<Containe
     let memory = super::node::memory_bytes(&job.shell.allocatable);
     let domain = job.shell.config.cluster_domain.clone();
     let work = move || -> Result<ContainerSpec, Failure> {
-        let create = |error: crate::images::Error| (CREATE, error.to_string());
+        let create = |error: images::Error| (CREATE, error.to_string());
         let image = images.require(&image).map_err(create)?;
         let own = volumes
             .mounts(&pod.pod, &container, &sources, &variables)
             .map_err(|error| (CONFIG, error.to_string()))?;
         let mut mounts = files::mounts(&pod_dir, &container);
         mounts.extend(own.into_iter().map(runtime_mount));
-        let paths = mounts.iter().map(|mount| (&*mount.source, &*mount.destination));
-        let points = MountPoints::new(paths);
-        let rootfs = images
-            .rootfs(
-                &image,
-                &files::rootfs_dir(&pod_dir, &id.name, id.attempt),
-                &points,
-            )
-            .map_err(create)?;
+        let dir = files::rootfs_dir(&pod_dir, &id.name, id.attempt);
+        let rootfs = root(&images, &image, &dir, &mut mounts).map_err(create)?;
         let accounts = read_accounts(&rootfs).map_err(create)?;
         let pod_spec = pod.pod.spec.clone().unwrap_or_default();
         let names = (pod.namespace.as_str(), pod.name.as_str());
@@ -165,6 +159,22 @@ async fn prepare(job: &Job, id: &ContainerId, images: Images) -> Result<Containe
         .blocking(work)
         .await
         .map_err(|message| (CREATE, message))?
+}
+
+/// The root file system, and the volumes that the image declares: these become mounts too.
+fn root(images: &Images, image: &Image, dir: &Path, mounts: &mut Vec<Mount>) -> images::Result<PathBuf> {
+    let volumes = image.defined_volumes(dir, mounts.iter().map(|mount| &*mount.destination))?;
+    mounts.extend(volumes.iter().map(|volume| Mount {
+        source: volume.source.clone(),
+        destination: volume.destination.clone(),
+        ..Mount::default()
+    }));
+    // Outer before inner: one on /etc must not hide /etc/hosts.
+    mounts.sort_by_key(|mount| mount.destination.components().count());
+    let paths = mounts.iter().map(|mount| (&*mount.source, &*mount.destination));
+    let rootfs = images.rootfs(image, dir, &MountPoints::new(paths))?;
+    images::fill_volumes(&rootfs, &volumes)?;
+    Ok(rootfs)
 }
 
 fn kinds_qos(pod: &PodView) -> &str {

@@ -6,6 +6,8 @@ pub mod auth;
 mod beneath;
 pub mod build;
 mod challenge;
+mod copy;
+mod defined_volumes;
 mod download;
 mod elf;
 mod error;
@@ -28,6 +30,7 @@ mod watch;
 
 pub use archive::Loaded;
 pub use build::{Build, Source};
+pub use defined_volumes::{DefinedVolume, fill_volumes};
 pub use error::{Error, Result};
 pub use hosts::{HostConfig, RegistryConfig};
 pub use layer::Limits;
@@ -50,6 +53,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use store::Store;
+
+/// Where a container's folder has the volumes that its image declares.
+const VOLUMES: &str = "volumes";
 
 /// An image that is in the store. Cheap to clone.
 #[derive(Clone, Debug)]

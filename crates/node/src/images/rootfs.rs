@@ -5,7 +5,7 @@ use super::error::{Context, Error, Result};
 use super::mount_points::MountPoints;
 use super::reference::Digest;
 use super::store::remove_any;
-use super::{Image, Images, Layer, layer, overlay};
+use super::{Image, Images, Layer, VOLUMES, layer, overlay};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -106,7 +106,7 @@ impl Images {
         let own = self.mount_points_layer(points)?;
         lowers.push(self.layer_dir(&own).join("fs"));
         let (upper, work) = (container_dir.join("upper"), container_dir.join("work"));
-        for left in [&upper, &work] {
+        for left in [&upper, &work, &container_dir.join(VOLUMES)] {
             remove_any(left)?;
         }
         for dir in [&upper, &work, &target, &lowers[0]] {
@@ -118,7 +118,7 @@ impl Images {
         Ok(target)
     }
 
-    /// Unmounts and removes what `rootfs` made. Idempotent.
+    /// Unmounts and removes what `rootfs` made, and the volumes of the image. Idempotent.
     pub fn remove_rootfs(&self, container_dir: &Path) -> Result<()> {
         let target = container_dir.join("rootfs");
         overlay::unmount(&target)?;
@@ -128,7 +128,7 @@ impl Images {
                 what: "is still mounted, so it is not removed".to_owned(),
             });
         }
-        for name in ["rootfs", "work", "upper"] {
+        for name in ["rootfs", "work", "upper", VOLUMES] {
             remove_any(&container_dir.join(name))?;
         }
         remove_any(&self.lease_path(container_dir))?;

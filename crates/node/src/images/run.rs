@@ -20,6 +20,8 @@ pub struct RunConfig {
     /// `8080/tcp`
     pub exposed_ports: Vec<String>,
     pub labels: Vec<(String, String)>,
+    /// Paths that are to be volumes, as they are written; see `Image::defined_volumes`.
+    pub volumes: Vec<String>,
 }
 
 impl RunConfig {
@@ -37,6 +39,7 @@ impl RunConfig {
             stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
             exposed_ports: config.exposed_ports.unwrap_or_default().into_keys().collect(),
             labels: config.labels.unwrap_or_default().into_iter().collect(),
+            volumes: config.volumes.unwrap_or_default().into_keys().collect(),
         }
     }
 

@@ -7,14 +7,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// A layer as (path, what): `Some(text)` a file, `None` a deletion mark by its name.
-enum Entry<'a> {
+pub enum Entry<'a> {
     File(&'a str, &'a str),
     Dir(&'a str),
     Symlink(&'a str, &'a str),
     Hard(&'a str, &'a str),
 }
 
-fn layer(entries: &[Entry<'_>]) -> Vec<u8> {
+pub fn layer(entries: &[Entry<'_>]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for entry in entries {
         let mut header = tar::Header::new_gnu();
@@ -44,9 +44,14 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// A docker-archive of the layers; each is compressed another way.
 fn docker_archive(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
+    docker_archive_with(serde_json::json!({"Cmd": ["/x"], "Env": null}), name, layers)
+}
+
+/// … with the config's part that says how the image is run.
+pub fn docker_archive_with(run: serde_json::Value, name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
     let diff_ids: Vec<String> = layers.iter().map(|layer| sha256(layer)).collect();
     let config = serde_json::json!({"architecture": "amd64", "os": "linux",
-        "config": {"Cmd": ["/x"], "Env": null}, "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+        "config": run, "rootfs": {"type": "layers", "diff_ids": diff_ids}});
     let names: Vec<String> = (0..layers.len())
         .map(|number| format!("{number}/layer.tar"))
         .collect();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod agent;
+mod defined_volumes;
 mod images;
 mod layers;
 mod pull;
