@@ -38,6 +38,8 @@ pub fn from_yaml(bytes: &[u8]) -> Result<Decoded, Malformed> {
             max_aliases: MAX_ALIASES,
         },
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
+        // File modes are written so: 0644.
+        legacy_octal_numbers: true,
     };
     let document: Document = serde_saphyr::from_str_with_options(text, options).map_err(|e| {
         Malformed(format!(
@@ -45,10 +47,29 @@ pub fn from_yaml(bytes: &[u8]) -> Result<Decoded, Malformed> {
             one_line(&e.to_string())
         ))
     })?;
+    let mut value = document.0;
+    whole_numbers(&mut value);
     Ok(Decoded {
-        value: document.0,
+        value,
         duplicates: Vec::new(),
     })
+}
+
+/// `3.0` is 3: Go makes JSON of what it has read, and writes a whole number so.
+fn whole_numbers(value: &mut Value) {
+    // Above this not each whole number is one of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|n| number.is_f64() && n.fract() == 0.0);
+            if let Some(whole) = whole.filter(|n| n.abs() <= EXACT) {
+                *value = Value::from(whole as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(members) => members.values_mut().for_each(whole_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }
 
 /// The first line of a parser's message: the rest is a drawing of the text.
@@ -81,6 +102,41 @@ mod tests {
             from_yaml(br#"{"a": {"b": [1]}}"#).expect("JSON is YAML").value,
             json!({"a": {"b": [1]}})
         );
+    }
+
+    /// As the YAML 1.1 that kubectl reads.
+    #[test]
+    fn scalars_are_read_as_kubectl_reads_them() {
+        for (text, value) in [
+            ("0644", json!(420)),
+            ("-010", json!(-8)),
+            ("0o640", json!(416)),
+            ("0x1a0", json!(416)),
+            ("0b101", json!(5)),
+            ("3.0", json!(3)),
+            ("08", json!(8)),
+            ("1.5", json!(1.5)),
+            ("1e3", json!(1000)),
+            ("yes", json!(true)),
+            ("Off", json!(false)),
+            ("~", json!(null)),
+            ("", json!(null)),
+            ("'0644'", json!("0644")),
+            ("2026-11-22", json!("2026-11-22")),
+            ("1.2.3", json!("1.2.3")),
+            ("0123abc", json!("0123abc")),
+            ("1_000", json!(1000)),
+            ("12:30:45", json!("12:30:45")),
+            ("0_7", json!(7)),
+            ("y", json!(true)),
+            ("NO", json!(false)),
+            ("+12", json!(12)),
+            ("18446744073709551615", json!(u64::MAX)),
+            (".5", json!(0.5)),
+        ] {
+            let read = from_yaml(format!("a: {text}\n").as_bytes()).expect("valid").value;
+            assert_eq!(read["a"], value, "{text}");
+        }
     }
 
     #[test]

@@ -71,6 +71,12 @@ impl Orders {
 
     /// The error's line, and what is wrong there.
     fn parse(text: &str) -> std::result::Result<Self, (Option<u64>, String)> {
+        if codec::from_yaml(text.as_bytes()).is_ok_and(|decoded| !decoded.value.is_object()) {
+            return Err((
+                None,
+                "these are no settings; write a line `name: value` for each".into(),
+            ));
+        }
         serde_saphyr::from_str(text).map_err(|error| {
             let line = error.location().map(|at| at.line());
             // The parser draws the text below its first line.
@@ -349,6 +355,10 @@ mod tests {
         assert_eq!(line, Some(2), "{why}");
         assert!(why.contains("port"), "{why}");
         let (line, _) = Orders::parse("name: ci\n\napi-port: 70000\n").expect_err("no such port");
+        for text in ["just words", "- name: ci", "7"] {
+            let (_, why) = Orders::parse(text).expect_err("no settings");
+            assert!(why.contains("these are no settings"), "{text}: {why}");
+        }
         assert_eq!(line, Some(3));
     }
 

@@ -28,11 +28,15 @@ pub fn delete(cx: &mut Cx, call: &Call) -> Result<Decision, Status> {
     one(cx, &stored, &call.options)
 }
 
-/// Deletes one object; also what an eviction does.
+/// Deletes one object.
 pub fn one(cx: &mut Cx, stored: &Object, options: &Options) -> Result<Decision, Status> {
+    marked(cx, stored, stored.value(), options)
+}
+
+/// … which stands as `old` while it is on its way.
+fn marked(cx: &mut Cx, stored: &Object, old: Value, options: &Options) -> Result<Decision, Status> {
     let row = cx.row.clone();
     check_preconditions(cx, stored, options)?;
-    let old = stored.value();
     row.rules.admit_delete(&old, cx.seen.snapshot)?;
     let fate = fate(cx, stored, old, options);
     let expect = Expect::Revision(stored.revision());
@@ -244,9 +248,9 @@ pub fn collection(cx: &mut Cx, call: &Call) -> Result<Decision, Status> {
     }))
 }
 
-/// An eviction is a delete with the options that its body carries.
-pub fn evict(cx: &mut Cx, stored: &Object, attempt: &Attempt) -> Result<Decision, Status> {
-    match one(cx, stored, attempt.options)? {
+/// An eviction is a delete with the options that its body carries; the pod says why it goes.
+pub fn evict(cx: &mut Cx, stored: &Object, pod: Value, attempt: &Attempt) -> Result<Decision, Status> {
+    match marked(cx, stored, pod, attempt.options)? {
         Decision::Write(pending) => {
             let then = Then::Created(super::update::done());
             Ok(Decision::Write(Pending { then, ..pending }))

@@ -44,7 +44,7 @@ fn bind(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
     new["spec"]["nodeName"] = node.into();
     merge_strings(&mut new, &body, "annotations");
     merge_strings(&mut new, &body, "labels");
-    scheduled(&mut new, &cx.now.rfc3339());
+    add_condition(&mut new, json!({"type": "PodScheduled"}), &cx.now.rfc3339());
     if let Some(meta) = new.get_mut("metadata").and_then(Value::as_object_mut) {
         meta.remove("resourceVersion");
     }
@@ -119,10 +119,11 @@ fn merge_strings(new: &mut Value, body: &Value, field: &str) {
     }
 }
 
-/// The condition `PodScheduled`, now true.
-fn scheduled(pod: &mut Value, now: &str) {
-    let condition =
-        json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
+/// Gives a pod a condition that is true from now on.
+fn add_condition(pod: &mut Value, mut condition: Value, now: &str) {
+    condition["status"] = "True".into();
+    condition["lastProbeTime"] = Value::Null;
+    condition["lastTransitionTime"] = now.into();
     let Some(map) = pod.as_object_mut() else { return };
     let status = map.entry("status").or_insert_with(|| json!({}));
     let Some(status) = status.as_object_mut() else {
@@ -135,14 +136,15 @@ fn scheduled(pod: &mut Value, now: &str) {
     }
 }
 
-fn evict(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
+fn evict(cx: &mut Cx, mut call: Call) -> Result<Decision, Status> {
+    let body = call.body.take().unwrap_or_default();
+    if metadata::text(&body, "name") != call.name {
+        return Err(Status::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
+    }
     let stored = cx.stored(&call)?;
-    let given = call
-        .body
-        .as_ref()
-        .and_then(|b| b.get("deleteOptions"))
-        .cloned()
-        .unwrap_or(Value::Null);
+    let given = body.get("deleteOptions").cloned().unwrap_or_default();
     let mut options = crate::options::of_delete_body(&given, Options::default())?;
     options.dry_run |= call.options.dry_run;
     let attempt = Attempt {
@@ -150,7 +152,10 @@ fn evict(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
         options: &options,
         subresource: "eviction",
     };
-    delete::evict(cx, &stored, &attempt)
+    let mut pod = stored.value();
+    let why = json!({"type": "DisruptionTarget", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"});
+    add_condition(&mut pod, why, &cx.now.rfc3339());
+    delete::evict(cx, &stored, pod, &attempt)
 }
 
 /// A TokenRequest: a signed token for a service account, bound to a pod if that is asked for.

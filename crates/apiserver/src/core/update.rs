@@ -306,6 +306,7 @@ pub fn done() -> Value {
     let mut value = success(Value::Null);
     if let Some(map) = value.as_object_mut() {
         map.remove("details");
+        map.insert("code".into(), 201.into());
     }
     value
 }

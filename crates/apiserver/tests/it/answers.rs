@@ -110,3 +110,54 @@ async fn a_node_is_made_with_its_status() {
         json!([{"cpu": "2"}, {"cpu": "2"}])
     );
 }
+
+/// An eviction leaves its reason on the pod; it names the pod twice.
+#[tokio::test]
+async fn what_an_eviction_says() {
+    let text = conversation(
+        r#"
+        POST /api/v1/namespaces/default/serviceaccounts
+        {"metadata":{"name":"default"}}
+        POST /api/v1/namespaces/default/pods
+        {"metadata":{"name":"a"},"spec":{"nodeName":"n","automountServiceAccountToken":false,"containers":[{"name":"c","image":"i"}]}}
+        POST /api/v1/namespaces/default/pods/a/eviction
+        {"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"b"}}
+        POST /api/v1/namespaces/default/pods/a/eviction
+        {"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"a"},"deleteOptions":{"gracePeriodSeconds":7}}
+        GET /api/v1/namespaces/default/pods/a
+        -
+        "#,
+    )
+    .await;
+    let conditions = text.lines().filter(|line| line.contains("EvictionByEvictionAPI"));
+    assert_eq!(conditions.count(), 1, "{text}");
+    insta::assert_snapshot!(text);
+}
+
+/// What is checked is what came, not what becomes of it.
+#[tokio::test]
+async fn what_is_filled_in_late_is_no_fault() {
+    let world = World::new().await;
+    let wrong = json!({"metadata": {"generateName": "a/"}});
+    let (code, answer) = world.json("POST", "/api/v1/namespaces", &wrong).await;
+    let message = answer["message"].as_str().unwrap_or_default();
+    assert_eq!(
+        (code, message.contains("metadata.labels")),
+        (422, false),
+        "{message}"
+    );
+    let good = json!({"metadata": {"generateName": "a-"}});
+    let (_, made) = world.json("POST", "/api/v1/namespaces", &good).await;
+    assert_eq!(
+        made["metadata"]["labels"]["kubernetes.io/metadata.name"],
+        made["metadata"]["name"]
+    );
+    let capacity = |pods: &str| json!({"metadata": {"name": "n"}, "status": {"allocatable": {}, "capacity": {"pods": pods}}});
+    let (_, answer) = world.json("POST", "/api/v1/nodes", &capacity("1500m")).await;
+    assert_eq!(
+        answer["message"],
+        "Node \"n\" is invalid: status.capacity.pods: Invalid value: \"1500m\": must be an integer"
+    );
+    let (_, made) = world.json("POST", "/api/v1/nodes", &capacity("9")).await;
+    assert_eq!(made["status"]["allocatable"]["pods"], "9");
+}

@@ -35,24 +35,7 @@ pub fn provision(seen: &Seen, claim: &Object, value: &Value, waits: bool, mut pl
     let class_value = class.value();
     let provisioner = text(&class_value, "/provisioner");
     if waits {
-        let pods: Vec<String> = pods_using(seen, claim)
-            .filter(|pod| !pod.is_finished())
-            .map(|pod| pod.name().to_string())
-            .collect();
-        let (reason, message) = match &pods[..] {
-            [] => (
-                "WaitForFirstConsumer",
-                "waiting for first consumer to be created before binding".into(),
-            ),
-            [pod] => (
-                "WaitForPodScheduled",
-                format!("waiting for pod {pod} to be scheduled"),
-            ),
-            pods => (
-                "WaitForPodScheduled",
-                format!("waiting for pods {} to be scheduled", pods.join(",")),
-            ),
-        };
+        let (reason, message) = whom_it_waits_for(seen, claim);
         return waiting(plan, reason, message);
     }
     if provisioner != storageclass::PROVISIONER {
@@ -86,6 +69,28 @@ pub fn provision(seen: &Seen, claim: &Object, value: &Value, waits: bool, mut pl
     plan.acts
         .push(claim_event(claim, false, "ProvisioningSucceeded", message));
     plan.why(format!("provisions volume {name}"))
+}
+
+/// Reason and message of a claim whose pod has no node yet.
+fn whom_it_waits_for(seen: &Seen, claim: &Object) -> (&'static str, String) {
+    let pods: Vec<String> = pods_using(seen, claim)
+        .filter(|pod| !pod.is_finished())
+        .map(|pod| pod.name().to_string())
+        .collect();
+    match &pods[..] {
+        [] => {
+            let message = "waiting for first consumer to be created before binding";
+            ("WaitForFirstConsumer", message.into())
+        }
+        [pod] => (
+            "WaitForPodScheduled",
+            format!("waiting for pod {pod} to be scheduled"),
+        ),
+        pods => (
+            "WaitForPodScheduled",
+            format!("waiting for pods {} to be scheduled", pods.join(",")),
+        ),
+    }
 }
 
 /// Why a new, empty folder is not what the claim asks for.

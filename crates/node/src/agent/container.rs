@@ -2,7 +2,7 @@
 
 use super::perform::Job;
 use super::shell::Shell;
-use super::{files, resources, sources};
+use super::{apparmor, files, resources, sources};
 use crate::env;
 use crate::images::user::{process_user, read_accounts};
 use crate::images::{self, Image, Images, MountPoints, RunConfig};
@@ -11,6 +11,7 @@ use crate::runtime::logs::{self, LogOptions};
 use crate::runtime::{self, ContainerId, ContainerSpec, Exit, Mount, RuntimeError, Seccomp, User};
 use crate::volumes::{self, Propagation};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
+use kinds::workload::{PODS, Pod};
 use meta::Timestamp;
 use std::path::{Path, PathBuf};
 
@@ -118,6 +119,9 @@ async fn prepare(job: &Job, id: &ContainerId, images: Images) -> Result<Containe
         _ => container.image.clone().unwrap_or_default(),
     };
     let (volumes, pod_dir, id) = (job.shell.volumes.clone(), job.shell.pod_dir(&pod.uid), id.clone());
+    let stored = snapshot.get(PODS, &pod.namespace, &pod.name);
+    let requests = stored.map(|stored| Pod::of(stored).share().requests.clone());
+    let requests = requests.unwrap_or_default();
     let memory = super::node::memory_bytes(&job.shell.allocatable);
     let domain = job.shell.config.cluster_domain.clone();
     let work = move || -> Result<ContainerSpec, Failure> {
@@ -150,7 +154,8 @@ async fn prepare(job: &Job, id: &ContainerId, images: Images) -> Result<Containe
                 gid: user.gid,
                 supplementary_groups: user.additional_gids,
             },
-            resources: resources::of(&container, kinds_qos(&pod), memory),
+            resources: resources::of(&container, &pod_spec, kinds_qos(&pod), memory),
+            pod_resources: resources::of_pod(&pod_spec, &requests),
             ..ContainerSpec::default()
         };
         with_spec(spec, &pod_spec, &container, &image.run)
@@ -226,6 +231,9 @@ fn with_spec(
         }
         _ => Seccomp::RuntimeDefault,
     };
+    if let Some(problem) = apparmor::problem(pod, container) {
+        return Err((CONFIG, problem.to_owned()));
+    }
     let capabilities = own.capabilities.clone().unwrap_or_default();
     let sysctls = of_pod
         .sysctls

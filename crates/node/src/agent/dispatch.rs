@@ -2,7 +2,7 @@
 
 use super::mailbox::Mailbox;
 use super::shell::{PodHandle, Shell};
-use super::{AgentError, worker};
+use super::{AgentError, apparmor, worker};
 use crate::machine::Refusal;
 use crate::runtime::RuntimeEvent;
 use crate::volumes::needed;
@@ -164,8 +164,16 @@ impl Dispatch {
         }
     }
 
-    /// Whether a new pod that no scheduler has placed fits beside those that are here.
+    /// Why a new pod cannot run here.
     fn refusal(&self, object: &Object, pod: &Pod) -> Option<Refusal> {
+        // Simulated nodes have every profile.
+        let real = self.shell.images.is_some();
+        let profile = real.then(|| apparmor::refusal(pod, apparmor::is_enabled()));
+        profile.flatten().or_else(|| self.no_room(object, pod))
+    }
+
+    /// Whether a new pod that no scheduler has placed fits beside those that are here.
+    fn no_room(&self, object: &Object, pod: &Pod) -> Option<Refusal> {
         let conditions = pod
             .status
             .iter()

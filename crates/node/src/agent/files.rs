@@ -62,10 +62,7 @@ pub async fn write(shell: &Shell, pod: &PodView, ips: &[String]) -> Result<(), S
         false => None,
     };
     let hosts = volumes::files::hosts(&pod.pod, &shell.config.cluster_domain, ips, host_hosts.as_deref());
-    let hostname = match volumes::files::hostname(&pod.pod, &shell.config.cluster_domain) {
-        (hostname, Some(domain)) if spec.set_hostname_as_fqdn == Some(true) => format!("{hostname}.{domain}"),
-        (hostname, _) => hostname,
-    };
+    let hostname = volumes::files::kernel_hostname(&pod.pod, &shell.config.cluster_domain);
     let policy = match spec.dns_policy.as_deref() {
         Some("ClusterFirstWithHostNet") => "ClusterFirst",
         Some("ClusterFirst") | None if pod.host_network => "Default",

@@ -1,6 +1,7 @@
 //! The node agent: the pod machine's shell. It watches the pods of its node (or of many simulated ones), runs what the
 //! machine decides, and tells the API what came of it. Every wake is an event or a time that the machine asked for.
 
+mod apparmor;
 mod config;
 mod container;
 mod dispatch;

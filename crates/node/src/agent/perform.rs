@@ -99,14 +99,9 @@ impl Job {
         let pod = &self.pod;
         let spec = pod.pod.spec.clone().unwrap_or_default();
         self.check_isolation(&spec)?;
-        let (hostname, domain) = volumes::files::hostname(&pod.pod, &self.shell.config.cluster_domain);
-        let hostname = match domain {
-            Some(domain) if spec.set_hostname_as_fqdn == Some(true) => format!("{hostname}.{domain}"),
-            _ => hostname,
-        };
         let sandbox = PodSandboxSpec {
             uid: pod.uid.clone(),
-            hostname,
+            hostname: volumes::files::kernel_hostname(&pod.pod, &self.shell.config.cluster_domain),
             host_network: pod.host_network,
             host_ipc: spec.host_ipc == Some(true),
             host_pid: spec.host_pid == Some(true),

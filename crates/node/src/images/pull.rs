@@ -5,7 +5,7 @@ use super::auth::{Credentials, Login};
 use super::error::{Context, Error, Result};
 use super::hosts::{Endpoint, RegistryConfig};
 use super::reference::{Digest, Reference, Version};
-use super::registry::{Remote, Trouble, causes};
+use super::registry::{Remote, Trouble, body_up_to, causes};
 use super::spec::{DOCKER_INDEX, DOCKER_MANIFEST, Index, Manifest, OCI_INDEX, OCI_MANIFEST, select_platform};
 use super::store::{MAX_DOCUMENT_BYTES, mismatch};
 use super::{Image, Images};
@@ -264,20 +264,14 @@ impl Session<'_> {
         let mut answer = answer.map_err(|trouble| self.failure(trouble, Part::Manifest))?;
         let said = answer.headers().get(DIGEST_HEADER).and_then(|d| d.to_str().ok());
         let said = said.and_then(Digest::parse);
-        let mut bytes = Vec::new();
-        loop {
-            match answer.chunk().await {
-                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-                Ok(None) => break,
-                Err(error) => {
-                    let why = format!("its manifest was cut short: {}", causes(&error));
-                    return Err(Failure::passing(self.failed(why)));
-                }
-            }
-            if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
-                let why = format!("its manifest is larger than {MAX_DOCUMENT_BYTES} bytes");
-                return Err(Failure::Final(self.failed(why)));
-            }
+        let (bytes, end) = body_up_to(&mut answer, MAX_DOCUMENT_BYTES as usize).await;
+        if let Err(error) = end {
+            let why = format!("its manifest was cut short: {}", causes(&error));
+            return Err(Failure::passing(self.failed(why)));
+        }
+        if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
+            let why = format!("its manifest is larger than {MAX_DOCUMENT_BYTES} bytes");
+            return Err(Failure::Final(self.failed(why)));
         }
         let actual = Digest::of(&bytes);
         match said {

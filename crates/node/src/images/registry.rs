@@ -400,18 +400,25 @@ pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// What a registry or token server says in an error's body: codes and messages, or its first line of text.
-pub(super) async fn words(mut answer: Response) -> String {
+/// An answer's body, of one that is longer than `limit` bytes a piece that is too; what came of one that was cut short, and
+/// the error that did it.
+pub(super) async fn body_up_to(answer: &mut Response, limit: usize) -> (Vec<u8>, reqwest::Result<()>) {
     let mut body = Vec::new();
-    while body.len() < MAX_ERROR_BYTES {
+    while body.len() <= limit {
         match answer.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => break,
-            Err(error) => {
-                tracing::debug!(%error, "an error's body was cut short");
-                break;
-            }
+            Err(error) => return (body, Err(error)),
         }
+    }
+    (body, Ok(()))
+}
+
+/// What a registry or token server says in an error's body: codes and messages, or its first line of text.
+pub(super) async fn words(mut answer: Response) -> String {
+    let (body, end) = body_up_to(&mut answer, MAX_ERROR_BYTES).await;
+    if let Err(error) = end {
+        tracing::debug!(%error, "an error's body was cut short");
     }
     let text = match serde_json::from_slice(&body) {
         Ok(json) => json_words(&json),

@@ -3,7 +3,7 @@
 
 use super::auth::Login;
 use super::hosts::is_loopback;
-use super::registry::{Trouble, no_answer, trouble, unexpected, words};
+use super::registry::{Trouble, body_up_to, no_answer, trouble, unexpected, words};
 use reqwest::{Client, Method, Response};
 use serde::Deserialize;
 use std::time::Duration;
@@ -123,11 +123,7 @@ async fn ask(
 }
 
 async fn read(mut answer: Response) -> reqwest::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    while body.len() <= MAX_ANSWER_BYTES
-        && let Some(chunk) = answer.chunk().await?
-    {
-        body.extend_from_slice(&chunk);
-    }
+    let (body, end) = body_up_to(&mut answer, MAX_ANSWER_BYTES).await;
+    end?;
     Ok(body)
 }

@@ -7,9 +7,31 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Body as _;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::Url;
+
+/// What is escaped in a query: what a request cannot carry.
+const IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
+const IN_PATH: &AsciiSet = &IN_QUERY
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'^')
+    .add(b'|')
+    .add(b'\\');
+const IN_LITERAL_PATH: &AsciiSet = &IN_PATH.add(b'%').add(b'#');
+
+/// Each percent sign begins the two digits of a byte, at least as far as the path goes.
+fn escapes_are_whole(path: &str) -> bool {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    path.split('%').skip(1).all(|after| {
+        let digits = after.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
 
 /// What to ask for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,8 +69,26 @@ pub async fn get(stream: TcpStream, ask: &Get) -> Result<Answer, String> {
 impl Get {
     pub fn url(&self) -> String {
         let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}:{}{}", self.host, self.port, self.target())
+    }
+
+    /// The path as it goes over the wire: what may not stand there as it is, is escaped, and a fragment stays here. A query
+    /// goes as it was written. Source: Go's `net/url`, of which upstream's probes are made.
+    fn target(&self) -> String {
         let slash = if self.path.starts_with('/') { "" } else { "/" };
-        format!("{scheme}://{}:{}{slash}{}", self.host, self.port, self.path)
+        if !escapes_are_whole(&self.path) {
+            // Not what it seems to be, so all of it is a path.
+            return format!("{slash}{}", utf8_percent_encode(&self.path, IN_LITERAL_PATH));
+        }
+        let text = self.path.split_once('#').map_or(&*self.path, |(text, _)| text);
+        match text.split_once('?') {
+            None => format!("{slash}{}", utf8_percent_encode(text, IN_PATH)),
+            Some((path, query)) => format!(
+                "{slash}{}?{}",
+                utf8_percent_encode(path, IN_PATH),
+                utf8_percent_encode(query, IN_QUERY)
+            ),
+        }
     }
 
     /// What to ask for after this answer: a redirect to the same host. One to another host is an answer like any other.
@@ -73,10 +113,9 @@ impl Get {
     }
 
     fn request(&self) -> Result<Request<Empty<Bytes>>, String> {
-        let slash = if self.path.starts_with('/') { "" } else { "/" };
         let mut request = Request::builder()
             .method(Method::GET)
-            .uri(format!("{slash}{}", self.path))
+            .uri(self.target())
             .body(Empty::new())
             .map_err(|e| format!("{}: {e}", self.url()))?;
         *request.headers_mut() = self.headers().map_err(|e| format!("{}: {e}", self.url()))?;
@@ -150,6 +189,28 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_path_may_not_hold_is_escaped() {
+        for (path, target) in [
+            ("", "/"),
+            ("healthz", "/healthz"),
+            ("/a b?x=1#f", "/a%20b?x=1"),
+            ("/query?query=up{job=\"x\"}|y", "/query?query=up{job=%22x%22}|y"),
+            ("/q?a=b c", "/q?a=b%20c"),
+            ("/{a}|\"b\"", "/%7Ba%7D%7C%22b%22"),
+            ("/ü", "/%C3%BC"),
+            ("/a%2Fb;v=1", "/a%2Fb;v=1"),
+            ("/100%?x", "/100%25%3Fx"),
+        ] {
+            let ask = Get {
+                path: path.into(),
+                ..Get::default()
+            };
+            assert_eq!(ask.target(), target, "{path}");
+            assert!(ask.request().is_ok(), "{path}: {:?}", ask.request());
+        }
+    }
 
     #[test]
     fn redirects_to_the_same_host_lead_on() {

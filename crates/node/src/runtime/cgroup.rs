@@ -11,6 +11,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::spec::Resources;
+
+/// The kernel's own.
+const DEFAULT_PERIOD_US: u64 = 100_000;
+
 /// Rounds of reading and killing until a v1 cgroup is empty: a fork bomb may outrun one.
 const KILL_ROUNDS: usize = 50;
 
@@ -181,6 +186,41 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Shares and limits of all that is in it and below, whose own limits may not be wider. It is there already.
+    pub fn limit(&self, limits: &Resources) -> io::Result<()> {
+        let write = |dir: &Path, name: &str, text: String| {
+            let path = dir.join(name);
+            fs::write(&path, &text)
+                .map_err(|e| io::Error::new(e.kind(), format!("write {text} to {}: {e}", path.display())))
+        };
+        let period = limits.cpu_period_us.unwrap_or(DEFAULT_PERIOD_US);
+        match (self.v1("cpu"), self.v2()) {
+            (Some(dir), _) => {
+                if let Some(shares) = limits.cpu_shares {
+                    write(&dir, "cpu.shares", shares.to_string())?;
+                }
+                if let Some(quota) = limits.cpu_quota_us {
+                    write(&dir, "cpu.cfs_period_us", period.to_string())?;
+                    write(&dir, "cpu.cfs_quota_us", quota.to_string())?;
+                }
+            }
+            (None, Some(dir)) => {
+                if let Some(shares) = limits.cpu_shares {
+                    write(&dir, "cpu.weight", weight(shares).to_string())?;
+                }
+                if let Some(quota) = limits.cpu_quota_us {
+                    write(&dir, "cpu.max", format!("{quota} {period}"))?;
+                }
+            }
+            (None, None) => {}
+        }
+        match (limits.memory_limit_bytes, self.v1("memory"), self.v2()) {
+            (Some(bytes), Some(dir), _) => write(&dir, "memory.limit_in_bytes", bytes.to_string()),
+            (Some(bytes), None, Some(dir)) => write(&dir, "memory.max", bytes.to_string()),
+            _ => Ok(()),
+        }
+    }
+
     /// How often the OOM killer struck in here.
     pub fn oom_kills(&self) -> u64 {
         let counter = |path: PathBuf| {
@@ -325,6 +365,11 @@ impl Cgroup {
             }
         }
     }
+}
+
+/// Shares of v1 (2 to 262144) as a weight of v2 (1 to 10000). Source: what runc and libcontainer make of them.
+fn weight(shares: u64) -> u64 {
+    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }
 
 /// SIGKILL to a process that was started with `dir` among its arguments, and waits for its end. Another process that

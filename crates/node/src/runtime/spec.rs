@@ -126,6 +126,8 @@ pub struct ContainerSpec {
     pub stdin: bool,
     pub stdin_once: bool,
     pub resources: Resources,
+    /// Of all of the pod's containers together.
+    pub pod_resources: Resources,
     /// Absolute path inside the container; the file is made by the runtime. Empty: none.
     pub termination_message_path: String,
     pub sysctls: BTreeMap<String, String>,

@@ -115,8 +115,8 @@ impl ExecEnd {
     }
 }
 
-/// A running container's own stdio, shared with whoever else is attached. Readers end when the container does;
-/// one that lags by more than 256 KiB is cut off.
+/// A running container's own stdio, shared with whoever else is attached. Readers end when the container does; who does
+/// not read makes it wait, as with other runtimes.
 pub struct AttachSession {
     pub stdin: Option<Writer>,
     pub stdout: Option<Reader>,

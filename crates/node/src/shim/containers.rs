@@ -379,12 +379,11 @@ impl Shim {
             container: id.clone(),
             exit,
         });
-        let attached: Vec<ConnectionId> = self
-            .attachers
-            .iter()
-            .filter(|a| a.container == id)
-            .map(|a| a.connection)
-            .collect();
+        let mut attached = Vec::new();
+        for attacher in self.attachers.iter_mut().filter(|a| a.container == id) {
+            attacher.finish();
+            attached.push(attacher.connection);
+        }
         attached
             .into_iter()
             .for_each(|connection| self.drop_connection(connection, ""));

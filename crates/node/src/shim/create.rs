@@ -190,6 +190,7 @@ fn build_and_start(
         .map(|pid| pid.as_raw())
         .ok_or("the container has no process")?;
     warnings.extend(limit_devices(spec));
+    warnings.extend(limit_pod(spec));
     container.start().map_err(|error| {
         // It waits for a start that never comes.
         if let Err(error) =
@@ -214,6 +215,13 @@ fn limit_devices(spec: &ContainerSpec) -> Option<String> {
         "the container may use any device that it makes a node for: no filter on its cgroup ({}); CAP_BPF may be missing",
         errno_words(&error)
     ))
+}
+
+/// The pod's cgroup is made with that of its first container. `Some`: what could not be done.
+fn limit_pod(spec: &ContainerSpec) -> Option<String> {
+    let pod = Path::new(&spec.cgroup_path).parent()?;
+    let error = Cgroup::new(pod).limit(&spec.pod_resources).err()?;
+    Some(format!("the pod's share and limits were not set: {error}"))
 }
 
 /// An error with all its causes: libcontainer's outermost words say little.

@@ -14,7 +14,7 @@ use super::protocol::{
     ErrorKind, Message, PROTOCOL_VERSION, Reply, Request, RequestFrame, RequestHead, WireError,
 };
 use super::state::{STATE_FILE, ShimState, boot_id, read, write_atomically};
-use super::streams::Attacher;
+use super::streams::{Attacher, HowMuch};
 use super::{note, trim_memory};
 use crate::runtime::spec::{ContainerId, ContainerStatus};
 
@@ -127,6 +127,9 @@ impl Shim {
         };
         for (number, container) in self.containers.iter().enumerate() {
             for (output, entry) in container.outputs.iter().enumerate() {
+                if self.is_held(&container.spec.id, entry.stream) {
+                    continue;
+                }
                 add(
                     entry.fd.as_raw_fd(),
                     libc::POLLIN,
@@ -180,7 +183,7 @@ impl Shim {
             }
             Source::Connection(id) => self.serve_connection(id, events),
             Source::Output { container, output } => {
-                self.read_output(container, output);
+                self.read_output(container, output, HowMuch::Some);
             }
             Source::Report(pid) => self.take_report(pid),
             Source::Attacher { attacher, output } => {

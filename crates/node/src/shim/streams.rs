@@ -13,8 +13,8 @@ use super::protocol::{ErrorKind, Reply, WireError};
 use super::{enter, fds, note};
 use crate::runtime::spec::{ContainerId, ExecSpec, TerminalSize};
 
-/// How much an attacher may lag behind before it is cut off; the container never waits for it.
-const ATTACH_BACKLOG_BYTES: usize = 256 << 10;
+/// What a pipe holds unless it is told to hold more.
+const PIPE_BYTES: usize = 64 << 10;
 const READ_BYTES: usize = 16 << 10;
 /// Reads from one output in a row, so that one loud container does not starve the others.
 const READS_IN_A_ROW: usize = 16;
@@ -30,6 +30,15 @@ pub struct AttachOutput {
 pub enum OutputState {
     Open,
     Ended,
+}
+
+/// How much is read at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum HowMuch {
+    /// As much as attachers take, and others may wait for.
+    Some,
+    /// The container has ended: all that there is.
+    All,
 }
 
 pub struct Attacher {
@@ -51,7 +60,7 @@ impl Attacher {
         }
     }
 
-    /// Writes what the attacher takes now; one that lags too far or is gone is cut off.
+    /// Writes what the attacher takes now; one that is gone is cut off.
     pub fn flush(&mut self, number: usize) {
         let Some(output) = self.outputs.get_mut(number) else {
             return;
@@ -60,7 +69,7 @@ impl Attacher {
             match nix::unistd::write(&output.fd, output.backlog.as_slices().0) {
                 Ok(count) => drop(output.backlog.drain(..count)),
                 Err(nix::Error::EINTR) => {}
-                Err(nix::Error::EAGAIN) if output.backlog.len() <= ATTACH_BACKLOG_BYTES => return,
+                Err(nix::Error::EAGAIN) => return,
                 Err(_) => {
                     self.outputs.remove(number);
                     return;
@@ -69,11 +78,40 @@ impl Attacher {
         }
         output.backlog = VecDeque::new();
     }
+
+    /// Leaves what the attacher has not taken yet to the kernel, which keeps it when the shim is gone.
+    pub(super) fn finish(&mut self) {
+        for number in (0..self.outputs.len()).rev() {
+            let output = &self.outputs[number];
+            if output.backlog.is_empty() {
+                continue;
+            }
+            let room = (PIPE_BYTES + output.backlog.len()).next_power_of_two();
+            let room = libc::c_int::try_from(room).unwrap_or(libc::c_int::MAX);
+            if let Err(error) = nix::fcntl::fcntl(&output.fd, nix::fcntl::FcntlArg::F_SETPIPE_SZ(room)) {
+                note(&format!("an attacher may miss the last output: {error}"));
+            }
+            self.flush(number);
+        }
+    }
+
+    /// It has not taken all of what came last.
+    fn lags(&self, container: &ContainerId, stream: Stream) -> bool {
+        let mut outputs = self.outputs.iter();
+        self.container == *container && outputs.any(|o| o.stream == stream && !o.backlog.is_empty())
+    }
 }
 
 impl Shim {
+    /// An attacher lags behind, so the container waits: nothing is read from it, and once its pipe is full it stands still.
+    pub(super) fn is_held(&self, container: &ContainerId, stream: Stream) -> bool {
+        self.attachers
+            .iter()
+            .any(|attacher| attacher.lags(container, stream))
+    }
+
     /// Copies what a container wrote to its log and its attachers. At the stream's end the output goes.
-    pub(super) fn read_output(&mut self, number: usize, output: usize) -> OutputState {
+    pub(super) fn read_output(&mut self, number: usize, output: usize, how_much: HowMuch) -> OutputState {
         let Some(container) = self.containers.get_mut(number) else {
             return OutputState::Ended;
         };
@@ -81,13 +119,16 @@ impl Shim {
             return OutputState::Ended;
         };
         let (mut buffer, mut ended, stream) = ([0; READ_BYTES], false, entry.stream);
-        let mut rounds = if container.pid().is_some() {
-            READS_IN_A_ROW
-        } else {
-            usize::MAX
+        let mut rounds = match how_much {
+            HowMuch::Some => READS_IN_A_ROW,
+            HowMuch::All => usize::MAX,
         };
         while rounds > 0 && !ended {
             rounds -= 1;
+            let id = &container.spec.id;
+            if how_much == HowMuch::Some && self.attachers.iter().any(|attacher| attacher.lags(id, stream)) {
+                break;
+            }
             let count = match nix::unistd::read(&container.outputs[output].fd, &mut buffer) {
                 Ok(0) | Err(nix::Error::EIO) => 0, // EIO: a terminal that nobody holds any more.
                 Ok(count) => count,
@@ -119,7 +160,7 @@ impl Shim {
     /// open is not the container any more.
     pub(super) fn read_last_outputs(&mut self, number: usize) {
         while !self.containers[number].outputs.is_empty() {
-            if self.read_output(number, 0) == OutputState::Open {
+            if self.read_output(number, 0, HowMuch::All) == OutputState::Open {
                 self.containers[number].outputs.remove(0);
             }
         }
@@ -135,7 +176,7 @@ impl Shim {
             .collect();
         ended
             .into_iter()
-            .for_each(|connection| self.drop_connection(connection, "an attacher was too slow or left"));
+            .for_each(|connection| self.drop_connection(connection, "an attacher left"));
     }
 
     pub(super) fn exec(

@@ -9,24 +9,40 @@ const MAX_MESSAGE_BYTES: usize = 4096;
 const MAX_FALLBACK_BYTES: usize = 2048;
 const MAX_FALLBACK_LINES: usize = 80;
 
-/// The pod's host name, and its domain when it has a `subdomain`. On the host's network it is the node's.
+/// The pod's host name, and its domain when it has a `subdomain`. On the host's network it is the node's; one that is put
+/// in its place (`hostnameOverride`) stands as it is.
 pub fn hostname(pod: &Pod, cluster_domain: &str) -> (String, Option<String>) {
     let spec = pod.spec.as_ref();
     if let Some(spec) = spec.filter(|spec| spec.host_network == Some(true)) {
         return (spec.node_name.clone().unwrap_or_default(), None);
     }
+    let shortened = |name: String| {
+        let short: String = name.chars().take(MAX_HOSTNAME_BYTES).collect();
+        short.trim_end_matches(['-', '.']).to_owned()
+    };
+    if let Some(name) = spec.and_then(|spec| spec.hostname_override.clone()) {
+        return (shortened(name), None);
+    }
     let given = spec
         .and_then(|spec| spec.hostname.clone())
         .filter(|name| !name.is_empty());
     let name = given.unwrap_or_else(|| pod.metadata.name.clone().unwrap_or_default());
-    let short: String = name.chars().take(MAX_HOSTNAME_BYTES).collect();
-    let short = short.trim_end_matches(['-', '.']).to_owned();
+    let short = shortened(name);
     let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
     let domain = spec
         .and_then(|spec| spec.subdomain.as_deref())
         .filter(|subdomain| !subdomain.is_empty())
         .map(|subdomain| format!("{subdomain}.{namespace}.svc.{cluster_domain}"));
     (short, domain)
+}
+
+/// What `hostname` says in the pod's containers.
+pub fn kernel_hostname(pod: &Pod, cluster_domain: &str) -> String {
+    let with_domain = pod.spec.as_ref().and_then(|spec| spec.set_hostname_as_fqdn) == Some(true);
+    match hostname(pod, cluster_domain) {
+        (hostname, Some(domain)) if with_domain => format!("{hostname}.{domain}"),
+        (hostname, _) => hostname,
+    }
 }
 
 /// The contents of /etc/hosts. `host_file` is the host's own, for pods in the host's network; it knows the machine's
@@ -155,6 +171,17 @@ mod tests {
             hostname(&on_host, "cluster.local"),
             ("n".into(), None),
             "the node's"
+        );
+        let other = pod(
+            json!({"containers": [], "hostname": "db", "subdomain": "web", "hostnameOverride": "a.example"}),
+        );
+        assert_eq!(kernel_hostname(&other, "cluster.local"), "a.example");
+        let text = hosts(&other, "cluster.local", &["10.0.0.1".into()], None);
+        assert!(text.ends_with("10.0.0.1\ta.example\n"), "{text}");
+        let full = pod(json!({"containers": [], "subdomain": "web", "setHostnameAsFQDN": true}));
+        assert_eq!(
+            kernel_hostname(&full, "cluster.local"),
+            "web-0.web.ns.svc.cluster.local"
         );
         let own = pod(json!({"containers": [], "hostname": "db"}));
         assert_eq!(

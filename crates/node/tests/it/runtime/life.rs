@@ -95,6 +95,21 @@ async fn out_of_memory_is_seen_as_such() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pods_limit_holds_for_containers_without_one() {
+    let world = World::new().await;
+    world.pod("p1").await;
+    let mut spec = world.shell("p1", "hog", "exec dd if=/dev/zero of=/dev/null bs=200M count=1");
+    spec.pod_resources = Resources {
+        cpu_shares: Some(512),
+        cpu_quota_us: Some(50_000),
+        memory_limit_bytes: Some(32 << 20),
+        ..Resources::default()
+    };
+    let (exit, log) = world.run(&spec).await;
+    assert_eq!((exit.code, exit.oom_killed), (137, true), "{log}");
+}
+
 /// As under a kubelet: on cgroup v2 the whole container ends, on v1 the process that asked for too much.
 #[tokio::test(flavor = "multi_thread")]
 async fn out_of_memory_of_a_child_ends_what_the_cgroup_version_says() {
