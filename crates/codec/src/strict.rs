@@ -6,11 +6,13 @@
 mod complaints;
 mod constants;
 mod misfits;
+mod same;
 mod texts;
 
 pub use complaints::complaints;
 pub use constants::{complete, complete_as_sent};
 pub use misfits::Misfits;
+pub use same::same;
 
 use crate::MAX_REPORTED;
 use crate::json::At as Place;

@@ -7,6 +7,7 @@ use crate::replicaset::REPLICASETS;
 use crate::row::int;
 use crate::workload::{self, Claim};
 use meta::Object;
+use meta::schema::Schema;
 use serde_json::{Value, json};
 
 pub const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -98,10 +99,12 @@ pub fn claim(seen: &Seen, deployment: &Deployment, plan: &mut Plan) -> Vec<Set> 
     sets
 }
 
-/// The oldest ReplicaSet whose template equals the Deployment's, the hash label apart.
+/// The oldest ReplicaSet whose template means what the Deployment's does, the hash label apart.
 pub fn find_new(deployment: &Deployment, sets: &[Set]) -> Option<usize> {
     let wanted = template_of(&deployment.value);
-    sets.iter().position(|set| template_of(&set.value) == wanted)
+    let schema = Schema::of(crate::schema::arena(), "io.k8s.api.core.v1.PodTemplateSpec")?;
+    sets.iter()
+        .position(|set| codec::strict::same(&schema, &template_of(&set.value), &wanted))
 }
 
 fn template_of(object: &Value) -> Value {

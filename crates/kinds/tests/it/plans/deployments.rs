@@ -1,8 +1,11 @@
 //! What a Deployment and a ReplicaSet do next. Expectations follow "Deployments" and "ReplicaSet" in the Kubernetes
 //! documentation.
 
-use super::text::{NAMESPACE, goldens, replicaset_name};
+use super::text::{Case, NAMESPACE, goldens, replicaset_name, told};
 use kinds::Key;
+use kinds::deployment::DEPLOYMENTS;
+use kinds::replicaset::REPLICASETS;
+use serde_json::json;
 
 #[test]
 // LONG: one table of cases, which reads best in one piece.
@@ -116,4 +119,24 @@ fn replicas() {
         ],
     );
     insta::assert_snapshot!(told);
+}
+
+#[test]
+fn another_notation_of_a_quantity_is_no_new_template() {
+    let plan = |memory: &str| {
+        let mut case = Case::of("deployment replicas=1 rev=1\nrs a replicas=1 rev=1 desired=1 max=2");
+        let set = replicaset_name("a");
+        for (res, name, memory) in [(DEPLOYMENTS, "api", memory), (REPLICASETS, set.as_str(), "512Mi")] {
+            let stored = case.snapshot.get(res, NAMESPACE, name).expect("stored");
+            let mut value = stored.value();
+            value["spec"]["template"]["spec"]["containers"][0]["resources"] =
+                json!({"limits": {"memory": memory}});
+            case.put(res, value);
+        }
+        let key = Key::new(DEPLOYMENTS, NAMESPACE, "api");
+        told(&case.plan(kinds::deployment::CONTROLLER, &key))
+    };
+    let (same, other) = (plan("536870912"), plan("513Mi"));
+    assert!(!same.contains("create replicasets"), "{same}");
+    assert!(other.contains("create replicasets"), "{other}");
 }
