@@ -2,7 +2,7 @@
 //! owner references, adoption and release.
 
 use crate::plan::{Act, Plan, Target};
-use crate::row::text;
+use crate::row::{self, text};
 use meta::schema::Schema;
 use meta::selector::LabelSelector;
 use meta::{Object, Quantity, Res, Timestamp};
@@ -347,29 +347,33 @@ pub fn template_labels(object: &Value) -> LabelSelector {
 
 /// Writes the status when it differs from the stored one.
 pub fn update_status(plan: &mut Plan, res: Res, object: &Object, value: &Value, status: Value) {
-    update_by_status(plan, res, object, value, status, |_| {});
+    update_annotated(plan, res, object, value, status, None);
 }
 
-/// The same, with what `annotate` changes in the metadata: one write, where two would be in each other's way.
-pub fn update_by_status(
+/// The same, with an annotation: one write, where two would be in each other's way.
+pub fn update_annotated(
     plan: &mut Plan,
     res: Res,
     object: &Object,
     stored: &Value,
     mut status: Value,
-    annotate: impl FnOnce(&mut Value),
+    annotation: Option<(&str, String)>,
 ) {
     as_stored(stored, &mut status);
+    let annotation = annotation.filter(|(name, text)| row::annotation(stored, name) != Some(text));
+    if annotation.is_none() && stored.get("status") == Some(&status) {
+        return;
+    }
     let mut wanted = stored.clone();
     wanted["status"] = status;
-    annotate(&mut wanted["metadata"]);
-    if wanted != *stored {
-        plan.acts.push(Act::Update {
-            target: Target::exactly(res, object),
-            subresource: "status",
-            object: wanted,
-        });
+    if let Some((name, text)) = annotation {
+        wanted["metadata"]["annotations"][name] = text.into();
     }
+    plan.acts.push(Act::Update {
+        target: Target::exactly(res, object),
+        subresource: "status",
+        object: wanted,
+    });
 }
 
 /// Brings a status into the form that the API gives it, so that it can be compared.

@@ -24,23 +24,25 @@ const OF_CONTAINERS: [(Resource, u64, u64); 10] = [
     (Resource::RLIMIT_RSS, RLIM_INFINITY, RLIM_INFINITY),
 ];
 
-/// Sets what containers have on this process, whose children inherit it. Who may not raise a hard limit has all that it allows.
+/// Sets what containers have on this process, whose children inherit it.
 pub fn set_for_containers() -> io::Result<()> {
-    for (resource, soft, hard) in OF_CONTAINERS {
-        if setrlimit(resource, soft, hard).is_err() {
-            let (_, allowed) = getrlimit(resource)?;
-            setrlimit(resource, soft.min(allowed), allowed)?;
-        }
-    }
-    Ok(())
+    OF_CONTAINERS
+        .into_iter()
+        .try_for_each(|(resource, soft, hard)| set(resource, soft, hard))
 }
 
 /// As many open files as this process may have: each connection through the cluster's ports is one.
 pub fn raise_open_files() -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let wanted = hard.max(OPEN_FILES);
-    if setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).is_err() {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    set(Resource::RLIMIT_NOFILE, wanted, wanted)
+}
+
+/// Who may not raise a hard limit has all that it allows.
+fn set(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
+    if setrlimit(resource, soft, hard).is_err() {
+        let (_, allowed) = getrlimit(resource)?;
+        setrlimit(resource, soft.min(allowed), allowed)?;
     }
     Ok(())
 }

@@ -10,28 +10,34 @@ pub fn same(schema: &Schema, a: &Value, b: &Value) -> bool {
 }
 
 fn are_same(arena: &Arena, node: u32, a: &Value, b: &Value) -> bool {
-    match (&arena.node(node).kind, a, b) {
+    let kind = &arena.node(node).kind;
+    match (kind, a, b) {
         (SchemaKind::Quantity, Value::String(a), Value::String(b)) => {
             a == b || Quantity::parse(a).is_some_and(|a| Quantity::parse(b) == Some(a))
         }
-        (SchemaKind::Object(object), Value::Object(a), Value::Object(b)) => {
-            let member = |(name, a): (&String, &Value)| {
-                let field = object.fields.iter().find(|f| *f.name == **name);
-                b.get(name).is_some_and(|b| match field {
-                    Some(field) => are_same(arena, field.node, a, b),
-                    None => a == b,
-                })
+        (SchemaKind::Object(_) | SchemaKind::Map { .. }, Value::Object(a), Value::Object(b)) => {
+            let same = |name: &str, a: &Value, b: &Value| match member(kind, name) {
+                Some(node) => are_same(arena, node, a, b),
+                None => a == b,
             };
-            a.len() == b.len() && a.iter().all(member)
-        }
-        (SchemaKind::Map { values, .. }, Value::Object(a), Value::Object(b)) => {
-            let member =
-                |(name, a): (&String, &Value)| b.get(name).is_some_and(|b| are_same(arena, *values, a, b));
-            a.len() == b.len() && a.iter().all(member)
+            let in_both = |(name, a): (&String, &Value)| b.get(name).is_some_and(|b| same(name, a, b));
+            a.len() == b.len() && a.iter().all(in_both)
         }
         (SchemaKind::Array { items, .. }, Value::Array(a), Value::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| are_same(arena, *items, a, b))
         }
         _ => a == b,
+    }
+}
+
+/// The node of a field or of a map's value.
+fn member(kind: &SchemaKind, name: &str) -> Option<u32> {
+    match kind {
+        SchemaKind::Object(object) => {
+            let found = object.fields.binary_search_by(|f| (*f.name).cmp(name));
+            found.ok().map(|i| object.fields[i].node)
+        }
+        SchemaKind::Map { values, .. } => Some(*values),
+        _ => None,
     }
 }

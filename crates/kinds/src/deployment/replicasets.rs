@@ -4,7 +4,7 @@ use super::plan::Deployment;
 use crate::Seen;
 use crate::plan::{Act, Plan, Target};
 use crate::replicaset::REPLICASETS;
-use crate::row::int;
+use crate::row::{annotation, int};
 use crate::workload::{self, Claim};
 use meta::Object;
 use meta::schema::Schema;
@@ -71,10 +71,6 @@ impl Set {
     pub fn scale_to(&mut self, replicas: i64) {
         self.replicas = replicas;
     }
-}
-
-fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
-    object.pointer("/metadata/annotations")?.get(name)?.as_str()
 }
 
 /// The Deployment's ReplicaSets, with adoption and release; oldest first.

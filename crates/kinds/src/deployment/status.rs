@@ -101,11 +101,8 @@ pub fn write(seen: &Seen, deployment: &Deployment, sets: &[Set], new: New, plan:
     conditions.take_over_failure(sets, index);
     status["conditions"] = conditions.list.into();
     let (object, value) = (deployment.object, &deployment.value);
-    workload::update_by_status(plan, DEPLOYMENTS, object, value, status, |metadata| {
-        if let Some(revision) = revision {
-            metadata["annotations"][REVISION] = revision.to_string().into();
-        }
-    });
+    let revision = revision.map(|revision| (REVISION, revision.to_string()));
+    workload::update_annotated(plan, DEPLOYMENTS, object, value, status, revision);
 }
 
 fn stored_conditions(deployment: &Deployment) -> Vec<Value> {

@@ -58,21 +58,14 @@ impl Rules for Namespace {
     }
 
     fn default(&self, object: &mut Value) {
-        let name = text(object, "/metadata/name").to_string();
         // Without a name it is yet to be generated; `admit` sees it.
-        if !name.is_empty() {
-            label(object, name);
-        }
+        label(object);
         if let Some(status) = ensure_object(object, "status") {
             crate::json::put_default(status, "phase", "Active");
         }
     }
 
     fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, _now: Timestamp) {
-        if write != Write::Create {
-            let name = text(object, "/metadata/name").to_string();
-            label(object, name);
-        }
         if write == Write::Other("finalize") {
             return;
         }
@@ -141,8 +134,7 @@ impl Rules for Namespace {
         _old: Option<&Value>,
         _seen: &Snapshot,
     ) -> Result<(), Status> {
-        let name = text(object, "/metadata/name").to_string();
-        label(object, name);
+        label(object);
         Ok(())
     }
 
@@ -194,9 +186,11 @@ fn check_finalizer(finalizer: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-fn label(object: &mut Value, name: String) {
+/// Its name as a label, if it has one yet.
+fn label(object: &mut Value) {
+    let name = text(object, "/metadata/name").to_string();
     let labels = ensure_object(object, "metadata").and_then(|meta| ensure_object(meta, "labels"));
-    if let Some(labels) = labels {
+    if let Some(labels) = labels.filter(|_| !name.is_empty()) {
         put(labels, NAME_LABEL, name);
     }
 }

@@ -4,7 +4,7 @@ use crate::Seen;
 use crate::node::NODES;
 use crate::node_selector::{self, Chosen};
 use crate::persistentvolume::PERSISTENTVOLUMES as VOLUMES;
-use crate::row::text;
+use crate::row::{annotation, text};
 use crate::storageclass::STORAGECLASSES as CLASSES;
 use crate::workload::{PODS, Pod};
 use meta::{Object, Quantity};
@@ -36,9 +36,10 @@ pub(super) fn find_volume<'a>(
     value: &Value,
     waits: bool,
 ) -> Option<&'a Object> {
-    let consumer = pods_using(seen, claim).find(Pod::is_placed);
     let node = match selected_node(value) {
-        "" => consumer.and_then(|pod| pod.facts.spec.node_name.clone()),
+        "" => pods_using(seen, claim)
+            .find(Pod::is_placed)
+            .and_then(|pod| pod.facts.spec.node_name.clone()),
         node => Some(node.into()),
     };
     let node = node.and_then(|node| seen.snapshot.get(NODES, "", &node));
@@ -136,16 +137,12 @@ pub(super) fn is_for(volume: &Value, claim: &Object) -> bool {
 
 /// The claim and its volume name each other.
 pub fn is_bound(claim: &Value) -> bool {
-    let annotations = claim.pointer("/metadata/annotations");
-    !text(claim, "/spec/volumeName").is_empty()
-        && annotations.is_some_and(|a| a.get(BIND_COMPLETED).is_some())
+    !text(claim, "/spec/volumeName").is_empty() && annotation(claim, BIND_COMPLETED).is_some()
 }
 
 /// Where the scheduler wants the claim's pod; empty before it has looked.
 pub fn selected_node(claim: &Value) -> &str {
-    let annotations = claim.pointer("/metadata/annotations");
-    let node = annotations.and_then(|a| a.get(SELECTED_NODE));
-    node.and_then(Value::as_str).unwrap_or_default()
+    annotation(claim, SELECTED_NODE).unwrap_or_default()
 }
 
 /// The class gives volumes where the pod is, and no pod has a node yet, or is about to get one.

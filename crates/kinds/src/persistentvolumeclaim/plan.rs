@@ -10,7 +10,7 @@ use super::provision::{node_folder, provision};
 use crate::node::NODES;
 use crate::persistentvolume::PERSISTENTVOLUMES as VOLUMES;
 use crate::plan::{Act, EventAct, Plan, Target};
-use crate::row::text;
+use crate::row::{annotation, text};
 use crate::storageclass::{self, STORAGECLASSES as CLASSES};
 use crate::workload::{PODS, Pod};
 use crate::{Controller, Key, Seen};
@@ -129,7 +129,7 @@ fn plan_claim(seen: &Seen, claim: &Object) -> Plan {
     let mut plan = Plan::nothing();
     let value = claim.value();
     let name = text(&value, "/spec/volumeName");
-    if has_annotation(&value, BIND_COMPLETED) {
+    if annotation(&value, BIND_COMPLETED).is_some() {
         settle_bound(seen, claim, &value, name, &mut plan);
         return plan;
     }
@@ -184,8 +184,10 @@ fn take_named(seen: &Seen, claim: &Object, value: &Value, name: &str, mut plan: 
         return bind(claim, value, volume, plan);
     }
     if is_reserved(&spec) {
-        plan.acts.push(bound_to_another(claim, name));
-        return plan;
+        let message = format!("volume {name:?} already bound to a different claim.");
+        plan.acts
+            .push(claim_event(claim, true, "FailedBinding", message.clone()));
+        return plan.why(message);
     }
     match mismatch(value, volume, &spec, Class::Counts) {
         None => bind(claim, value, volume, plan),
@@ -196,16 +198,6 @@ fn take_named(seen: &Seen, claim: &Object, value: &Value, name: &str, mut plan: 
             plan.why(message)
         }
     }
-}
-
-fn bound_to_another(claim: &Object, volume: &str) -> Act {
-    let message = format!("volume {volume:?} already bound to a different claim.");
-    claim_event(claim, true, "FailedBinding", message)
-}
-
-fn has_annotation(value: &Value, name: &str) -> bool {
-    let annotations = value.pointer("/metadata/annotations");
-    annotations.is_some_and(|a| a.get(name).is_some())
 }
 
 fn bind(claim: &Object, value: &Value, volume: &Object, mut plan: Plan) -> Plan {
@@ -378,12 +370,13 @@ fn plan_volume(seen: &Seen, volume: &Object) -> Plan {
 
 /// A volume that was made for a claim, and goes when that does not want it.
 fn is_spare(volume: &Value) -> bool {
-    has_annotation(volume, PROVISIONED_BY) && text(volume, "/spec/persistentVolumeReclaimPolicy") == "Delete"
+    annotation(volume, PROVISIONED_BY).is_some()
+        && text(volume, "/spec/persistentVolumeReclaimPolicy") == "Delete"
 }
 
 /// Frees a volume whose claim has got another one. Whom its owner reserved it for by name stays.
 fn unbind(volume: &Object, value: &Value, mut plan: Plan) -> Plan {
-    let patch = if has_annotation(value, BOUND_BY_CONTROLLER) {
+    let patch = if annotation(value, BOUND_BY_CONTROLLER).is_some() {
         json!({"metadata": {"annotations": {BOUND_BY_CONTROLLER: null}}, "spec": {"claimRef": null}})
     } else {
         json!({"spec": {"claimRef": {"uid": null, "resourceVersion": null}}})

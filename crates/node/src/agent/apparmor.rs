@@ -10,11 +10,11 @@ pub fn is_enabled() -> bool {
 }
 
 /// Reason and message for a pod that has not run yet and wants what the machine does not have.
-pub fn refusal(pod: &Pod, is_enabled: bool) -> Option<(&'static str, String)> {
+pub fn refusal(pod: &Pod, is_enabled: impl FnOnce() -> bool) -> Option<(&'static str, String)> {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let is_new = matches!(phase, None | Some("Pending"));
     let message = "Cannot enforce AppArmor: AppArmor is not enabled on the host";
-    (is_new && !is_enabled && is_required(pod)).then(|| ("AppArmor", message.to_owned()))
+    (is_new && is_required(pod) && !is_enabled()).then(|| ("AppArmor", message.to_owned()))
 }
 
 fn is_required(pod: &Pod) -> bool {
@@ -65,11 +65,11 @@ mod tests {
             (unconfined.clone(), local.clone(), true),
         ] {
             let pod = pod(of_pod, of_container, "Pending");
-            assert_eq!(refusal(&pod, false).is_some(), refused, "{:?}", pod.spec);
-            assert_eq!(refusal(&pod, true), None);
+            assert_eq!(refusal(&pod, || false).is_some(), refused, "{:?}", pod.spec);
+            assert_eq!(refusal(&pod, || true), None);
         }
         assert_eq!(
-            refusal(&pod(default.clone(), Value::Null, "Running"), false),
+            refusal(&pod(default.clone(), Value::Null, "Running"), || false),
             None
         );
         let spec = |of_pod, of_container| pod(of_pod, of_container, "").spec.unwrap_or_default();

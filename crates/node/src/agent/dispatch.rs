@@ -168,7 +168,7 @@ impl Dispatch {
     fn refusal(&self, object: &Object, pod: &Pod) -> Option<Refusal> {
         // Simulated nodes have every profile.
         let real = self.shell.images.is_some();
-        let profile = real.then(|| apparmor::refusal(pod, apparmor::is_enabled()));
+        let profile = real.then(|| apparmor::refusal(pod, apparmor::is_enabled));
         profile.flatten().or_else(|| self.no_room(object, pod))
     }
 

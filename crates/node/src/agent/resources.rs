@@ -1,6 +1,7 @@
 //! Requests and limits as the kernel takes them. Source: kubelet's `cm.MilliCPUToShares`, `MilliCPUToQuota` and
 //! `qos.GetContainerOOMScoreAdjust`. Pure.
 
+use crate::machine::is_sidecar;
 use crate::runtime::Resources;
 use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
 use meta::Quantity;
@@ -85,10 +86,6 @@ fn oom_score(container: &Container, pod: &PodSpec, qos: &str, memory_bytes: i64)
             i32::try_from((1000 - share).clamp(3, 999)).unwrap_or(999)
         }
     }
-}
-
-fn is_sidecar(container: &Container) -> bool {
-    container.restart_policy.as_deref() == Some("Always")
 }
 
 #[cfg(test)]

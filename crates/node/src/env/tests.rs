@@ -23,7 +23,11 @@ fn resolved(container: serde_json::Value) -> String {
     };
     let services = [("DB_SERVICE_HOST".to_owned(), "10.1.0.1".to_owned())];
     let container = &pod.spec.as_ref().expect("spec").containers[0];
-    match resolve(&pod, container, &sources, &facts, &services) {
+    told(resolve(&pod, container, &sources, &facts, &services))
+}
+
+fn told(resolved: Result<Vec<(String, String)>, EnvError>) -> String {
+    match resolved {
         Ok(list) => list
             .iter()
             .map(|(n, v)| format!("{n}={v}"))
@@ -132,14 +136,13 @@ fn variables_from_files() {
                 .env_files
                 .insert(("v".to_owned(), name.to_owned()), file(is_damaged));
         }
-        match resolve(&Pod::default(), &container, &sources, &Facts::default(), &[]) {
-            Ok(list) => list
-                .iter()
-                .map(|(n, v)| format!("{n}={v}"))
-                .collect::<Vec<_>>()
-                .join("|"),
-            Err(error) => format!("error: {error}"),
-        }
+        told(resolve(
+            &Pod::default(),
+            &container,
+            &sources,
+            &Facts::default(),
+            &[],
+        ))
     };
     let not_found =
         |key: &str| format!("error: environment variable key \"{key}\" not found in file \"/pods/u1/v/f\"");

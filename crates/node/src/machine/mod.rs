@@ -25,7 +25,7 @@ pub use observed::{
 pub use phase::Phase;
 pub use probe::{Probe, ProbeKind, ProbeSpec};
 pub use report::{Due, Report};
-pub use spec::{ContainerKind, ContainerView, PodView, Restart};
+pub use spec::{ContainerKind, ContainerView, PodView, Restart, is_sidecar};
 pub use status::status;
 pub use step::{Outcome, PodEvent, StartFailure, Step, StopReason};
 pub use sync::{Decision, sync};

@@ -135,10 +135,14 @@ impl PodView {
     }
 }
 
+/// An init container that goes on beside the others.
+pub fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
 impl ContainerView {
     fn of_init(container: &Container, pod: Restart) -> Self {
-        let sidecar = container.restart_policy.as_deref() == Some("Always");
-        let (kind, restart) = match (sidecar, pod) {
+        let (kind, restart) = match (is_sidecar(container), pod) {
             (true, _) => (ContainerKind::Sidecar, Restart::Always),
             (false, Restart::Never) => (ContainerKind::Init, Restart::Never),
             (false, _) => (ContainerKind::Init, Restart::OnFailure),

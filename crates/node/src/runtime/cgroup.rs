@@ -13,9 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::spec::Resources;
 
-/// The kernel's own.
-const DEFAULT_PERIOD_US: u64 = 100_000;
-
 /// Rounds of reading and killing until a v1 cgroup is empty: a fork bomb may outrun one.
 const KILL_ROUNDS: usize = 50;
 
@@ -193,14 +190,15 @@ impl Cgroup {
             fs::write(&path, &text)
                 .map_err(|e| io::Error::new(e.kind(), format!("write {text} to {}: {e}", path.display())))
         };
-        let period = limits.cpu_period_us.unwrap_or(DEFAULT_PERIOD_US);
         match (self.v1("cpu"), self.v2()) {
             (Some(dir), _) => {
                 if let Some(shares) = limits.cpu_shares {
                     write(&dir, "cpu.shares", shares.to_string())?;
                 }
-                if let Some(quota) = limits.cpu_quota_us {
+                if let Some(period) = limits.cpu_period_us {
                     write(&dir, "cpu.cfs_period_us", period.to_string())?;
+                }
+                if let Some(quota) = limits.cpu_quota_us {
                     write(&dir, "cpu.cfs_quota_us", quota.to_string())?;
                 }
             }
@@ -209,7 +207,8 @@ impl Cgroup {
                     write(&dir, "cpu.weight", weight(shares).to_string())?;
                 }
                 if let Some(quota) = limits.cpu_quota_us {
-                    write(&dir, "cpu.max", format!("{quota} {period}"))?;
+                    let period = limits.cpu_period_us.map(|period| format!(" {period}"));
+                    write(&dir, "cpu.max", format!("{quota}{}", period.unwrap_or_default()))?;
                 }
             }
             (None, None) => {}

@@ -14,7 +14,7 @@ use super::protocol::{
     ErrorKind, Message, PROTOCOL_VERSION, Reply, Request, RequestFrame, RequestHead, WireError,
 };
 use super::state::{STATE_FILE, ShimState, boot_id, read, write_atomically};
-use super::streams::{Attacher, HowMuch};
+use super::streams::{Attacher, HowMuch, is_held};
 use super::{note, trim_memory};
 use crate::runtime::spec::{ContainerId, ContainerStatus};
 
@@ -127,7 +127,7 @@ impl Shim {
         };
         for (number, container) in self.containers.iter().enumerate() {
             for (output, entry) in container.outputs.iter().enumerate() {
-                if self.is_held(&container.spec.id, entry.stream) {
+                if is_held(&self.attachers, &container.spec.id, entry.stream) {
                     continue;
                 }
                 add(

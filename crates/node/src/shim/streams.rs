@@ -102,14 +102,12 @@ impl Attacher {
     }
 }
 
-impl Shim {
-    /// An attacher lags behind, so the container waits: nothing is read from it, and once its pipe is full it stands still.
-    pub(super) fn is_held(&self, container: &ContainerId, stream: Stream) -> bool {
-        self.attachers
-            .iter()
-            .any(|attacher| attacher.lags(container, stream))
-    }
+/// An attacher lags behind, so the container waits: nothing is read from it, and once its pipe is full it stands still.
+pub fn is_held(attachers: &[Attacher], container: &ContainerId, stream: Stream) -> bool {
+    attachers.iter().any(|attacher| attacher.lags(container, stream))
+}
 
+impl Shim {
     /// Copies what a container wrote to its log and its attachers. At the stream's end the output goes.
     pub(super) fn read_output(&mut self, number: usize, output: usize, how_much: HowMuch) -> OutputState {
         let Some(container) = self.containers.get_mut(number) else {
@@ -125,8 +123,7 @@ impl Shim {
         };
         while rounds > 0 && !ended {
             rounds -= 1;
-            let id = &container.spec.id;
-            if how_much == HowMuch::Some && self.attachers.iter().any(|attacher| attacher.lags(id, stream)) {
+            if how_much == HowMuch::Some && is_held(&self.attachers, &container.spec.id, stream) {
                 break;
             }
             let count = match nix::unistd::read(&container.outputs[output].fd, &mut buffer) {
