@@ -31,13 +31,12 @@ impl Registry {
             .find(|row| row.res.plural == plural && row.res.group == group && row.version == version)
     }
 
-    /// The preferred version's row of a resource.
+    /// The row in whose form a resource is stored; its other versions are views on it.
     pub fn by_res(&self, res: Res) -> Option<&Arc<Row>> {
-        self.rows
-            .range((res, "")..)
-            .next()
-            .filter(|((r, _), _)| *r == res)
-            .map(|(_, row)| row)
+        let versions = self.rows.range((res, "")..).take_while(|((r, _), _)| *r == res);
+        let mut rows = versions.map(|(_, row)| row);
+        let first = rows.clone().next();
+        rows.find(|row| row.is_stored()).or(first)
     }
 
     /// The row of an `apiVersion` and `kind`, as owner references name it.

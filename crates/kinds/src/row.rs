@@ -204,7 +204,8 @@ pub trait Rules: Send + Sync {
         false
     }
 
-    /// This row is another version of what is stored as that resource.
+    /// This row is another version of what is stored as that resource: of another group's kind (`events.k8s.io` Event), or
+    /// of its own resource, whose other row says `None` here (`autoscaling/v1` HorizontalPodAutoscaler).
     fn version_of(&self) -> Option<Res> {
         None
     }
@@ -301,6 +302,11 @@ impl Row {
         } else {
             format!("{}/{}", self.res.group, self.version)
         }
+    }
+
+    /// Objects are kept in this row's form. Exactly one row of a resource that is stored says so.
+    pub fn is_stored(&self) -> bool {
+        self.rules.version_of().is_none()
     }
 
     /// The type's schema; custom resources without one allow anything.

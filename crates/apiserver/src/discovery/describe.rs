@@ -62,6 +62,8 @@ pub struct Resource {
     pub verbs: Vec<&'static str>,
     /// Where the objects are; `None` for a resource that only takes posts (`bindings`).
     pub row: Option<Arc<Row>>,
+    /// The row in whose form they are stored; `None` where nothing is.
+    pub stored: Option<Arc<Row>>,
     pub subresources: Vec<Subresource>,
 }
 
@@ -95,7 +97,8 @@ pub fn groups(registry: &Registry) -> Vec<Group> {
             });
             versions.len() - 1
         });
-        add(&mut versions[place].resources, row);
+        let stored = row.rules.version_of().and_then(|of| registry.by_res(of));
+        add(&mut versions[place].resources, row, stored.unwrap_or(row));
     }
     groups.sort_by_key(|g| (order_of(g.name), g.name));
     for group in &mut groups {
@@ -128,7 +131,7 @@ fn rank(version: &str) -> (u8, u32, u32) {
     }
 }
 
-fn add(resources: &mut Vec<Resource>, row: &Arc<Row>) {
+fn add(resources: &mut Vec<Resource>, row: &Arc<Row>, stored: &Arc<Row>) {
     let subresources = subresources(row);
     if subresources.iter().any(|s| s.name == "binding") {
         resources.push(Resource {
@@ -138,6 +141,7 @@ fn add(resources: &mut Vec<Resource>, row: &Arc<Row>) {
             kind: "Binding",
             verbs: vec!["create"],
             row: None,
+            stored: None,
             subresources: Vec::new(),
         });
     }
@@ -153,6 +157,7 @@ fn add(resources: &mut Vec<Resource>, row: &Arc<Row>) {
         kind: row.kind,
         verbs,
         row: Some(row.clone()),
+        stored: Some(stored.clone()).filter(|row| !row.rules.is_question()),
         subresources,
     });
 }
