@@ -102,7 +102,9 @@ pub fn groups(registry: &Registry) -> Vec<Group> {
     }
     groups.sort_by_key(|g| (order_of(g.name), g.name));
     for group in &mut groups {
-        group.versions.sort_by_key(|v| Reverse(rank(v.name)));
+        group
+            .versions
+            .sort_by_key(|v| Reverse(meta::name::version_rank(v.name)));
         for version in &mut group.versions {
             version.resources.sort_by_key(|r| r.plural);
         }
@@ -113,22 +115,6 @@ pub fn groups(registry: &Registry) -> Vec<Group> {
 fn order_of(group: &str) -> usize {
     let found = GROUP_ORDER.iter().position(|g| *g == group);
     found.unwrap_or(GROUP_ORDER.len())
-}
-
-/// Kubernetes' order of versions: stable before beta before alpha, higher numbers first.
-fn rank(version: &str) -> (u8, u32, u32) {
-    let Some(rest) = version.strip_prefix('v') else {
-        return (0, 0, 0);
-    };
-    let (stability, major, minor) = match (rest.split_once("beta"), rest.split_once("alpha")) {
-        (Some((major, minor)), _) => (2, major, minor),
-        (None, Some((major, minor))) => (1, major, minor),
-        (None, None) => (3, rest, "0"),
-    };
-    match (major.parse(), minor.parse()) {
-        (Ok(major), Ok(minor)) => (stability, major, minor),
-        _ => (0, 0, 0),
-    }
 }
 
 fn add(resources: &mut Vec<Resource>, row: &Arc<Row>, stored: &Arc<Row>) {
@@ -198,22 +184,5 @@ fn subresource(row: &Row, name: &'static str) -> Subresource {
         group,
         version,
         verbs,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_in_kubernetes_order() {
-        let mut versions = [
-            "v1alpha1", "v2beta1", "foo", "v1", "v10", "v2", "v11beta2", "v1beta1",
-        ];
-        versions.sort_by_key(|v| Reverse(rank(v)));
-        let wanted = [
-            "v10", "v2", "v1", "v11beta2", "v2beta1", "v1beta1", "v1alpha1", "foo",
-        ];
-        assert_eq!(versions, wanted);
     }
 }

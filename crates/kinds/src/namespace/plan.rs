@@ -87,8 +87,8 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
 fn empty(seen: &Seen, namespace: &Object, plan: &mut Plan, left: &mut Left, chosen: impl Fn(&Row) -> bool) {
     for row in seen
         .rows
-        .iter()
-        .filter(|row| row.namespaced && row.is_stored() && chosen(row))
+        .stored()
+        .filter(|row| row.namespaced && chosen(row))
     {
         for content in seen.snapshot.list(row.res, namespace.name()) {
             let name = format!("{}.{}", row.res.plural, row.res.group);
