@@ -16,6 +16,7 @@ pub mod schema;
 
 pub mod configmap;
 pub mod controllerrevision;
+pub mod customresourcedefinition;
 pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
@@ -49,6 +50,7 @@ pub fn rows() -> Vec<Row> {
     let mut rows = vec![
         configmap::row(),
         controllerrevision::row(),
+        customresourcedefinition::row(),
         deployment::row(),
         endpoints::row(),
         endpointslice::row(),
