@@ -17,6 +17,7 @@ pub mod configmap;
 pub mod custom;
 pub mod customresourcedefinition;
 pub mod controllerrevision;
+pub mod customresourcedefinition;
 pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
