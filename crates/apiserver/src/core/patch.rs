@@ -125,7 +125,8 @@ pub fn patched(cx: &Cx, verb: Verb, doc: &mut Value, patch: Value) -> Result<(),
         }
         _ => {
             let schema = cx.row.schema();
-            if !matches!(schema.kind(), SchemaKind::Object(_)) {
+            let is_custom = cx.row.rules.made_of().is_some();
+            if is_custom || !matches!(schema.kind(), SchemaKind::Object(_)) {
                 let accepted =
                     "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
                 return Err(Status::unsupported_media_type(accepted));

@@ -5,6 +5,7 @@
 mod harness;
 
 mod corpus;
+mod custom;
 mod deployment;
 mod environment;
 mod errors;

@@ -55,7 +55,7 @@ impl Rules for Definition {
         prepare::prepare(write, object, old);
     }
 
-    fn validate(&self, object: &Value, errors: &mut Errors) {
+    fn validate_new(&self, object: &Value, errors: &mut Errors) {
         validate::validate_new(object, errors);
     }
 
@@ -68,6 +68,18 @@ impl Rules for Definition {
             Write::Status => validate::validate_status(object, old, errors),
             _ => validate::validate_update(object, old, errors),
         }
+    }
+
+    fn compares_as_sent(&self) -> bool {
+        true
+    }
+
+    fn needs_revision(&self) -> bool {
+        true
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        validate::warnings(object, old)
     }
 
     fn holds(&self, object: &Value) -> bool {
