@@ -22,6 +22,7 @@ pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
 pub mod lease;
+pub mod metadata;
 pub mod namespace;
 pub mod node;
 pub mod node_selector;

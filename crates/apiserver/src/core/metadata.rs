@@ -1,12 +1,9 @@
 //! `metadata`: what upstream's ValidateObjectMeta and ValidateObjectMetaUpdate say of it, in their words.
 
 use kinds::Row;
-use meta::field::Shown;
+use kinds::metadata::{validate_annotations, validate_common, validate_labels, validate_owners};
 use meta::{Errors, Path, name};
 use serde_json::{Map, Value};
-
-/// All annotations of an object together, in bytes.
-const ANNOTATIONS_MAX: usize = 256 * 1024;
 
 /// The text at a field of `metadata`, or the empty text.
 pub fn text<'a>(object: &'a Value, field: &str) -> &'a str {
@@ -75,19 +72,6 @@ pub fn validate_any(object: &Value, errors: &mut Errors) {
     }
 }
 
-fn validate_common(meta: &Value, at: &Path, errors: &mut Errors) {
-    if let Some(generation) = meta.get("generation").and_then(Value::as_i64)
-        && generation < 0
-    {
-        let detail = "must be greater than or equal to 0";
-        errors.invalid(&at.child("generation"), generation, detail);
-    }
-    validate_labels(meta.get("labels"), &at.child("labels"), errors);
-    validate_annotations(meta.get("annotations"), &at.child("annotations"), errors);
-    validate_owners(meta.get("ownerReferences"), &at.child("ownerReferences"), errors);
-    validate_finalizers(meta.get("finalizers"), &at.child("finalizers"), errors);
-}
-
 fn validate_names(row: &Row, meta: &Value, at: &Path, errors: &mut Errors) {
     let get = |field: &str| meta.get(field).and_then(Value::as_str).unwrap_or_default();
     let base = get("generateName");
@@ -118,103 +102,6 @@ fn validate_names(row: &Row, meta: &Value, at: &Path, errors: &mut Errors) {
         }
     } else if !namespace.is_empty() {
         errors.forbidden(&field, "not allowed on this type");
-    }
-}
-
-fn strings(map: Option<&Value>) -> impl Iterator<Item = (&str, &str)> {
-    map.and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .map(|(k, v)| (k.as_str(), v.as_str().unwrap_or_default()))
-}
-
-/// Also used for label maps elsewhere in an object.
-pub fn validate_labels(labels: Option<&Value>, at: &Path, errors: &mut Errors) {
-    for (key, value) in strings(labels) {
-        for message in name::check_qualified_name(key) {
-            errors.invalid(at, key, &message);
-        }
-        for message in name::check_label_value(value) {
-            errors.invalid(at, value, &message);
-        }
-    }
-}
-
-fn validate_annotations(annotations: Option<&Value>, at: &Path, errors: &mut Errors) {
-    let mut size = 0;
-    for (key, value) in strings(annotations) {
-        for message in name::check_qualified_name(&key.to_lowercase()) {
-            errors.invalid(at, key, &message);
-        }
-        size += key.len() + value.len();
-    }
-    if size > ANNOTATIONS_MAX {
-        errors.too_long(at, ANNOTATIONS_MAX);
-    }
-}
-
-/// Upstream names the list in what it says of one reference.
-fn validate_owners(owners: Option<&Value>, at: &Path, errors: &mut Errors) {
-    let mut controller = None;
-    for owner in owners.and_then(Value::as_array).into_iter().flatten() {
-        let get = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();
-        let version = get("apiVersion");
-        let number = match version.split_once('/') {
-            Some((_, number)) if !number.contains('/') => number,
-            Some(_) => "",
-            None => version,
-        };
-        if number.is_empty() {
-            errors.invalid(&at.child("apiVersion"), version, "version must not be empty");
-        }
-        for field in ["kind", "name", "uid"] {
-            if get(field).is_empty() {
-                errors.invalid(&at.child(field), "", "must not be empty");
-            }
-        }
-        if let Some(why) = kinds::lifecycle::never_owns(version, get("kind")) {
-            errors.invalid(at, owner_shown(owner), why);
-        }
-        if owner.get("controller") != Some(&Value::Bool(true)) {
-            continue;
-        }
-        let name = format!("{}/{}", get("kind"), get("name"));
-        match &controller {
-            Some(first) => {
-                let all = owners.and_then(Value::as_array).into_iter().flatten();
-                let detail = format!(
-                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {name}"
-                );
-                errors.invalid(at, Shown::list(all.map(owner_shown)), &detail);
-            }
-            None => controller = Some(name),
-        }
-    }
-}
-
-fn owner_shown(owner: &Value) -> Shown {
-    let known = |field: &str| owner.get(field).filter(|v| !v.is_null()).cloned();
-    let must =
-        ["apiVersion", "kind", "name", "uid"].map(|f| (f, Some(known(f).unwrap_or_else(|| "".into()))));
-    let may = ["controller", "blockOwnerDeletion"].map(|f| (f, known(f)));
-    Shown::members(must.into_iter().chain(may))
-}
-
-fn validate_finalizers(finalizers: Option<&Value>, at: &Path, errors: &mut Errors) {
-    let all: Vec<&str> = finalizers
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .map(|f| f.as_str().unwrap_or_default())
-        .collect();
-    for text in &all {
-        for message in name::check_qualified_name(text) {
-            errors.invalid(at, *text, &message);
-        }
-    }
-    if all.contains(&"orphan") && all.contains(&"foregroundDeletion") {
-        let detail = "finalizer orphan and foregroundDeletion cannot be both set";
-        errors.invalid(at, finalizers.cloned().unwrap_or_default(), detail);
     }
 }
 

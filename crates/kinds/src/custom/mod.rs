@@ -3,6 +3,7 @@
 
 mod cells;
 mod defaults;
+mod embedded;
 mod formats;
 pub mod jsonpath;
 mod lists;

@@ -4,7 +4,7 @@
 use super::cells::{self, Printed};
 use super::jsonpath::JsonPath;
 use super::structure::Structure;
-use super::{defaults, lists, prune, shape, validate};
+use super::{defaults, embedded, lists, prune, shape, validate};
 use crate::row::{MadeOf, Rules, Write, text};
 use crate::{Check, schema};
 use codec::strict::conform_metadata;
@@ -119,6 +119,7 @@ impl Custom {
         let structure = self.structure();
         validate::validate(structure, &Path::root(), object, old, errors);
         self.check_scale(object, true, errors);
+        embedded::validate(structure, &Path::root(), object, errors);
         self.check_lists(object, old, errors);
     }
 
