@@ -106,10 +106,6 @@ impl Found {
         self.errors.is_empty()
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.errors.0.len()
-    }
-
     pub(super) fn required(&mut self, at: &At, detail: &str) {
         self.add(|errors| errors.required(&at.path(), detail));
     }

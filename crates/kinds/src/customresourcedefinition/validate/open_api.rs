@@ -123,13 +123,21 @@ fn members(schema: Schema, at: &At, place: Place, options: &Options, found: &mut
             schema.given("dependencies").is_some(),
             "dependencies is not supported",
         ),
-        ("$ref", schema.given_text("$ref").is_some(), "$ref is not supported"),
+        (
+            "$ref",
+            schema.given_text("$ref").is_some(),
+            "$ref is not supported",
+        ),
         (
             "type",
             kind == "null",
             "type cannot be set to null, use nullable as an alternative",
         ),
-        ("items", has_items, "items must be a schema object and not an array"),
+        (
+            "items",
+            has_items,
+            "items must be a schema object and not an array",
+        ),
         (
             "x-kubernetes-embedded-resource",
             embedded,

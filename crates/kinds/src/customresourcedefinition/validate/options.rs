@@ -95,7 +95,10 @@ fn many_selectable(was: &Spec, new: &Spec) -> BTreeSet<String> {
         // Of versions with the same name the last counts.
         let before = was.versions.iter().rfind(|old| old.name == version.name);
         if let Some(before) = before
-            && kept(before.selectable.unwrap_or(&[]), version.selectable.unwrap_or(&[]))
+            && kept(
+                before.selectable.unwrap_or(&[]),
+                version.selectable.unwrap_or(&[]),
+            )
         {
             out.insert(version.name.to_string());
         }

@@ -96,7 +96,13 @@ fn version_list(spec: &Spec, at: &At, versions_at: &At, found: &mut Found) {
 /// What all versions have in common.
 fn common(spec: &Spec, options: &Options, at: &At, found: &mut Found) {
     if let Some(validation) = spec.validation {
-        self::validation(validation, spec.any_has_status(), options, &at.child("validation"), found);
+        self::validation(
+            validation,
+            spec.any_has_status(),
+            options,
+            &at.child("validation"),
+            found,
+        );
     }
     subresources(spec.subresources, &at.child("subresources"), found);
     columns(spec.columns, at, found);
@@ -110,7 +116,14 @@ fn common(spec: &Spec, options: &Options, at: &At, found: &mut Found) {
     };
     let schema = at.child("schema.openAPIV3Schema");
     let open_api = spec::open_api(validation);
-    selectable_fields(spec.selectable, open_api, "", options, (&selectable, &schema), found);
+    selectable_fields(
+        spec.selectable,
+        open_api,
+        "",
+        options,
+        (&selectable, &schema),
+        found,
+    );
 }
 
 fn version(version: &Version, has_status: bool, options: &Options, at: &At, found: &mut Found) {
@@ -130,7 +143,14 @@ fn version(version: &Version, has_status: bool, options: &Options, at: &At, foun
         return found.invalid(&selectable, "", detail);
     };
     let schema_at = at.child("schema.openAPIV3Schema");
-    selectable_fields(fields, Some(schema), version.name, options, (&selectable, &schema_at), found);
+    selectable_fields(
+        fields,
+        Some(schema),
+        version.name,
+        options,
+        (&selectable, &schema_at),
+        found,
+    );
 }
 
 fn deprecation(version: Schema, at: &At, found: &mut Found) {
@@ -155,9 +175,28 @@ fn deprecation(version: Schema, at: &At, found: &mut Found) {
 
 /// Members of a schema that may stand at its root when the status has a subresource, in upstream's names.
 const AT_ROOT: [&str; 22] = [
-    "Description", "Type", "Format", "Title", "Maximum", "ExclusiveMaximum", "Minimum", "ExclusiveMinimum",
-    "MaxLength", "MinLength", "Pattern", "MaxItems", "MinItems", "UniqueItems", "MultipleOf", "Required", "Items",
-    "Properties", "ExternalDocs", "Example", "XPreserveUnknownFields", "XValidations",
+    "Description",
+    "Type",
+    "Format",
+    "Title",
+    "Maximum",
+    "ExclusiveMaximum",
+    "Minimum",
+    "ExclusiveMinimum",
+    "MaxLength",
+    "MinLength",
+    "Pattern",
+    "MaxItems",
+    "MinItems",
+    "UniqueItems",
+    "MultipleOf",
+    "Required",
+    "Items",
+    "Properties",
+    "ExternalDocs",
+    "Example",
+    "XPreserveUnknownFields",
+    "XValidations",
 ];
 
 fn validation(validation: Schema, has_status: bool, options: &Options, at: &At, found: &mut Found) {
@@ -191,8 +230,7 @@ fn validation(validation: Schema, has_status: bool, options: &Options, at: &At, 
 fn root(schema: Schema, at: &At, found: &mut Found) {
     for member in shown::members_given(schema) {
         if member == "Type" && schema.kind() != "object" {
-            let detail =
-                "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+            let detail = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
             return found.invalid(&at.child("openAPIV3Schema.type"), quoted(schema.kind()), detail);
         }
         if !AT_ROOT.contains(&member) {
@@ -222,7 +260,10 @@ fn subresources(subresources: Option<Schema>, at: &At, found: &mut Found) {
             found.invalid(&at, quoted(path), &detail);
         }
     }
-    let (path, at) = (scale.text("labelSelectorPath"), at.child("scale.labelSelectorPath"));
+    let (path, at) = (
+        scale.text("labelSelectorPath"),
+        at.child("scale.labelSelectorPath"),
+    );
     let known = path.starts_with(".spec.") || path.starts_with(".status.");
     if !path.is_empty() && is_simple(path, &at, found) && !known {
         let detail = "should be a json path under either .spec or .status";
@@ -241,7 +282,14 @@ fn is_simple(path: &str, at: &At, found: &mut Found) -> bool {
 
 const COLUMN_TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
 const COLUMN_FORMATS: [&str; 8] = [
-    "byte", "date", "date-time", "double", "float", "int32", "int64", "password",
+    "byte",
+    "date",
+    "date-time",
+    "double",
+    "float",
+    "int32",
+    "int64",
+    "password",
 ];
 
 fn columns(columns: &[Value], at: &At, found: &mut Found) {
