@@ -7,9 +7,11 @@ use crate::views;
 use arc_swap::ArcSwap;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use kinds::custom::DEFINITIONS;
 use kinds::{Registry, Row};
+use meta::snapshot::Table;
 use meta::{Call, Change, Client, Env, Options, Reply, Snapshot, Status, Verb};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::Store;
 
@@ -21,15 +23,20 @@ const REVISION_WAIT: Duration = Duration::from_secs(3);
 
 /// Everything behind the API. Cheap to clone.
 #[derive(Clone)]
-pub struct Api(Arc<Parts>, Allocation);
+pub struct Api(Arc<Parts>, Arc<Own>);
 
-/// Held from decision to commit where a kind hands out what only one object may have.
-type Allocation = Arc<tokio::sync::Mutex<()>>;
+/// What the API keeps for itself.
+struct Own {
+    /// Held from decision to commit where a kind hands out what only one object may have.
+    allocation: tokio::sync::Mutex<()>,
+    /// Of the definitions that were stored when somebody last asked; `Api::registry` brings it up to date.
+    registry: ArcSwap<Registry>,
+    remaking: Mutex<()>,
+}
 
 /// What an API is made of; `Parts::new` has the defaults.
 pub struct Parts {
     pub store: Store,
-    pub registry: ArcSwap<Registry>,
     pub env: Arc<dyn Env>,
     pub authorizer: Arc<dyn Authorizer>,
     /// Without one, bearer tokens are refused.
@@ -43,7 +50,6 @@ impl Parts {
     pub fn new(store: Store, env: Arc<dyn Env>) -> Self {
         Self {
             store,
-            registry: ArcSwap::from_pointee(Registry::builtin()),
             env,
             authorizer: Arc::new(Groups),
             authenticator: None,
@@ -58,7 +64,30 @@ pub type Outcome = Result<(Reply, Vec<String>), Status>;
 
 impl Api {
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts), Allocation::default())
+        let own = Own {
+            allocation: tokio::sync::Mutex::new(()),
+            registry: ArcSwap::from_pointee(Registry::builtin()),
+            remaking: Mutex::new(()),
+        };
+        Self(Arc::new(parts), Arc::new(own))
+    }
+
+    /// The rows that are served now: those of the newest snapshot's definitions.
+    pub fn registry(&self) -> Arc<Registry> {
+        let known = self.1.registry.load_full();
+        if known.is_of(&definitions(&self.0.store.snapshot())) {
+            return known;
+        }
+        // What it guards is replaced as a whole, so a panic elsewhere does not spoil it.
+        let _turn = self.1.remaking.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.1.registry.load_full();
+        let definitions = definitions(&self.0.store.snapshot());
+        if known.is_of(&definitions) {
+            return known;
+        }
+        let made = Arc::new(known.with_definitions(&definitions));
+        self.1.registry.store(made.clone());
+        made
     }
 
     pub fn parts(&self) -> &Parts {
@@ -73,11 +102,6 @@ impl Api {
         })
     }
 
-    /// Replaces the rows that are served.
-    pub fn serve_rows(&self, registry: Registry) {
-        self.0.registry.store(Arc::new(registry));
-    }
-
     /// Gives the API its way to the pods' runtime.
     pub fn set_node(&self, node: Arc<dyn NodeOps>) {
         self.0.node.store(Arc::new(Some(node)));
@@ -85,7 +109,7 @@ impl Api {
 
     /// One call, from authorization to reply.
     pub async fn call(&self, caller: &Caller, call: Call) -> Outcome {
-        let registry = self.0.registry.load_full();
+        let registry = self.registry();
         let row = registry
             .by_res(call.res)
             .cloned()
@@ -118,7 +142,7 @@ impl Api {
         }
         let allocates = call.verb != Verb::Get && row.rules.allocates();
         let _turn = if allocates {
-            Some(self.1.lock().await)
+            Some(self.1.allocation.lock().await)
         } else {
             None
         };
@@ -205,6 +229,10 @@ impl Api {
             self.0.store.snapshot().revision(),
         ))
     }
+}
+
+fn definitions(snapshot: &Snapshot) -> Table {
+    snapshot.table(DEFINITIONS).cloned().unwrap_or_default()
 }
 
 /// Calls that do not say which revision they mean are decided anew after a conflict, so their body is kept.

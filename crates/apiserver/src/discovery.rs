@@ -250,23 +250,19 @@ fn group(group: &Group) -> Value {
 }
 
 fn resources(group: &Group, version: &Version) -> Value {
-    let list: Vec<Value> = version
-        .resources
-        .iter()
-        .flat_map(|r| plain(group, version, r))
-        .collect();
+    let list: Vec<Value> = version.resources.iter().flat_map(plain).collect();
     json!({"kind": "APIResourceList", "apiVersion": "v1",
         "groupVersion": group_version(group.name, version.name), "resources": list})
 }
 
 /// A resource and its subresources as entries of an `APIResourceList`.
-fn plain(group: &Group, version: &Version, resource: &Resource) -> Vec<Value> {
+fn plain(resource: &Resource) -> Vec<Value> {
     let mut own = json!({"name": resource.plural, "singularName": resource.singular,
         "namespaced": resource.namespaced, "kind": resource.kind, "verbs": resource.verbs});
     names(&mut own, resource.row.as_deref());
-    if let Some(row) = resource.row.as_ref().filter(|row| !row.rules.is_question()) {
-        let group = row.rules.version_of().map_or(group.name, |stored| stored.group);
-        own["storageVersionHash"] = storage_hash(group, version.name, resource.kind).into();
+    if let Some(stored) = &resource.stored {
+        let hash = storage_hash(stored.res.group, stored.version, stored.kind);
+        own["storageVersionHash"] = hash.into();
     }
     let mut list = vec![own];
     for sub in &resource.subresources {

@@ -2,29 +2,43 @@
 //! form, and what it decides to write is brought back into the stored one. As upstream converts at its storage.
 
 use kinds::Row;
-use meta::{Call, Draft, Object, Snapshot, Status};
+use meta::{Call, Draft, Object, Snapshot, Status, Verb};
 use std::borrow::Cow;
 use store::Write;
 
 /// The snapshot with what the call is about in this row's form too.
 pub fn snapshot(row: &Row, call: &Call, seen: Snapshot) -> Result<Snapshot, Status> {
-    let Some(of) = row.rules.version_of() else {
+    if !row.rules.is_view() {
         return Ok(seen);
+    }
+    let of = row.rules.version_of().unwrap_or(row.res);
+    let name = match (&call.body, call.verb) {
+        (Some(body), Verb::Create) if call.name.is_empty() => crate::core::metadata::text(body, "name"),
+        _ => &call.name,
     };
+    let revision = seen.revision();
     let mut with = seen.clone();
-    if call.name.is_empty() {
-        for object in seen.list(of, &call.namespace) {
+    if !name.is_empty() {
+        if let Some(object) = seen.get(of, &call.namespace, name).filter(|o| differs(row, o)) {
             with.put(row.res, shown(row, object)?.into_owned());
         }
-    } else if let Some(object) = seen.get(of, &call.namespace, &call.name) {
-        with.put(row.res, shown(row, object)?.into_owned());
+    } else if call.verb != Verb::Create {
+        for object in seen.list(of, &call.namespace).filter(|o| differs(row, o)) {
+            with.put(row.res, shown(row, object)?.into_owned());
+        }
     }
+    with.set_revision(revision);
     Ok(with)
+}
+
+/// Whether a stored object is not in the row's form.
+fn differs(row: &Row, object: &Object) -> bool {
+    row.rules.is_view() && row.rules.reshapes(object)
 }
 
 /// A stored object in the row's form, at the revision that it has.
 pub fn shown<'a>(row: &Row, object: &'a Object) -> Result<Cow<'a, Object>, Status> {
-    if row.rules.version_of().is_none() {
+    if !differs(row, object) {
         return Ok(Cow::Borrowed(object));
     }
     let mut value = object.value();

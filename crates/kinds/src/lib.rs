@@ -1,7 +1,6 @@
 //! THE ROOMS: one a kind, with its row, defaults, validation, columns and, where it is reconciled, its plan.
 //! This file holds the only list of kinds; everything else is derived from the rows.
 
-pub mod added;
 mod check;
 pub mod collector;
 pub mod column;
@@ -15,6 +14,8 @@ pub mod row;
 pub mod schema;
 
 pub mod configmap;
+pub mod custom;
+pub mod customresourcedefinition;
 pub mod controllerrevision;
 pub mod customresourcedefinition;
 pub mod deployment;
@@ -77,6 +78,7 @@ pub fn rows() -> Vec<Row> {
 pub fn controllers() -> Vec<Controller> {
     vec![
         collector::CONTROLLER,
+        customresourcedefinition::CONTROLLER,
         deployment::CONTROLLER,
         endpointslice::CONTROLLER,
         endpointslice::MIRROR,

@@ -5,8 +5,9 @@ use crate::column::Column;
 use crate::review::Asks;
 use meta::schema::Schema;
 use meta::selector::LabelSelector;
-use meta::{Errors, Res, Snapshot, Status, Timestamp};
+use meta::{Errors, Object, Res, Snapshot, Status, Timestamp};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// One served version of one resource.
@@ -40,6 +41,15 @@ pub struct ScalePaths {
     pub status_replicas: &'static str,
     /// Path of a label selector in the spec (or of its text in the status, for custom resources).
     pub selector: Option<&'static str>,
+}
+
+/// Which state of a definition rules were made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MadeOf {
+    pub uid: Box<str>,
+    pub generation: i64,
+    /// Objects that were written before this revision may be of an older form.
+    pub since: u64,
 }
 
 /// Which write is under way.
@@ -204,7 +214,53 @@ pub trait Rules: Send + Sync {
         false
     }
 
-    /// This row is another version of what is stored as that resource.
+    /// Objects may have to be brought into this row's form when they are read (`reshapes` says which).
+    fn is_view(&self) -> bool {
+        self.version_of().is_some()
+    }
+
+    /// This stored object is not in the row's form.
+    fn reshapes(&self, _object: &Object) -> bool {
+        self.version_of().is_some()
+    }
+
+    /// The state of the definition that a custom resource's rules were made of.
+    fn made_of(&self) -> Option<MadeOf> {
+        None
+    }
+
+    /// The schema, where it is not the one of `Row::type_name`.
+    fn schema(&self) -> Option<Schema> {
+        None
+    }
+
+    /// Brings a body into form where the schema alone does not say how. Gives unknown fields, or what cannot be read.
+    fn conform(&self, _body: &mut Value) -> Option<Result<Vec<String>, String>> {
+        None
+    }
+
+    /// The type for OpenAPI, where it is none of the built-in ones.
+    fn document(&self) -> Option<Value> {
+        None
+    }
+
+    /// `kind` of lists, where it is not the kind with `List`.
+    fn list_kind(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What tables say of their columns, where these are not `Row::columns`.
+    fn column_definitions(&self) -> Option<Vec<Value>> {
+        None
+    }
+
+    /// A field selector beyond `Row::selectable`.
+    fn selects(&self, _field: &str) -> bool {
+        false
+    }
+
+    /// This row is another version of what is stored as that resource: of another group's kind (`events.k8s.io` Event), or
+    /// of its own resource, whose other row says `None` here (`autoscaling/v1` HorizontalPodAutoscaler).
     fn version_of(&self) -> Option<Res> {
         None
     }
@@ -303,9 +359,29 @@ impl Row {
         }
     }
 
+    /// Objects are kept in this row's form. Exactly one row of a resource that is stored says so.
+    pub fn is_stored(&self) -> bool {
+        self.rules.version_of().is_none()
+    }
+
     /// The type's schema; custom resources without one allow anything.
     pub fn schema(&self) -> Schema {
-        Schema::of(crate::schema::arena(), self.type_name).unwrap_or_else(Schema::any)
+        let own = self.rules.schema();
+        own.or_else(|| Schema::of(crate::schema::arena(), self.type_name))
+            .unwrap_or_else(Schema::any)
+    }
+
+    /// `kind` of a list of these objects.
+    pub fn list_kind(&self) -> Cow<'static, str> {
+        match self.rules.list_kind() {
+            Some(own) => Cow::Borrowed(own),
+            None => Cow::Owned(format!("{}List", self.kind)),
+        }
+    }
+
+    /// Whether objects can be selected by this field.
+    pub fn selects(&self, field: &str) -> bool {
+        self.selectable.contains(&field) || self.rules.selects(field)
     }
 }
 

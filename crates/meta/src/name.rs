@@ -198,3 +198,37 @@ pub fn check_path_segment(text: &str) -> Vec<String> {
         .map(|c| format!("may not contain '{c}'"))
         .collect()
 }
+
+/// Where a version stands in Kubernetes' order of versions: stable before beta before alpha, higher numbers first; the
+/// greatest comes first.
+pub fn version_rank(version: &str) -> (u8, u32, u32) {
+    let Some(rest) = version.strip_prefix('v') else {
+        return (0, 0, 0);
+    };
+    let (stability, major, minor) = match (rest.split_once("beta"), rest.split_once("alpha")) {
+        (Some((major, minor)), _) => (2, major, minor),
+        (None, Some((major, minor))) => (1, major, minor),
+        (None, None) => (3, rest, "0"),
+    };
+    match (major.parse(), minor.parse()) {
+        (Ok(major), Ok(minor)) => (stability, major, minor),
+        _ => (0, 0, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_in_kubernetes_order() {
+        let mut versions = [
+            "v1alpha1", "v2beta1", "foo", "v1", "v10", "v2", "v11beta2", "v1beta1",
+        ];
+        versions.sort_by_key(|v| std::cmp::Reverse(version_rank(v)));
+        let wanted = [
+            "v10", "v2", "v1", "v11beta2", "v2beta1", "v1beta1", "v1alpha1", "foo",
+        ];
+        assert_eq!(versions, wanted);
+    }
+}

@@ -272,6 +272,15 @@ impl Object {
         self.0.revision_at
     }
 
+    /// The version in `apiVersion`, read without the rest.
+    pub fn version(&self) -> Option<&str> {
+        const START: &[u8] = b"{\"apiVersion\":\"";
+        let rest = self.json().strip_prefix(START)?;
+        let end = rest.iter().position(|b| *b == b'"')?;
+        let text = std::str::from_utf8(&rest[..end]).ok()?;
+        Some(text.rsplit_once('/').map_or(text, |(_, version)| version))
+    }
+
     pub fn json(&self) -> &Bytes {
         &self.0.json
     }
@@ -342,6 +351,13 @@ impl Object {
     /// True when both handles are the very same stored object.
     pub fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Equal are handles on the very same stored object, so that two states of a table can be compared without reading objects.
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        self.same(other)
     }
 }
 

@@ -40,6 +40,20 @@ impl std::fmt::Debug for Res {
     }
 }
 
+/// One copy of a list of texts for the life of the process.
+pub fn intern_list<'a>(texts: impl Iterator<Item = &'a str>) -> &'static [&'static str] {
+    static LISTS: Mutex<Option<HashSet<&'static [&'static str]>>> = Mutex::new(None);
+    let list: Vec<&'static str> = texts.map(intern).collect();
+    let mut lists = LISTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let lists = lists.get_or_insert_default();
+    if let Some(&known) = lists.get(list.as_slice()) {
+        return known;
+    }
+    let kept: &'static [&'static str] = Box::leak(list.into_boxed_slice());
+    lists.insert(kept);
+    kept
+}
+
 /// One copy of `text` for the life of the process.
 pub fn intern(text: &str) -> &'static str {
     static NAMES: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);

@@ -175,6 +175,30 @@ impl Arena {
         }
     }
 
+    /// Copies a node of another arena with all that it refers to; gives its place here.
+    pub fn graft(&mut self, from: &Arena, node: u32) -> u32 {
+        let mut places = HashMap::new();
+        self.graft_part(from, node, &mut places)
+    }
+
+    fn graft_part(&mut self, from: &Arena, node: u32, places: &mut HashMap<u32, u32>) -> u32 {
+        if let Some(&place) = places.get(&node) {
+            return place;
+        }
+        let place = self.push(Node::default());
+        places.insert(node, place);
+        let mut copy = from.node(node).clone();
+        let mut take = |part: &mut u32| *part = self.graft_part(from, *part, places);
+        match &mut copy.kind {
+            SchemaKind::Array { items, .. } => take(items),
+            SchemaKind::Map { values, .. } => take(values),
+            SchemaKind::Object(object) => object.fields.iter_mut().for_each(|field| take(&mut field.node)),
+            _ => {}
+        }
+        self.set(place, copy);
+        place
+    }
+
     pub fn type_names(&self) -> impl Iterator<Item = (&str, u32)> {
         self.types.iter().map(|(name, node)| (name.as_str(), *node))
     }

@@ -1,7 +1,6 @@
 //! What the server itself puts into objects and keeps out of them: type, namespace, uid, times, generation, status.
 
 use super::{Cx, metadata};
-use codec::strict::Misfits;
 use meta::client::{FieldValidation, Sent};
 use meta::schema::SchemaKind;
 use meta::{Options, Status};
@@ -31,7 +30,7 @@ pub fn body(
         ))
     };
     let unknown =
-        conform(cx, &mut body).map_err(|misfits| handled(&misfits.told(sent.map(|sent| &*sent.json))))?;
+        conform(cx, &mut body, sent.map(|sent| &*sent.json)).map_err(|why| handled(&why))?;
     let told = told(cx, unknown, sent);
     judge(cx, told, strictness).map_err(|why| handled(&why))?;
     set_namespace(cx, &mut body, namespace)?;
@@ -54,7 +53,7 @@ pub fn patched(
     duplicates: Vec<String>,
 ) -> Result<Value, Unfit> {
     set_type(cx, &mut body).map_err(Unfit::Other)?;
-    let unknown = conform(cx, &mut body).map_err(|misfits| Unfit::Fields(misfits.told(None)))?;
+    let unknown = conform(cx, &mut body, None).map_err(Unfit::Fields)?;
     let told = duplicates.into_iter().chain(unknown).collect();
     judge(cx, told, strictness).map_err(Unfit::Fields)?;
     set_namespace(cx, &mut body, namespace).map_err(Unfit::Other)?;
@@ -64,6 +63,7 @@ pub fn patched(
 /// Unknown and duplicate fields together, in the order of the text where that is at hand.
 fn told(cx: &Cx, unknown: Vec<String>, sent: Option<&Sent>) -> Vec<String> {
     match sent {
+        Some(sent) if cx.row.rules.made_of().is_some() => sent.duplicates.iter().cloned().chain(unknown).collect(),
         Some(sent) if !(unknown.is_empty() && sent.duplicates.is_empty()) => {
             let schema = cx.row.schema();
             match schema.kind() {
@@ -143,14 +143,18 @@ fn set_type(cx: &Cx, body: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-/// Brings fields into the form of the row's schema. Gives the unknown ones, or what is not of its type.
-fn conform(cx: &Cx, body: &mut Value) -> Result<Vec<String>, Misfits> {
+/// Brings fields into the form of the row's schema. Gives the unknown ones, or what is not of its type; `json` is the text.
+fn conform(cx: &Cx, body: &mut Value, json: Option<&[u8]>) -> Result<Vec<String>, String> {
+    if let Some(conformed) = cx.row.rules.conform(body) {
+        return conformed;
+    }
     let schema = cx.row.schema();
     let found = codec::strict::conform(&schema, body);
-    match schema.kind() {
+    let found = match schema.kind() {
         SchemaKind::Object(_) => found,
         _ => found.and_then(|_| codec::strict::conform_metadata(kinds::schema::arena(), body)),
-    }
+    };
+    found.map_err(|misfits| misfits.told(json))
 }
 
 /// Adds what every object of the kind has, given or not.

@@ -22,7 +22,7 @@ impl Filter {
             let known = match term.field.as_str() {
                 "metadata.name" => true,
                 "metadata.namespace" => row.namespaced,
-                other => row.selectable.contains(&other),
+                other => row.selects(other),
             };
             if !known {
                 let text = format!("field label not supported: {}", term.field);

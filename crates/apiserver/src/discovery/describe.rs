@@ -62,6 +62,8 @@ pub struct Resource {
     pub verbs: Vec<&'static str>,
     /// Where the objects are; `None` for a resource that only takes posts (`bindings`).
     pub row: Option<Arc<Row>>,
+    /// The row in whose form they are stored; `None` where nothing is.
+    pub stored: Option<Arc<Row>>,
     pub subresources: Vec<Subresource>,
 }
 
@@ -95,11 +97,14 @@ pub fn groups(registry: &Registry) -> Vec<Group> {
             });
             versions.len() - 1
         });
-        add(&mut versions[place].resources, row);
+        let stored = row.rules.version_of().and_then(|of| registry.by_res(of));
+        add(&mut versions[place].resources, row, stored.unwrap_or(row));
     }
     groups.sort_by_key(|g| (order_of(g.name), g.name));
     for group in &mut groups {
-        group.versions.sort_by_key(|v| Reverse(rank(v.name)));
+        group
+            .versions
+            .sort_by_key(|v| Reverse(meta::name::version_rank(v.name)));
         for version in &mut group.versions {
             version.resources.sort_by_key(|r| r.plural);
         }
@@ -112,23 +117,7 @@ fn order_of(group: &str) -> usize {
     found.unwrap_or(GROUP_ORDER.len())
 }
 
-/// Kubernetes' order of versions: stable before beta before alpha, higher numbers first.
-fn rank(version: &str) -> (u8, u32, u32) {
-    let Some(rest) = version.strip_prefix('v') else {
-        return (0, 0, 0);
-    };
-    let (stability, major, minor) = match (rest.split_once("beta"), rest.split_once("alpha")) {
-        (Some((major, minor)), _) => (2, major, minor),
-        (None, Some((major, minor))) => (1, major, minor),
-        (None, None) => (3, rest, "0"),
-    };
-    match (major.parse(), minor.parse()) {
-        (Ok(major), Ok(minor)) => (stability, major, minor),
-        _ => (0, 0, 0),
-    }
-}
-
-fn add(resources: &mut Vec<Resource>, row: &Arc<Row>) {
+fn add(resources: &mut Vec<Resource>, row: &Arc<Row>, stored: &Arc<Row>) {
     let subresources = subresources(row);
     if subresources.iter().any(|s| s.name == "binding") {
         resources.push(Resource {
@@ -138,6 +127,7 @@ fn add(resources: &mut Vec<Resource>, row: &Arc<Row>) {
             kind: "Binding",
             verbs: vec!["create"],
             row: None,
+            stored: None,
             subresources: Vec::new(),
         });
     }
@@ -153,6 +143,7 @@ fn add(resources: &mut Vec<Resource>, row: &Arc<Row>) {
         kind: row.kind,
         verbs,
         row: Some(row.clone()),
+        stored: Some(stored.clone()).filter(|row| !row.rules.is_question()),
         subresources,
     });
 }
@@ -193,22 +184,5 @@ fn subresource(row: &Row, name: &'static str) -> Subresource {
         group,
         version,
         verbs,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_in_kubernetes_order() {
-        let mut versions = [
-            "v1alpha1", "v2beta1", "foo", "v1", "v10", "v2", "v11beta2", "v1beta1",
-        ];
-        versions.sort_by_key(|v| Reverse(rank(v)));
-        let wanted = [
-            "v10", "v2", "v1", "v11beta2", "v2beta1", "v1beta1", "v1alpha1", "foo",
-        ];
-        assert_eq!(versions, wanted);
     }
 }

@@ -77,7 +77,7 @@ async fn answer(
     let Some(caller) = request::authenticate(api, peer, &parts.headers)? else {
         return Err(Status::unauthorized());
     };
-    let registry = api.parts().registry.load_full();
+    let registry = api.registry();
     let caller = impersonate::acting_as(api, &registry, caller, &mut parts.headers)?;
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     // What is rare and large is boxed: each request's future is moved about whole.
@@ -124,10 +124,6 @@ async fn other_path(
     }
     if verb != "get" {
         return Err(Status::method_not_allowed());
-    }
-    if path == kinds::added::PATH {
-        let revision = server.api().parts().store.snapshot().revision();
-        return Ok(super::respond_json(&kinds::added::list(revision)));
     }
     if let Some(response) = crate::discovery::answer(&server.discovery, registry, path, &parts.headers) {
         return response;

@@ -57,11 +57,6 @@ const MAX_HEADERS_BYTES: u32 = 1 << 20;
 /// After a failed accept (no file descriptors left), the next try waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A value as a plain JSON response: discovery and its like.
-pub fn respond_json(value: &serde_json::Value) -> Response<Body> {
-    respond::encoded(http::StatusCode::OK, value, negotiate::Form::JSON)
-}
-
 /// How the server answers.
 #[derive(Clone, Debug)]
 pub struct Config {

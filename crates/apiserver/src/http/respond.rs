@@ -101,8 +101,8 @@ fn list(wanted: &Wanted, objects: Vec<Object>, metadata: Value) -> Response<Body
     match form.shape {
         Shape::Plain if form.encoding == Encoding::Json && !form.pretty => {
             let head = format!(
-                "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
-                wanted.row.kind,
+                "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
+                wanted.row.list_kind(),
                 wanted.row.api_version()
             );
             let body = ListBody::new(head.into(), objects, b"]}\n");
@@ -110,7 +110,7 @@ fn list(wanted: &Wanted, objects: Vec<Object>, metadata: Value) -> Response<Body
         }
         Shape::Plain => {
             let items: Vec<Value> = objects.iter().map(Object::value).collect();
-            let list = json!({"kind": format!("{}List", wanted.row.kind),
+            let list = json!({"kind": wanted.row.list_kind(),
                 "apiVersion": wanted.row.api_version(), "metadata": metadata, "items": items});
             encoded(StatusCode::OK, &list, form)
         }

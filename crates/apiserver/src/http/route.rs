@@ -81,9 +81,6 @@ pub fn route(registry: &Registry, path: &str) -> Result<Route, Status> {
         ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
         _ => return Ok(Route::Path),
     };
-    if path == kinds::added::PATH {
-        return Ok(Route::Path);
-    }
     let (watch, rest) = match rest {
         ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
         rest => (false, rest),

@@ -47,7 +47,11 @@ impl Layout<'_> {
     /// `columns` are left out of all but the first table of a watch.
     pub fn table(&self, rows: Vec<Value>, metadata: Value, columns: bool) -> Value {
         let definitions = match columns {
-            true => self.row.columns.iter().map(definition).collect(),
+            true => {
+                let own = self.row.rules.column_definitions();
+                own.unwrap_or_else(|| self.row.columns.iter().map(definition).collect())
+                    .into()
+            }
             false => Value::Null,
         };
         json!({

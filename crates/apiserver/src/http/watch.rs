@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use http::{Response, StatusCode};
 use kinds::Row;
+use kinds::custom::DEFINITIONS;
 use meta::{Change, ChangeKind, Errors, Object, Options, Path, Res, Snapshot, Status};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -263,6 +264,9 @@ impl Watcher {
     /// A change as this watcher's selectors see it: entering them is ADDED, leaving them DELETED.
     fn change(&mut self, change: &Change, out: &mut BytesMut) {
         if change.res != self.res {
+            if change.res == DEFINITIONS && self.is_made_anew(change) {
+                self.changes = None;
+            }
             return;
         }
         let Some(object) = self.shown(&change.object) else {
@@ -289,6 +293,15 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// What the row was made of has changed: its objects may have another form from now on, so clients begin anew.
+    fn is_made_anew(&self, change: &Change) -> bool {
+        let Some(made) = self.row.rules.made_of() else {
+            return false;
+        };
+        let same = *made.uid == *change.object.uid();
+        same && (change.kind == ChangeKind::Deleted || change.object.meta().generation != made.generation)
     }
 
     /// The object in the row's own form.

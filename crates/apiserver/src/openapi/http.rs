@@ -251,14 +251,31 @@ fn unpack(packed: &[u8]) -> Result<Bytes, Status> {
 impl Made {
     /// What is kept of `registry`; whatever was of another one is dropped.
     fn of<'a>(kept: &'a mut Option<Self>, registry: &Arc<Registry>) -> &'a mut Self {
-        if !kept.as_ref().is_some_and(|made| Arc::ptr_eq(&made.of, registry)) {
-            *kept = None;
-        }
-        kept.get_or_insert_with(|| Self {
-            of: registry.clone(),
-            index: Arc::new(index(registry)),
-            documents: HashMap::new(),
-        })
+        let made = match kept.take() {
+            Some(made) if Arc::ptr_eq(&made.of, registry) => made,
+            before => {
+                let index = index(registry);
+                let documents = before.map(|before| before.same_in(&index));
+                Self {
+                    of: registry.clone(),
+                    index: Arc::new(index),
+                    documents: documents.unwrap_or_default(),
+                }
+            }
+        };
+        kept.insert(made)
+    }
+
+    /// The documents of single group versions that are the same under another index.
+    fn same_in(self, index: &[(String, String)]) -> HashMap<Document, Bytes> {
+        let is_same = |key: &String| {
+            let of = |list: &[(String, String)]| list.iter().find(|(k, _)| k == key).map(|(_, hash)| hash.clone());
+            of(&self.index).is_some_and(|hash| of(index) == Some(hash))
+        };
+        let documents = self.documents.into_iter();
+        documents
+            .filter(|(document, _)| matches!(document, Document::V3(key) if is_same(key)))
+            .collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! OpenAPI documents from the rows and the schemas of `kinds`: one a group version (v3), or all in one (v2).
 //! Built when somebody first asks, kept compressed; another registry makes them anew.
 
+mod custom;
 mod http;
 mod params;
 mod paths;
@@ -17,7 +18,8 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 
 /// What makes the documents, so that a change of it changes their hashes.
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 5] = [
+    include_str!("custom.rs"),
     include_str!("mod.rs"),
     include_str!("params.rs"),
     include_str!("paths.rs"),
@@ -142,6 +144,9 @@ fn index(registry: &Registry) -> Vec<(String, String)> {
                     "{} {} {namespaced} {type_name}",
                     resource.plural, resource.kind
                 ));
+                if let Some(made) = resource.row.as_ref().and_then(|r| r.rules.made_of()) {
+                    hash.update(format!(" {} {}", made.uid, made.generation));
+                }
                 for sub in &resource.subresources {
                     hash.update(format!(" {}", sub.name));
                 }

@@ -134,7 +134,7 @@ impl Of<'_> {
             self.put(paths, collection, &target, false, vec![self.create(&target)]);
             return;
         }
-        wanted.resource(&type_name, &gvk);
+        wanted.row(row, &gvk);
         let list_type = format!("{type_name}List");
         let mut operations = vec![
             self.list(&target, &list_type, self.id("list", &target, "")),

@@ -1,12 +1,14 @@
 //! Schemas of types as OpenAPI has them, from the documents and facts in `kinds`: version 2 and 3 differ in how they
 //! refer to types and in the few types that are one of several.
 
+use kinds::Row;
 use kinds::facts::KEY_DEFAULTS;
 use kinds::schema::{FieldFacts, facts};
 use meta::schema::{ListType, PatchStrategy};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Definitions by type name, each read only when it is needed.
 pub type Documents<'a> = BTreeMap<&'a str, &'a RawValue>;
@@ -35,6 +37,8 @@ pub struct Wanted {
     pub types: BTreeMap<String, Vec<Gvk>>,
     /// List types and the type of their items.
     pub lists: BTreeMap<String, String>,
+    /// Types of custom resources.
+    pub custom: BTreeMap<String, Arc<Row>>,
 }
 
 impl Gvk {
@@ -59,6 +63,14 @@ impl Wanted {
         let gvk = Gvk::new(&gvk.group, &gvk.version, &format!("{}List", gvk.kind));
         self.lists.insert(list.clone(), type_name.to_string());
         self.add(&list, Some(gvk));
+    }
+
+    /// The type of a row's objects, whose schema may be the row's own.
+    pub fn row(&mut self, row: &Arc<Row>, gvk: &Gvk) {
+        if row.rules.made_of().is_some() {
+            self.custom.insert(row.type_name.to_string(), row.clone());
+        }
+        self.resource(row.type_name, gvk);
     }
 
     pub fn add(&mut self, type_name: &str, gvk: Option<Gvk>) {
@@ -95,6 +107,10 @@ pub fn schemas<E: From<serde_json::Error>>(
     while let Some(name) = open.pop_first() {
         let mut value = match (wanted.lists.get(&name), documents.get(&*name)) {
             (Some(items), _) => list(edition, items),
+            (None, _) if wanted.custom.contains_key(&name) => {
+                let schema = wanted.custom[&name].rules.document().unwrap_or_default();
+                super::custom::document(edition, &schema)
+            }
             (None, Some(document)) => named(edition, &name, &serde_json::from_str(document.get())?),
             (None, None) => own(edition, &name),
         };

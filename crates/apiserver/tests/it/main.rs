@@ -2,6 +2,7 @@
 
 mod answers;
 mod bad;
+mod customs;
 mod discovery;
 mod golden;
 mod manners;

@@ -311,7 +311,7 @@ fn start_controllers(api: &Api, env: &Arc<dyn Env>, stop: &CancellationToken, ta
         let around = Surroundings {
             client: api.client(caller(&name, &groups)),
             env: env.clone(),
-            rows: Arc::new(move || (**registry.parts().registry.load()).clone()),
+            rows: Arc::new(move || (*registry.registry()).clone()),
         };
         tasks.spawn(run_controller(
             controller,

@@ -135,7 +135,7 @@ fn parts(
     Parts {
         client: api.client(caller(&format!("system:node:{name}"), &["system:nodes"])),
         env: env.clone(),
-        rows: Arc::new(move || (**registry.parts().registry.load()).clone()),
+        rows: Arc::new(move || (*registry.registry()).clone()),
         config,
         runtime,
         network,
