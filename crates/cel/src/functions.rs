@@ -124,7 +124,7 @@ fn standard<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Outcome<Value<'a>>
         }
         (op::MAP_INSERT, [Value::Map(map), Value::Map(more)]) => {
             let mut map = map.clone();
-            for entry in more.entries() {
+            for entry in more.pairs() {
                 let (key, value) = entry?;
                 map.insert(&key, value)?;
             }

@@ -170,7 +170,7 @@ impl<'a> Map<'a> {
         }
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = Outcome<(Value<'a>, Value<'a>)>> + '_ {
+    pub fn pairs(&self) -> impl Iterator<Item = Outcome<(Value<'a>, Value<'a>)>> + '_ {
         self.keys().into_iter().map(|key| match self.find(&key)? {
             Some(value) => Ok((key, value)),
             None => Ok((key, Value::Null)),
@@ -184,7 +184,7 @@ impl<'a> Map<'a> {
         }
         if !matches!(self.0, Form::Made(_)) {
             let mut entries = BTreeMap::new();
-            for entry in self.entries() {
+            for entry in self.pairs() {
                 let (key, value) = entry?;
                 entries.insert(Key::new(&key)?, value);
             }
@@ -207,7 +207,7 @@ impl<'a> Map<'a> {
         if let Form::Json(fields, Some(decl)) = &self.0 {
             return self.equal_typed(fields, decl, right);
         }
-        for entry in self.entries() {
+        for entry in self.pairs() {
             let (key, value) = entry?;
             match right.find(&key)? {
                 Some(theirs) if crate::compare::equal(&value, &theirs)? => {}

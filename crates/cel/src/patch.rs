@@ -70,7 +70,7 @@ fn misnamed(value: &Value<'_>, path: &str, errors: &mut Vec<String>) {
             .flatten()
             .for_each(|item| misnamed(&item, path, errors)),
         Value::Map(map) => map
-            .entries()
+            .pairs()
             .flatten()
             .for_each(|(_, item)| misnamed(&item, path, errors)),
         _ => {}

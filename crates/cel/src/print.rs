@@ -205,7 +205,7 @@ fn text(value: &Value<'_>, depth: u32, out: &mut String) -> Outcome<()> {
         }
         Value::Map(map) => {
             let mut entries = Vec::new();
-            for entry in map.entries() {
+            for entry in map.pairs() {
                 let (key, value) = entry?;
                 let (mut name, mut shown) = (String::new(), String::new());
                 text(&key, depth + 1, &mut name)?;

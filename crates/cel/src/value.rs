@@ -219,7 +219,7 @@ impl<'a> Value<'a> {
             }
             Self::Map(map) => {
                 let mut sum = 0_u64;
-                for entry in map.entries() {
+                for entry in map.pairs() {
                     let (key, value) = entry?;
                     sum = sum
                         .saturating_add(key.traversal()?)

@@ -119,7 +119,7 @@ pub(crate) fn to_json(value: &Value<'_>) -> Option<Json> {
                 let (key, value) = entry.ok()?;
                 Some((key.as_str()?.to_string(), to_json(&value)?))
             };
-            Json::Object(map.entries().map(entry).collect::<Option<_>>()?)
+            Json::Object(map.pairs().map(entry).collect::<Option<_>>()?)
         }
         Value::Struct(object) => {
             let field =
