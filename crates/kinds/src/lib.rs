@@ -15,7 +15,6 @@ pub mod schema;
 
 pub mod configmap;
 pub mod custom;
-pub mod customresourcedefinition;
 pub mod controllerrevision;
 pub mod customresourcedefinition;
 pub mod deployment;

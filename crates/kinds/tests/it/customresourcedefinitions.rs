@@ -4,7 +4,7 @@
 use crate::{decoded, defaulted, errors, lines, prepared, rules};
 use insta::assert_snapshot;
 use kinds::Write;
-use kinds::customresourcedefinition::CUSTOMRESOURCEDEFINITIONS as CRDS;
+use kinds::custom::DEFINITIONS as CRDS;
 use meta::Errors;
 use serde_json::{Value, json};
 

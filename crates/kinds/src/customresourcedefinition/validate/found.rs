@@ -106,6 +106,10 @@ impl Found {
         self.errors.is_empty()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.errors.0.len()
+    }
+
     pub(super) fn required(&mut self, at: &At, detail: &str) {
         self.add(|errors| errors.required(&at.path(), detail));
     }
@@ -128,6 +132,17 @@ impl Found {
 
     pub(super) fn too_many(&mut self, at: &At, actual: usize, limit: usize) {
         self.add(|errors| errors.too_many(&at.path(), actual, limit));
+    }
+
+    pub(super) fn internal(&mut self, at: &At, detail: &str) {
+        self.add(|errors| errors.internal(&at.path(), detail));
+    }
+
+    /// What somebody else found.
+    pub(super) fn take(&mut self, errors: Errors) {
+        for error in errors.0 {
+            self.add(|own| own.0.push(error));
+        }
     }
 
     fn add(&mut self, tell: impl FnOnce(&mut Errors)) {

@@ -3,6 +3,8 @@
 
 mod ca_bundle;
 mod conversion;
+mod default_values;
+mod expressions;
 mod field_path;
 mod found;
 mod lists;

@@ -74,6 +74,23 @@ pub(super) fn items(items: Items) -> Shown {
     Shown(shown.out)
 }
 
+/// One of `x-kubernetes-validations`.
+pub(super) fn rule(rule: &Value) -> Shown {
+    let mut shown = Writer::default();
+    shown.rule(rule);
+    Shown(shown.out)
+}
+
+/// A value of no type.
+pub(super) fn any(value: &Value) -> Shown {
+    if let Value::String(text) = value {
+        return quoted(text);
+    }
+    let mut shown = Writer::default();
+    shown.value(value);
+    Shown(shown.out)
+}
+
 /// The list of versions, without the parts that stand beside it because they are the same in all.
 pub(super) fn versions(versions: &[super::spec::Version]) -> Shown {
     let mut shown = Writer::default();

@@ -127,6 +127,15 @@ impl<'a> Spec<'a> {
         self.schemas().any(|schema| schema.any(&mut |node| says(node)))
     }
 
+    /// The schema of a version; none of both when there is no such version.
+    pub(super) fn schema_of(&self, version: &str) -> Option<Option<Schema<'a>>> {
+        if !self.versions.iter().any(|v| v.schema.is_some()) {
+            return Some(self.validation);
+        }
+        let named = self.versions.iter().find(|v| v.name == version);
+        named.map(|v| v.schema)
+    }
+
     pub(super) fn subresources_of(&self, version: &str) -> Option<Schema<'a>> {
         if !self.versions.iter().any(|v| v.subresources.is_some()) {
             return self.subresources;

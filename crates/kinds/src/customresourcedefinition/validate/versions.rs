@@ -1,12 +1,13 @@
 //! The spec of a definition and its versions: schemas, subresources, columns and selectable fields.
 
+use super::expressions::{Expressions, Scope};
 use super::found::{At, Found};
-use super::open_api;
+use super::open_api::{self, Place, Walk};
 use super::options::{Options, SELECTABLE_MAX, has_extensions};
 use super::schema::Schema;
 use super::shown::{self, is_print, json_text, json_text_or_null, quoted};
 use super::spec::{self, Spec, Version};
-use super::{conversion, field_path, names, one_of, structural};
+use super::{conversion, default_values, field_path, names, one_of, structural};
 use meta::name;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashSet};
@@ -96,13 +97,8 @@ fn version_list(spec: &Spec, at: &At, versions_at: &At, found: &mut Found) {
 /// What all versions have in common.
 fn common(spec: &Spec, options: &Options, at: &At, found: &mut Found) {
     if let Some(validation) = spec.validation {
-        self::validation(
-            validation,
-            spec.any_has_status(),
-            options,
-            &at.child("validation"),
-            found,
-        );
+        let (validation, at) = ((validation, spec.version), at.child("validation"));
+        self::validation(validation, spec.any_has_status(), options, &at, found);
     }
     subresources(spec.subresources, &at.child("subresources"), found);
     columns(spec.columns, at, found);
@@ -129,7 +125,13 @@ fn common(spec: &Spec, options: &Options, at: &At, found: &mut Found) {
 fn version(version: &Version, has_status: bool, options: &Options, at: &At, found: &mut Found) {
     deprecation(version.raw, &at.child("deprecationWarning"), found);
     if let Some(schema) = version.schema {
-        validation(schema, has_status, options, &at.child("schema"), found);
+        validation(
+            (schema, version.name),
+            has_status,
+            options,
+            &at.child("schema"),
+            found,
+        );
     }
     subresources(version.subresources, &at.child("subresources"), found);
     columns(version.columns.unwrap_or(&[]), at, found);
@@ -199,7 +201,14 @@ const AT_ROOT: [&str; 22] = [
     "XValidations",
 ];
 
-fn validation(validation: Schema, has_status: bool, options: &Options, at: &At, found: &mut Found) {
+/// The schema of a version, or of all together when that is what the first one is asked for.
+fn validation(
+    (validation, version): (Schema, &str),
+    has_status: bool,
+    options: &Options,
+    at: &At,
+    found: &mut Found,
+) {
     let Some(schema) = spec::open_api(validation) else {
         return;
     };
@@ -212,17 +221,35 @@ fn validation(validation: Schema, has_status: bool, options: &Options, at: &At, 
         own.forbidden(&at.child("openAPIV3Schema.nullable"), detail);
     }
     let schema_at = at.child("openAPIV3Schema");
-    let mut unreadable = None;
+    let (mut unreadable, mut scope) = (None, None);
     if options.structural {
         unreadable = structural::unreadable(schema);
         if unreadable.is_none() {
+            let before = own.count();
             structural::validate(schema, &schema_at, &mut own);
+            if own.count() == before {
+                default_values::validate(schema, &schema_at, options.pruned_defaults, &mut own);
+            }
+            scope = (own.count() == before).then_some(Scope::ROOT);
         }
     }
-    open_api::validate(schema, &schema_at, open_api::Place::ROOT, options, &mut own);
+    let mut walk = Walk {
+        options,
+        found: Found::default(),
+        expressions: Expressions::new(options.unchanged.contains(version)),
+    };
+    open_api::validate(schema, &schema_at, Place::root(scope), &mut walk);
+    let Walk {
+        found: open,
+        mut expressions,
+        ..
+    } = walk;
+    own.append(open);
+    own.append(std::mem::take(&mut expressions.found));
     if let Some(why) = unreadable.filter(|_| own.is_empty()) {
         own.invalid(&schema_at, "", why);
     }
+    expressions.limit_total(&schema_at, &mut own);
     found.append(own);
 }
 
