@@ -454,6 +454,78 @@ fn rules_without_their_expressions() {
 }
 
 #[test]
+fn expressions_of_rules() {
+    let rule = |rule: Value| json!({"type": "object", "properties": {"a": {"type": "string"}}, "x-kubernetes-validations": [rule]});
+    let of_list = |rule: &str| json!({"type": "array", "items": {"type": "array", "items": {"type": "string"}}, "x-kubernetes-validations": [{"rule": rule}]});
+    assert_snapshot!(told(
+        with_field,
+        &[
+            ("no expression", rule(json!({"rule": "self.a ==="}))),
+            ("an unknown field", rule(json!({"rule": "self.b == 1"}))),
+            ("no answer", rule(json!({"rule": "self.a"}))),
+            (
+                "a message that is no text",
+                rule(json!({"rule": "true", "messageExpression": "1"}))
+            ),
+            (
+                "a message that is no expression",
+                rule(json!({"rule": "true", "messageExpression": "self."}))
+            ),
+            (
+                "an old self that is not asked for",
+                rule(json!({"rule": "true", "optionalOldSelf": true}))
+            ),
+            (
+                "an old self in a list",
+                json!({"type": "array", "items": {"type": "string", "maxLength": 3, "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}, "maxItems": 3})
+            ),
+            (
+                "too expensive",
+                of_list("self.all(x, x.all(y, self.all(z, z.all(w, w == y))))")
+            ),
+            (
+                "expensive again and again",
+                json!({"type": "array", "items": of_list("self.all(x, x.all(y, y.contains('abc')))")})
+            ),
+        ]
+    ));
+}
+
+#[test]
+fn defaults_fit_their_schema() {
+    assert_snapshot!(told(
+        with_field,
+        &[
+            ("of another type", json!({"type": "integer", "default": "1"})),
+            (
+                "out of bounds",
+                json!({"type": "integer", "minimum": 2, "default": 1})
+            ),
+            (
+                "none of the values",
+                json!({"type": "string", "enum": ["a", "b"], "default": "c"})
+            ),
+            (
+                "with unknown fields",
+                json!({"type": "object", "properties": {"a": {"type": "string"}}, "default": {"b": 1}})
+            ),
+            (
+                "without what is required",
+                json!({"type": "array", "items": {"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}}, "default": [{}]})
+            ),
+            (
+                "an object that does not say what it is",
+                json!({"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true, "default": {"kind": "a b"}})
+            ),
+            (
+                "metadata that is none",
+                json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"kind": {"type": "string", "default": ""}, "metadata": {"type": "object", "properties": {"labels": {"type": "object", "additionalProperties": {"type": "string"}, "default": {"a": 1}}}}}})
+            ),
+        ]
+    ));
+}
+
+#[test]
 fn patterns_in_gos_syntax() {
     let patterns = [
         "(",

@@ -7,6 +7,7 @@ use crate::custom::{Additional, Structure, prune, validate_value};
 use meta::{Errors, Path, name};
 use serde_json::Value;
 
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const TYPE_META: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 /// Whether a schema has defaults at all; most have none, and need not be looked at then.
@@ -38,49 +39,112 @@ fn is_pruned(value: &Value, structure: &Structure) -> bool {
 /// The errors of all defaults in a structural schema of a resource. `pruned`: unknown fields are errors.
 pub(super) fn validate(schema: Schema, at: &At, pruned: bool, found: &mut Found) {
     if are_there(schema) {
-        walk(&structure(schema), at, false, pruned, found);
+        walk(&structure(schema), at, None, pruned, found);
     }
 }
 
-fn walk(structure: &Structure, at: &At, in_type_meta: bool, pruned: bool, found: &mut Found) {
+/// The way from an object of Kubernetes to a part of its type or metadata: names of fields, or items of lists.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    parent: Option<&'a Around<'a>>,
+    field: Option<&'a str>,
+}
+
+fn walk(structure: &Structure, at: &At, around: Option<&Around>, pruned: bool, found: &mut Found) {
     if found.is_full() {
         return;
     }
-    let in_type_meta = in_type_meta && !structure.embedded;
+    let around = around.filter(|_| !structure.embedded);
     if let Some(value) = &structure.default {
-        one(
-            value,
-            structure,
-            &at.child("default"),
-            pruned && !in_type_meta,
-            in_type_meta,
-            found,
-        );
+        one(value, structure, &at.child("default"), around, pruned, found);
     }
+    let inside = |field| Around {
+        parent: around,
+        field,
+    };
     if let Some(items) = structure.items.as_deref() {
-        walk(items, &at.child("items"), in_type_meta, pruned, found);
+        let inside = inside(None);
+        walk(items, &at.child("items"), around.map(|_| &inside), pruned, found);
     }
     let properties = at.child("properties");
-    for (name, inner) in &structure.properties {
-        let inside = in_type_meta || structure.embedded && TYPE_META.contains(&&**name);
-        walk(inner, &properties.key(name), inside, pruned, found);
+    for (name, property) in &structure.properties {
+        let (inside, own) = (
+            inside(Some(name)),
+            structure.embedded && TYPE_META.contains(&&**name),
+        );
+        let around = (around.is_some() || own).then_some(&inside);
+        walk(property, &properties.key(name), around, pruned, found);
     }
 }
 
-fn one(value: &Value, structure: &Structure, at: &At, pruned: bool, in_type_meta: bool, found: &mut Found) {
-    if pruned && !is_pruned(value, structure) {
+fn one(
+    value: &Value,
+    structure: &Structure,
+    at: &At,
+    around: Option<&Around>,
+    pruned: bool,
+    found: &mut Found,
+) {
+    if around.is_none() && pruned && !is_pruned(value, structure) {
         found.invalid(at, shown::any(value), "must not have unknown fields");
     }
-    if !in_type_meta {
-        let before = found.count();
-        embedded(value, structure, at, found);
-        if found.count() > before {
-            return;
+    let before = found.count();
+    if let Some(around) = around {
+        if let Some(why) = wrong_type_meta(value, around) {
+            let detail = format!("must result in valid metadata: {why}");
+            found.invalid(at, shown::any(value), &detail);
         }
+    } else {
+        embedded(value, structure, at, found);
     }
-    let mut errors = Errors::new();
-    validate_value(structure, &Path::new(&at.to_string()), value, None, &mut errors);
-    found.take(errors);
+    if found.count() == before {
+        let mut errors = Errors::new();
+        validate_value(structure, &Path::new(&at.to_string()), value, None, &mut errors);
+        found.take(errors);
+    }
+}
+
+/// Why an object of Kubernetes would be none with this default in it.
+fn wrong_type_meta(value: &Value, around: &Around) -> Option<String> {
+    let (mut value, mut around) = (value.clone(), *around);
+    while let Some(parent) = around.parent {
+        value = match around.field {
+            Some(field) => serde_json::json!({field: value}),
+            None => Value::Array(vec![value]),
+        };
+        around = *parent;
+    }
+    let field = around.field.unwrap_or_default();
+    let why = match (field, &value) {
+        ("metadata", _) => {
+            let form = meta::schema::Schema::of(crate::schema::arena(), OBJECT_META)?;
+            let mut formed = value.clone();
+            let misfits = codec::strict::conform(&form, &mut formed).err()?;
+            misfits.told(None)
+        }
+        (_, Value::String(text)) => wrong_type(field, text)?,
+        _ => "must be a string".to_string(),
+    };
+    Some(format!("{field}: Invalid value: {}: {why}", shown::any(&value).0))
+}
+
+/// Why a text is no `apiVersion` or no `kind`.
+fn wrong_type(field: &str, text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some("must not be empty".into());
+    }
+    if field == "apiVersion" {
+        let parts = text.matches('/').count();
+        return (parts > 1).then(|| format!("unexpected GroupVersion string: {text}"));
+    }
+    let why = name::check_dns1035_label(&text.to_lowercase());
+    let told = || {
+        format!(
+            "may have mixed case, but should otherwise match: {}",
+            why.join(",")
+        )
+    };
+    (!why.is_empty()).then(told)
 }
 
 /// Objects of Kubernetes inside of a default say what they are.
@@ -119,21 +183,9 @@ fn type_meta(object: &Value, at: &At, found: &mut Found) {
         let at = at.child(field);
         match object.get(field) {
             None => {}
-            Some(Value::String(text)) if text.is_empty() => found.invalid(&at, "", "must not be empty"),
-            Some(Value::String(text)) if field == "apiVersion" => {
-                if text.matches('/').count() > 1 {
-                    let detail = format!("unexpected GroupVersion string: {text}");
-                    found.invalid(&at, quoted(text), &detail);
-                }
-            }
             Some(Value::String(text)) => {
-                let why = name::check_dns1035_label(&text.to_lowercase());
-                if !why.is_empty() {
-                    let detail = format!(
-                        "may have mixed case, but should otherwise match: {}",
-                        why.join(",")
-                    );
-                    found.invalid(&at, quoted(text), &detail);
+                if let Some(why) = wrong_type(field, text) {
+                    found.invalid(&at, quoted(text), &why);
                 }
             }
             Some(other) => found.invalid(&at, shown::any(other), "must be a string"),
