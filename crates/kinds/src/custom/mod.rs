@@ -14,8 +14,10 @@ mod shape;
 mod structure;
 mod validate;
 
+pub(crate) use prune::prune;
 pub use rules::Custom;
 pub use structure::{Additional, Kind, Structure};
+pub(crate) use validate::validate as validate_value;
 
 use crate::row::{ScalePaths, text};
 use crate::{Registry, Row};

@@ -1,9 +1,9 @@
 //! The end of a definition: its objects go first, then its finalizer.
 
 use super::{CLEANUP, set_condition};
+use crate::Seen;
 use crate::custom;
 use crate::plan::{Act, Plan, Target};
-use crate::Seen;
 use meta::Object;
 use serde_json::{Value, json};
 
@@ -23,7 +23,14 @@ pub fn mark(object: &mut Value) {
     }
     let now = crate::row::text(object, "/metadata/deletionTimestamp").to_string();
     let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
-    set_condition(object, "Terminating", true, "InstanceDeletionPending", message, &now);
+    set_condition(
+        object,
+        "Terminating",
+        true,
+        "InstanceDeletionPending",
+        message,
+        &now,
+    );
     let metadata = &mut object["metadata"];
     match metadata["finalizers"].as_array_mut() {
         Some(list) => list.push(CLEANUP.into()),
@@ -54,15 +61,26 @@ pub fn plan(seen: &Seen, definition: &Object) -> Plan {
         return plan.why("nothing of the kind is left");
     }
     let message = "CustomResource deletion is in progress";
-    if set_condition(&mut value, "Terminating", true, "InstanceDeletionInProgress", message, &now) {
+    if set_condition(
+        &mut value,
+        "Terminating",
+        true,
+        "InstanceDeletionInProgress",
+        message,
+        &now,
+    ) {
         plan.acts.push(status(definition, value));
     }
-    let standing = seen.snapshot.list(res, "").filter(|object| !object.meta().is_deleting());
-    plan.acts.extend(standing.take(MAX_BATCH).map(|object| Act::Delete {
-        target: Target::of(res, object),
-        grace_seconds: None,
-        propagation: None,
-    }));
+    let standing = seen
+        .snapshot
+        .list(res, "")
+        .filter(|object| !object.meta().is_deleting());
+    plan.acts
+        .extend(standing.take(MAX_BATCH).map(|object| Act::Delete {
+            target: Target::of(res, object),
+            grace_seconds: None,
+            propagation: None,
+        }));
     plan.why(format!("waits for {left} objects of the kind to be gone"))
 }
 

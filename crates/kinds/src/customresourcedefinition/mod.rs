@@ -83,7 +83,9 @@ impl Rules for Definition {
     }
 
     fn holds(&self, object: &Value) -> bool {
-        let marked = object.pointer("/metadata/deletionTimestamp").is_some_and(|t| !t.is_null());
+        let marked = object
+            .pointer("/metadata/deletionTimestamp")
+            .is_some_and(|t| !t.is_null());
         !marked || finish::is_held(object)
     }
 
@@ -98,7 +100,14 @@ impl Rules for Definition {
 }
 
 /// Sets a condition of a definition; its time moves when its status does. True when anything changed.
-fn set_condition(object: &mut Value, kind: &str, status: bool, reason: &str, message: &str, now: &str) -> bool {
+fn set_condition(
+    object: &mut Value,
+    kind: &str,
+    status: bool,
+    reason: &str,
+    message: &str,
+    now: &str,
+) -> bool {
     let status = if status { "True" } else { "False" };
     if !object["status"].is_object() {
         object["status"] = json!({});
@@ -126,8 +135,10 @@ fn set_condition(object: &mut Value, kind: &str, status: bool, reason: &str, mes
             true
         }
         None => {
-            list.push(json!({"type": kind, "status": status, "reason": reason, "message": message,
-                "lastTransitionTime": now}));
+            list.push(
+                json!({"type": kind, "status": status, "reason": reason, "message": message,
+                "lastTransitionTime": now}),
+            );
             true
         }
     }

@@ -50,7 +50,14 @@ pub fn settle(definition: &mut Value, seen: &Snapshot, now: &str) -> bool {
         definition["status"]["acceptedNames"] = accepted.into();
     }
     changed |= match &conflict {
-        None => set_condition(definition, "NamesAccepted", true, "NoConflicts", "no conflicts found", now),
+        None => set_condition(
+            definition,
+            "NamesAccepted",
+            true,
+            "NoConflicts",
+            "no conflicts found",
+            now,
+        ),
         Some((reason, why)) => set_condition(definition, "NamesAccepted", false, reason, why, now),
     };
     changed | established(definition, conflict.is_none(), now) | approved(definition, &group, &name, now)
@@ -66,7 +73,9 @@ fn taken(group: &str, seen: &Snapshot) -> Taken {
         }
         let name = |field: &str| text(&value, &format!("/status/acceptedNames/{field}")).to_string();
         taken.resources.extend([name("plural"), name("singular")]);
-        let short = value.pointer("/status/acceptedNames/shortNames").and_then(Value::as_array);
+        let short = value
+            .pointer("/status/acceptedNames/shortNames")
+            .and_then(Value::as_array);
         let short = short.into_iter().flatten().filter_map(Value::as_str);
         taken.resources.extend(short.map(String::from));
         taken.kinds.extend([name("kind"), name("listKind")]);
@@ -128,7 +137,14 @@ fn established(definition: &mut Value, accepted: bool, now: &str) -> bool {
         (true, _) => false,
         (false, true) => {
             let message = "the initial names have been accepted";
-            set_condition(definition, "Established", true, "InitialNamesAccepted", message, now)
+            set_condition(
+                definition,
+                "Established",
+                true,
+                "InitialNamesAccepted",
+                message,
+                now,
+            )
         }
         (false, false) => {
             let message = "not all names are accepted";
@@ -147,16 +163,23 @@ fn approved(definition: &mut Value, group: &str, _name: &str, now: &str) -> bool
     if !community {
         return false;
     }
-    let given = crate::row::annotation(definition, ANNOTATION).unwrap_or_default().to_string();
+    let given = crate::row::annotation(definition, ANNOTATION)
+        .unwrap_or_default()
+        .to_string();
     let see = "https://github.com/kubernetes/enhancements/pull/1111";
-    let is_url = |text: &str| text.split_once("://").is_some_and(|(scheme, host)| !scheme.is_empty() && !host.is_empty());
+    let is_url = |text: &str| {
+        text.split_once("://")
+            .is_some_and(|(scheme, host)| !scheme.is_empty() && !host.is_empty())
+    };
     let (status, reason, message) = match given.as_str() {
         "" => (
             false,
             "MissingAnnotation",
             format!("protected groups must have approval annotation {ANNOTATION:?}, see {see}"),
         ),
-        text if text.starts_with("unapproved") => (false, "UnapprovedAnnotation", format!("not approved: {text:?}")),
+        text if text.starts_with("unapproved") => {
+            (false, "UnapprovedAnnotation", format!("not approved: {text:?}"))
+        }
         text if is_url(text) => (true, "ApprovedAnnotation", format!("approved in {text}")),
         text => (
             false,

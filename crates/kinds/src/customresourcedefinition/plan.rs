@@ -18,10 +18,18 @@ fn wakes(change: &Change, seen: &Seen) -> Vec<Key> {
         let mut keys = vec![Key::of(DEFINITIONS, &change.object)];
         if change.kind == ChangeKind::Deleted {
             // Its names are free now.
-            let group = change.object.name().split_once('.').map_or("", |(_, group)| group);
+            let group = change
+                .object
+                .name()
+                .split_once('.')
+                .map_or("", |(_, group)| group);
             let suffix = format!(".{group}");
             let others = seen.snapshot.list(DEFINITIONS, "");
-            keys.extend(others.filter(|d| d.name().ends_with(&suffix)).map(|d| Key::of(DEFINITIONS, d)));
+            keys.extend(
+                others
+                    .filter(|d| d.name().ends_with(&suffix))
+                    .map(|d| Key::of(DEFINITIONS, d)),
+            );
         }
         return keys;
     }

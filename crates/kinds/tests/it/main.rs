@@ -1,6 +1,7 @@
 //! Rooms from outside: text in, text out, through the same rules that the pipeline calls.
 
 mod cluster_kinds;
+mod customresourcedefinitions;
 mod defaults;
 mod helpers;
 mod invalid;

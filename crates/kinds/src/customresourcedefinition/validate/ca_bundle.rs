@@ -8,7 +8,7 @@ use x509_parser::pem::Pem;
 pub(super) fn check(bundle: &str) -> Result<(), String> {
     // What is not base64 was refused when the object was decoded.
     let bytes = STANDARD.decode(bundle).unwrap_or_default();
-    let (mut blocks, mut first_bad) = (0, None);
+    let (mut blocks, mut is_bad) = (0, false);
     for block in Pem::iter_from_buffer(&bytes) {
         let Ok(block) = block else { break };
         blocks += 1;
@@ -17,14 +17,16 @@ pub(super) fn check(bundle: &str) -> Result<(), String> {
         }
         match block.parse_x509() {
             Ok(_) => return Ok(()),
-            Err(why) => {
-                first_bad.get_or_insert_with(|| format!("failed to parse certificate: {why}"));
-            }
+            // Each library has words of its own for what exactly is wrong with a certificate.
+            Err(_) => is_bad = true,
         }
     }
-    Err(match first_bad {
-        Some(why) => why,
-        None if blocks == 0 => "unable to parse bytes as PEM block".into(),
-        None => "no valid certificate authority data seen".into(),
-    })
+    let why = if is_bad {
+        "failed to parse certificate: x509: malformed certificate"
+    } else if blocks == 0 {
+        "unable to parse bytes as PEM block"
+    } else {
+        "no valid certificate authority data seen"
+    };
+    Err(format!("unable to load root certificates: {why}"))
 }

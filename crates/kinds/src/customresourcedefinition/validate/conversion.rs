@@ -28,8 +28,13 @@ pub(super) fn validate(spec: &Spec, at: &At, options: &Options, found: &mut Foun
     super::one_of(strategy, &["None", "Webhook"], &at.child("strategy"), found);
     let webhook = conversion.inner("webhook");
     let config = webhook.and_then(|webhook| webhook.inner("clientConfig"));
-    let versions = webhook.map_or(&[] as &[Value], |webhook| webhook.list("conversionReviewVersions"));
-    let (config_at, versions_at) = (at.child("webhookClientConfig"), at.child("conversionReviewVersions"));
+    let versions = webhook.map_or(&[] as &[Value], |webhook| {
+        webhook.list("conversionReviewVersions")
+    });
+    let (config_at, versions_at) = (
+        at.child("webhookClientConfig"),
+        at.child("conversionReviewVersions"),
+    );
     if strategy != "Webhook" {
         let detail = "should not be set when strategy is not set to Webhook";
         if config.is_some() {
@@ -113,10 +118,9 @@ fn service_path(path: &str, at: &At, found: &mut Found) {
     if !path.starts_with('/') {
         found.invalid(at, quoted(path), "must start with a '/'");
     }
-    // The first character is not looked at, whatever it is.
-    let first = path.chars().next().map_or(0, char::len_utf8);
-    let rest = &path[first..];
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    // The first byte is not looked at, whatever it is.
+    let rest = String::from_utf8_lossy(&path.as_bytes()[1..]);
+    let rest = rest.strip_suffix('/').unwrap_or(&rest);
     for (i, segment) in rest.split('/').enumerate() {
         if found.is_full() {
             return;

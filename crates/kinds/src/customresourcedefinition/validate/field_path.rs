@@ -49,7 +49,11 @@ impl Place<'_> {
         if !schema.map("properties").is_empty() {
             self.schema = Some(schema.property(name).ok_or(nowhere)?);
             self.in_metadata |= first && name == "metadata";
-            self.text += &if first { name.to_string() } else { format!(".{name}") };
+            self.text += &if first {
+                name.to_string()
+            } else {
+                format!(".{name}")
+            };
             return Ok(());
         }
         self.schema = match schema.additional("additionalProperties").ok_or(nowhere)? {

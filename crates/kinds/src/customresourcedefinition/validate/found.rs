@@ -134,6 +134,17 @@ impl Found {
         self.add(|errors| errors.too_many(&at.path(), actual, limit));
     }
 
+    pub(super) fn internal(&mut self, at: &At, detail: &str) {
+        self.add(|errors| errors.internal(&at.path(), detail));
+    }
+
+    /// What somebody else found.
+    pub(super) fn take(&mut self, errors: Errors) {
+        for error in errors.0 {
+            self.add(|own| own.0.push(error));
+        }
+    }
+
     fn add(&mut self, tell: impl FnOnce(&mut Errors)) {
         if self.is_full() {
             return;

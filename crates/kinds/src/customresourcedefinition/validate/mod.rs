@@ -3,6 +3,8 @@
 
 mod ca_bundle;
 mod conversion;
+mod default_values;
+mod expressions;
 mod field_path;
 mod found;
 mod lists;
@@ -28,6 +30,7 @@ use options::Options;
 use serde_json::Value;
 use shown::quoted;
 use spec::Spec;
+use std::collections::BTreeSet;
 
 pub(super) use warnings::warnings;
 
@@ -130,23 +133,32 @@ fn stored_versions(object: &Value, spec: &Spec, found: &mut Found) {
     let at = STATUS.child("storedVersions");
     if stored.is_empty() {
         let given = get(get(object, "status"), "storedVersions").is_array();
-        let shown = if given { Value::Array(Vec::new()) } else { Value::Null };
+        let shown = if given {
+            Value::Array(Vec::new())
+        } else {
+            Value::Null
+        };
         return found.invalid(&at, shown, "must have at least one stored version");
     }
-    let is_stored = |name: &str| stored.iter().any(|version| version.as_str() == Some(name));
+    // Of two versions with one name, only the first is the one that is stored.
+    let mut left: BTreeSet<&str> = stored.iter().filter_map(Value::as_str).collect();
     for version in &spec.versions {
         if found.is_full() {
             return;
         }
-        if version.raw.is("storage") && !is_stored(version.name) {
+        if !left.remove(version.name) && version.raw.is("storage") {
             let detail = format!("must have the storage version {}", version.name);
             found.invalid(&at, shown::texts(stored), &detail);
         }
     }
     for (i, version) in stored.iter().enumerate() {
         let name = version.as_str().unwrap_or_default();
+        if found.is_full() {
+            return;
+        }
+        // Of a repeated name the last counts.
         let is_last = stored[i + 1..].iter().all(|later| later != version);
-        if is_last && !found.is_full() && spec.versions.iter().all(|v| v.name != name) {
+        if left.contains(name) && is_last {
             let detail = format!(
                 "missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions"
             );

@@ -1,5 +1,6 @@
 //! What a schema may say at all, node by node, with upstream's order and words.
 
+use super::expressions::{self, Expressions, Scope};
 use super::found::{At, Found};
 use super::options::Options;
 use super::schema::{Additional, Items, Schema};
@@ -9,6 +10,13 @@ use serde_json::Value;
 
 pub(super) const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 
+/// What is found on the way, with what is asked for.
+pub(super) struct Walk<'o> {
+    pub(super) options: &'o Options,
+    pub(super) found: Found,
+    pub(super) expressions: Expressions,
+}
+
 /// What holds for a node because of where it is.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
@@ -16,6 +24,10 @@ pub(super) struct Place<'a> {
     /// In `metadata`, `kind` or `apiVersion` of an object of Kubernetes.
     in_type_meta: bool,
     defaults: Defaults<'a>,
+    /// What rules see here; they are not looked at in quantifiers and where the schema is wrong anyway.
+    scope: Option<Scope>,
+    /// Where the part of the schema begins whose values cannot be told from their older selves.
+    uncorrelated: Option<&'a At<'a>>,
 }
 
 #[derive(Clone, Copy)]
@@ -26,18 +38,37 @@ enum Defaults<'a> {
 }
 
 impl Place<'_> {
-    pub(super) const ROOT: Place<'static> = Place {
-        is_root: true,
-        in_type_meta: false,
-        defaults: Defaults::Allowed,
-    };
+    /// Of the schema as a whole. `scope`: whether rules are looked at.
+    pub(super) fn root(scope: Option<Scope>) -> Place<'static> {
+        Place {
+            is_root: true,
+            in_type_meta: false,
+            defaults: Defaults::Allowed,
+            scope,
+            uncorrelated: None,
+        }
+    }
 }
 
 /// The errors of a schema and all inside it.
-pub(super) fn validate(schema: Schema, at: &At, place: Place, options: &Options, found: &mut Found) {
-    if found.is_full() {
+pub(super) fn validate(schema: Schema, at: &At, place: Place, walk: &mut Walk) {
+    if walk.found.is_full() {
         return;
     }
+    let before = walk.found.count();
+    node(schema, at, place, walk);
+    // Rules cannot be understood while the schema is wrong, here or inside.
+    if let Some(scope) = place.scope
+        && walk.found.count() == before
+        && !schema.list(shown::RULES).is_empty()
+    {
+        walk.expressions.compile(schema, at, scope, place.uncorrelated);
+    }
+}
+
+fn node(schema: Schema, at: &At, place: Place, walk: &mut Walk) {
+    let options = walk.options;
+    let found = &mut walk.found;
     members(schema, at, place, options, found);
     if schema.is("uniqueItems") {
         found.forbidden(
@@ -45,32 +76,38 @@ pub(super) fn validate(schema: Schema, at: &At, place: Place, options: &Options,
             "uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
         );
     }
-    let inside = Place {
+    let within = Place {
         is_root: false,
+        scope: place.scope.map(|scope| scope.inside(schema)),
         ..place
     };
-    additional_properties(schema, at, inside, options, found);
-    properties(schema, at, place, options, found);
+    additional_properties(schema, at, within, walk);
+    properties(schema, at, place, walk);
+    let inside = Place {
+        scope: None,
+        ..within
+    };
     if let Some(not) = schema.inner("not") {
-        validate(not, &at.child("not"), inside, options, found);
+        validate(not, &at.child("not"), inside, walk);
     }
     for field in ["allOf", "oneOf", "anyOf"] {
         let list = at.child(field);
         for (i, one) in schema.schemas(field).enumerate() {
-            validate(one, &list.index(i), inside, options, found);
+            validate(one, &list.index(i), inside, walk);
         }
     }
     let definitions = at.child("definitions");
     for (name, one) in schema.named("definitions") {
-        validate(one, &definitions.key(name), inside, options, found);
+        validate(one, &definitions.key(name), inside, walk);
     }
-    items(schema, at, inside, options, found);
+    items(schema, at, within, walk);
     let dependencies = at.child("dependencies");
     for (name, one) in schema.map("dependencies") {
         if let Some(one) = one.as_object().map(Schema) {
-            validate(one, &dependencies.key(name), inside, options, found);
+            validate(one, &dependencies.key(name), inside, walk);
         }
     }
+    let found = &mut walk.found;
     let preserve = "x-kubernetes-preserve-unknown-fields";
     if schema.flag(preserve) == Some(false) {
         found.invalid(&at.child(preserve), false, "must be true or undefined");
@@ -123,13 +160,21 @@ fn members(schema: Schema, at: &At, place: Place, options: &Options, found: &mut
             schema.given("dependencies").is_some(),
             "dependencies is not supported",
         ),
-        ("$ref", schema.given_text("$ref").is_some(), "$ref is not supported"),
+        (
+            "$ref",
+            schema.given_text("$ref").is_some(),
+            "$ref is not supported",
+        ),
         (
             "type",
             kind == "null",
             "type cannot be set to null, use nullable as an alternative",
         ),
-        ("items", has_items, "items must be a schema object and not an array"),
+        (
+            "items",
+            has_items,
+            "items must be a schema object and not an array",
+        ),
         (
             "x-kubernetes-embedded-resource",
             embedded,
@@ -141,29 +186,33 @@ fn members(schema: Schema, at: &At, place: Place, options: &Options, found: &mut
     }
 }
 
-fn additional_properties(schema: Schema, at: &At, mut place: Place, options: &Options, found: &mut Found) {
+fn additional_properties(schema: Schema, at: &At, mut place: Place, walk: &mut Walk) {
     let field = "additionalProperties";
     let Some(additional) = schema.additional(field) else {
         return;
     };
     let at = at.child(field);
     if !schema.map("properties").is_empty() && !matches!(additional, Additional::Allowed(true)) {
-        found.forbidden(&at, "additionalProperties and properties are mutual exclusive");
+        let detail = "additionalProperties and properties are mutual exclusive";
+        walk.found.forbidden(&at, detail);
     }
     if place.in_type_meta {
         place.defaults = Defaults::NotInAdditional;
     }
     if let Additional::Schema(values) = additional {
-        validate(values, &at, place, options, found);
+        validate(values, &at, place, walk);
     }
 }
 
-fn properties(schema: Schema, at: &At, place: Place, options: &Options, found: &mut Found) {
-    let at = at.child("properties");
+fn properties(schema: Schema, holder: &At, place: Place, walk: &mut Walk) {
+    let at = holder.child("properties");
+    let uncorrelated = (!expressions::is_correlatable(schema)).then_some(holder);
     let of_object = place.is_root || schema.is("x-kubernetes-embedded-resource");
     for (name, property) in schema.named("properties") {
         let mut inside = Place {
             is_root: false,
+            scope: place.scope.map(|scope| scope.inside(schema)),
+            uncorrelated: place.uncorrelated.or(uncorrelated),
             ..place
         };
         if of_object && ["metadata", "kind", "apiVersion"].contains(&name) {
@@ -172,17 +221,22 @@ fn properties(schema: Schema, at: &At, place: Place, options: &Options, found: &
                 inside.defaults = Defaults::NotInTopLevel(name);
             }
         }
-        validate(property, &at.key(name), inside, options, found);
+        validate(property, &at.key(name), inside, walk);
     }
 }
 
-fn items(schema: Schema, at: &At, place: Place, options: &Options, found: &mut Found) {
-    let at = at.child("items");
+fn items(schema: Schema, holder: &At, place: Place, walk: &mut Walk) {
+    let at = holder.child("items");
+    let is_map = schema.given_text("x-kubernetes-list-type") == Some("map");
+    let place = Place {
+        uncorrelated: place.uncorrelated.or((!is_map).then_some(holder)),
+        ..place
+    };
     match schema.items() {
-        Some(Items::One(item)) => validate(item, &at, place, options, found),
+        Some(Items::One(item)) => validate(item, &at, place, walk),
         Some(Items::Each(each)) => {
             for (i, item) in each.iter().enumerate() {
-                validate(Schema::of(item), &at.index(i), place, options, found);
+                validate(Schema::of(item), &at.index(i), place, walk);
             }
         }
         Some(Items::Neither) | None => {}

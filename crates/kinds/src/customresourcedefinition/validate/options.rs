@@ -5,7 +5,7 @@ use super::open_api::TYPES;
 use super::schema::Schema;
 use super::spec::{Spec, open_api};
 use super::structural;
-use super::{lists, same};
+use super::{default_values, lists, same};
 use crate::json::{at, list, string};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -24,6 +24,9 @@ pub(super) struct Options {
     pub(super) atomic_sets: bool,
     pub(super) strict_maps_and_sets: bool,
     pub(super) bad_ca_bundle: bool,
+    pub(super) pruned_defaults: bool,
+    /// Versions whose schema stays as it was; what its rules cost was looked at before.
+    pub(super) unchanged: BTreeSet<String>,
     /// Versions that may keep too many selectable fields; the empty name is that of all together.
     pub(super) many_selectable: BTreeSet<String>,
 }
@@ -40,6 +43,8 @@ impl Options {
             atomic_sets: true,
             strict_maps_and_sets: true,
             bad_ca_bundle: true,
+            pruned_defaults: true,
+            unchanged: BTreeSet::new(),
             many_selectable: BTreeSet::new(),
         }
     }
@@ -55,9 +60,28 @@ impl Options {
             atomic_sets: !was.any(lists::is_set_of_parts),
             strict_maps_and_sets: !was.any(lists::has_loose_items),
             bad_ca_bundle: may_have_bad_ca_bundle(old),
+            pruned_defaults: was.schemas().all(has_pruned_defaults),
+            unchanged: unchanged(was, new),
             many_selectable: many_selectable(was, new),
         }
     }
+}
+
+fn has_pruned_defaults(schema: Schema) -> bool {
+    let looked_at = default_values::are_there(schema) && structural::is_structural(schema);
+    !looked_at || !default_values::has_unknown_fields(schema)
+}
+
+fn unchanged(was: &Spec, new: &Spec) -> BTreeSet<String> {
+    let same = |name: &str| match (new.schema_of(name), was.schema_of(name)) {
+        (Some(new), Some(was)) => {
+            new.is_some() == was.is_some()
+                && same::same_schema(new.and_then(open_api), was.and_then(open_api))
+        }
+        _ => false,
+    };
+    let names = new.versions.iter().map(|version| version.name);
+    names.filter(|name| same(name)).map(str::to_string).collect()
 }
 
 fn is_established(object: &Value) -> bool {
@@ -95,7 +119,10 @@ fn many_selectable(was: &Spec, new: &Spec) -> BTreeSet<String> {
         // Of versions with the same name the last counts.
         let before = was.versions.iter().rfind(|old| old.name == version.name);
         if let Some(before) = before
-            && kept(before.selectable.unwrap_or(&[]), version.selectable.unwrap_or(&[]))
+            && kept(
+                before.selectable.unwrap_or(&[]),
+                version.selectable.unwrap_or(&[]),
+            )
         {
             out.insert(version.name.to_string());
         }

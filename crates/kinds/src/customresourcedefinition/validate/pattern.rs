@@ -318,7 +318,10 @@ impl<'a> Parser<'a> {
             Repeat::Star => (inner.size + 2, inner.copies),
             Repeat::One => (inner.size + 1, inner.copies),
             Repeat::Counted(0, None) => (inner.size + 2, inner.copies),
-            Repeat::Counted(min, None) => (1 + min.saturating_mul(inner.size), min.saturating_mul(inner.copies)),
+            Repeat::Counted(min, None) => (
+                1 + min.saturating_mul(inner.size),
+                min.saturating_mul(inner.copies),
+            ),
             Repeat::Counted(_, Some(0)) => (1, 1),
             Repeat::Counted(min, Some(max)) => (
                 max.saturating_mul(inner.size) + max - min,
@@ -369,7 +372,11 @@ fn joined(parts: &[Part], kind: Kind) -> Part {
     }
     // A part of the same kind dissolves.
     let height = |part: &Part| part.height - usize::from(part.kind == kind);
-    let between = if kind == Kind::Alternate { parts.len() as u64 - 1 } else { 0 };
+    let between = if kind == Kind::Alternate {
+        parts.len() as u64 - 1
+    } else {
+        0
+    };
     Part {
         kind,
         height: 1 + parts.iter().map(height).max().unwrap_or(0),
@@ -380,7 +387,10 @@ fn joined(parts: &[Part], kind: Kind) -> Part {
 
 /// `{min}`, `{min,}`, `{min,max}` at the beginning of a text, and what follows. A number too big to be read is `None`;
 /// the maximum is `None` as a whole when there is no end, and is the minimum when it is not given.
-#[allow(clippy::type_complexity, reason = "a number that may be too big, one that may be missing as well, the rest")]
+#[allow(
+    clippy::type_complexity,
+    reason = "a number that may be too big, one that may be missing as well, the rest"
+)]
 fn counts(text: &str) -> Option<(Option<u64>, Option<Option<u64>>, &str)> {
     let (min, rest) = number(text.strip_prefix('{')?)?;
     let Some(rest) = rest.strip_prefix(',') else {
@@ -442,8 +452,8 @@ fn class(whole: &str) -> Result<&str> {
 }
 
 const POSIX: [&str; 14] = [
-    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper",
-    "word", "xdigit",
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+    "upper", "word", "xdigit",
 ];
 
 fn class_char<'a>(text: &'a str, whole: &str) -> Result<(u32, &'a str)> {

@@ -36,7 +36,9 @@ fn same_member(a: Schema, b: Schema, field: &str, form: Form) -> bool {
             (None, None) | (Some(Items::Neither), Some(Items::Neither)) => true,
             (Some(Items::One(a)), Some(Items::One(b))) => same_schema(Some(a), Some(b)),
             (Some(Items::Each(a)), Some(Items::Each(b))) => same_schemas(a, b),
-            (Some(Items::Each([])), Some(Items::Neither)) | (Some(Items::Neither), Some(Items::Each([]))) => true,
+            (Some(Items::Each([])), Some(Items::Neither)) | (Some(Items::Neither), Some(Items::Each([]))) => {
+                true
+            }
             _ => false,
         },
         Form::Any => a.given(field) == b.given(field),
@@ -50,9 +52,8 @@ fn same_schemas(a: &[Value], b: &[Value]) -> bool {
 fn same_named(a: Schema, b: Schema, field: &str) -> bool {
     let (a, b) = (a.map(field), b.map(field));
     a.len() == b.len()
-        && a.iter().all(|(name, schema)| {
-            same_schema(Some(Schema::of(schema)), b.get(name).map(Schema::of))
-        })
+        && a.iter()
+            .all(|(name, schema)| same_schema(Some(Schema::of(schema)), b.get(name).map(Schema::of)))
 }
 
 fn same_rule(a: &Value, b: &Value) -> bool {
@@ -95,5 +96,7 @@ pub(super) fn same_columns(a: &[Value], b: &[Value]) -> bool {
 }
 
 pub(super) fn same_selectable(a: &[Value], b: &[Value]) -> bool {
-    same_list(a, b, |a, b| same_texts(Schema::of(a), Schema::of(b), &["jsonPath"]))
+    same_list(a, b, |a, b| {
+        same_texts(Schema::of(a), Schema::of(b), &["jsonPath"])
+    })
 }

@@ -130,10 +130,11 @@ impl<'a> Schema<'a> {
             Some(Items::Each(schemas)) => schemas.iter().any(|schema| Schema::of(schema).any(says)),
             Some(Items::Neither) | None => false,
         };
-        let in_additional = |field: &str, says: &mut dyn FnMut(Schema<'a>) -> bool| match self.additional(field) {
-            Some(Additional::Schema(schema)) => schema.any(says),
-            Some(Additional::Allowed(_)) | None => false,
-        };
+        let in_additional =
+            |field: &str, says: &mut dyn FnMut(Schema<'a>) -> bool| match self.additional(field) {
+                Some(Additional::Schema(schema)) => schema.any(says),
+                Some(Additional::Allowed(_)) | None => false,
+            };
         in_items
             || ["allOf", "anyOf", "oneOf"]
                 .iter()
@@ -141,7 +142,9 @@ impl<'a> Schema<'a> {
             || self.inner("not").is_some_and(|schema| schema.any(says))
             || self.named("properties").any(|(_, schema)| schema.any(says))
             || in_additional("additionalProperties", says)
-            || self.named("patternProperties").any(|(_, schema)| schema.any(says))
+            || self
+                .named("patternProperties")
+                .any(|(_, schema)| schema.any(says))
             || in_additional("additionalItems", says)
             || self.named("definitions").any(|(_, schema)| schema.any(says))
             || self

@@ -81,6 +81,16 @@ pub(super) fn rule(rule: &Value) -> Shown {
     Shown(shown.out)
 }
 
+/// A value of no type.
+pub(super) fn any(value: &Value) -> Shown {
+    if let Value::String(text) = value {
+        return quoted(text);
+    }
+    let mut shown = Writer::default();
+    shown.value(value);
+    Shown(shown.out)
+}
+
 /// The list of versions, without the parts that stand beside it because they are the same in all.
 pub(super) fn versions(versions: &[super::spec::Version]) -> Shown {
     let mut shown = Writer::default();
@@ -151,7 +161,11 @@ pub(super) const MEMBERS: [(&str, &str, Form); 43] = [
     ("Definitions", "definitions", Form::Named),
     ("ExternalDocs", "externalDocs", Form::Any),
     ("Example", "example", Form::Any),
-    ("XPreserveUnknownFields", "x-kubernetes-preserve-unknown-fields", Form::FlagPointer),
+    (
+        "XPreserveUnknownFields",
+        "x-kubernetes-preserve-unknown-fields",
+        Form::FlagPointer,
+    ),
     ("XEmbeddedResource", "x-kubernetes-embedded-resource", Form::Flag),
     ("XIntOrString", "x-kubernetes-int-or-string", Form::Flag),
     ("XListMapKeys", "x-kubernetes-list-map-keys", Form::Values),
@@ -210,7 +224,9 @@ impl Writer {
             },
             (Form::Values, Some(_)) => self.value_list(schema.list(field)),
             (Form::Schemas, Some(_)) => {
-                self.list(Some(schema.list(field)), |shown, item| shown.schema(Schema::of(item)));
+                self.list(Some(schema.list(field)), |shown, item| {
+                    shown.schema(Schema::of(item))
+                });
             }
             (Form::Named, Some(_)) => self.map(schema.map(field).iter(), |shown, item| {
                 shown.schema(Schema::of(item));
@@ -251,7 +267,9 @@ impl Writer {
             shown.out.push_str("{\"Schema\":");
             shown.schema_or_null(value.as_object().map(Schema));
             shown.out.push_str(",\"Property\":");
-            shown.list(value.as_array().map(Vec::as_slice), |shown, item| shown.value(item));
+            shown.list(value.as_array().map(Vec::as_slice), |shown, item| {
+                shown.value(item)
+            });
             shown.out.push('}');
         });
     }
@@ -293,7 +311,11 @@ impl Writer {
         self.out.push('{');
         self.name("Name");
         push_text(&mut self.out, version.name);
-        for (name, field) in [("Served", "served"), ("Storage", "storage"), ("Deprecated", "deprecated")] {
+        for (name, field) in [
+            ("Served", "served"),
+            ("Storage", "storage"),
+            ("Deprecated", "deprecated"),
+        ] {
             self.out.push(',');
             self.name(name);
             self.plain(version.raw.is(field));
@@ -360,7 +382,10 @@ impl Writer {
             self.out.push(',');
         }
         let priority = read.given("priority").and_then(Value::as_i64).unwrap_or(0);
-        push(&mut self.out, format_args!("\"Priority\":{priority},\"JSONPath\":"));
+        push(
+            &mut self.out,
+            format_args!("\"Priority\":{priority},\"JSONPath\":"),
+        );
         push_text(&mut self.out, read.text("jsonPath"));
         self.out.push('}');
     }
@@ -469,7 +494,10 @@ fn push_number(out: &mut String, number: &serde_json::Number) {
             if size != 0.0 && !(1e-6..1e21).contains(&size) {
                 let text = format!("{float:e}");
                 // Go writes 1e+21, and 1e-7 without a leading zero.
-                push(out, format_args!("{}", text.replace('e', "e+").replace("e+-", "e-")));
+                push(
+                    out,
+                    format_args!("{}", text.replace('e', "e+").replace("e+-", "e-")),
+                );
             } else {
                 push(out, format_args!("{float}"));
             }

@@ -127,8 +127,8 @@ impl<'a> Spec<'a> {
         self.schemas().any(|schema| schema.any(&mut |node| says(node)))
     }
 
-    /// The `CustomResourceValidation` that holds for a version, or that there is no such version.
-    pub(super) fn validation_of(&self, version: &str) -> Option<Option<Schema<'a>>> {
+    /// The schema of a version; none of both when there is no such version.
+    pub(super) fn schema_of(&self, version: &str) -> Option<Option<Schema<'a>>> {
         if !self.versions.iter().any(|v| v.schema.is_some()) {
             return Some(self.validation);
         }

@@ -17,19 +17,34 @@ const QUANTIFIERS: [&str; 3] = ["anyOf", "allOf", "oneOf"];
 pub(super) fn unreadable(schema: Schema) -> Option<&'static str> {
     let has_content = |field| !schema.map(field).is_empty();
     let not_supported = [
-        (!schema.text("id").is_empty(), "OpenAPIV3Schema 'id' is not supported"),
-        (!schema.text("$schema").is_empty(), "OpenAPIV3Schema 'schema' is not supported"),
-        (!schema.text("$ref").is_empty(), "OpenAPIV3Schema '$ref' is not supported"),
+        (
+            !schema.text("id").is_empty(),
+            "OpenAPIV3Schema 'id' is not supported",
+        ),
+        (
+            !schema.text("$schema").is_empty(),
+            "OpenAPIV3Schema 'schema' is not supported",
+        ),
+        (
+            !schema.text("$ref").is_empty(),
+            "OpenAPIV3Schema '$ref' is not supported",
+        ),
         (
             has_content("patternProperties"),
             "OpenAPIV3Schema 'patternProperties' is not supported",
         ),
-        (has_content("dependencies"), "OpenAPIV3Schema 'dependencies' is not supported"),
+        (
+            has_content("dependencies"),
+            "OpenAPIV3Schema 'dependencies' is not supported",
+        ),
         (
             schema.additional("additionalItems").is_some(),
             "OpenAPIV3Schema 'additionalItems' is not supported",
         ),
-        (has_content("definitions"), "OpenAPIV3Schema 'definitions' is not supported"),
+        (
+            has_content("definitions"),
+            "OpenAPIV3Schema 'definitions' is not supported",
+        ),
     ];
     if let Some((_, why)) = not_supported.into_iter().find(|(wrong, _)| *wrong) {
         return Some(why);
@@ -56,7 +71,9 @@ pub(super) fn unreadable(schema: Schema) -> Option<&'static str> {
         }
         _ => {}
     }
-    let in_properties = schema.named("properties").find_map(|(_, schema)| unreadable(schema));
+    let in_properties = schema
+        .named("properties")
+        .find_map(|(_, schema)| unreadable(schema));
     in_properties.or_else(|| match schema.additional("additionalProperties") {
         Some(Additional::Schema(schema)) => unreadable(schema),
         _ => None,
@@ -112,7 +129,13 @@ fn invariants(schema: Schema, level: Level, at: &At, found: &mut Found) {
         invariants(values, Level::Field, &additional_at, found);
     }
     extensions(schema, at, found);
-    values(schema, is_int_or_string(schema), all_of_begins_so(schema), at, found);
+    values(
+        schema,
+        is_int_or_string(schema),
+        all_of_begins_so(schema),
+        at,
+        found,
+    );
     types(schema, level, at, found);
     if schema.is(EMBEDDED) && additional.is_some() {
         found.forbidden(
@@ -218,7 +241,12 @@ fn says_nothing(field: &str, value: &Value) -> bool {
                 || !is_member(field)
         }
         Value::String(text) => {
-            let pointer = ["x-kubernetes-list-type", "x-kubernetes-map-type", "default", "example"];
+            let pointer = [
+                "x-kubernetes-list-type",
+                "x-kubernetes-map-type",
+                "default",
+                "example",
+            ];
             text.is_empty() && !pointer.contains(&field) || !is_member(field)
         }
         Value::Array(list) => {
@@ -295,15 +323,39 @@ fn nested(schema: Schema, skip_any_of: bool, at: &At, found: &mut Found) {
     let text = |field| !schema.text(field).is_empty();
     let forbidden = [
         ("type", text("type"), "must be empty to be structural"),
-        ("additionalProperties", allows, "must be undefined to be structural"),
-        ("default", schema.given("default").is_some(), "must be undefined to be structural"),
+        (
+            "additionalProperties",
+            allows,
+            "must be undefined to be structural",
+        ),
+        (
+            "default",
+            schema.given("default").is_some(),
+            "must be undefined to be structural",
+        ),
         ("title", text("title"), "must be empty to be structural"),
-        ("description", text("description"), "must be empty to be structural"),
-        ("nullable", schema.is("nullable"), "must be false to be structural"),
+        (
+            "description",
+            text("description"),
+            "must be empty to be structural",
+        ),
+        (
+            "nullable",
+            schema.is("nullable"),
+            "must be false to be structural",
+        ),
         (PRESERVE, schema.is(PRESERVE), "must be false to be structural"),
         (EMBEDDED, schema.is(EMBEDDED), "must be false to be structural"),
-        (INT_OR_STRING, schema.is(INT_OR_STRING), "must be false to be structural"),
-        (LIST_KEYS, !schema.list(LIST_KEYS).is_empty(), "must be empty to be structural"),
+        (
+            INT_OR_STRING,
+            schema.is(INT_OR_STRING),
+            "must be false to be structural",
+        ),
+        (
+            LIST_KEYS,
+            !schema.list(LIST_KEYS).is_empty(),
+            "must be empty to be structural",
+        ),
         (
             "x-kubernetes-list-type",
             schema.given("x-kubernetes-list-type").is_some(),
@@ -314,13 +366,20 @@ fn nested(schema: Schema, skip_any_of: bool, at: &At, found: &mut Found) {
             schema.given("x-kubernetes-map-type").is_some(),
             "must be undefined to be structural",
         ),
-        (shown::RULES, !schema.list(shown::RULES).is_empty(), "must be empty to be structural"),
+        (
+            shown::RULES,
+            !schema.list(shown::RULES).is_empty(),
+            "must be empty to be structural",
+        ),
     ];
     for (field, _, detail) in forbidden.into_iter().filter(|(_, wrong, _)| *wrong) {
         found.forbidden(&at.child(field), detail);
     }
     if schema.property("metadata").is_some() {
-        found.forbidden(&properties.key("metadata"), "must not be specified in a nested context");
+        found.forbidden(
+            &properties.key("metadata"),
+            "must not be specified in a nested context",
+        );
     }
 }
 
@@ -350,7 +409,13 @@ fn nested_completeness(schema: Schema, shape: Option<Schema>, shape_at: &At, at:
     };
     completeness(schema, Some(shape), shape_at, at, found);
     if let Some(item) = schema.item() {
-        nested_completeness(item, shape.item(), &shape_at.child("items"), &at.child("items"), found);
+        nested_completeness(
+            item,
+            shape.item(),
+            &shape_at.child("items"),
+            &at.child("items"),
+            found,
+        );
     }
     let (shape_properties, properties) = (shape_at.child("properties"), at.child("properties"));
     for (name, property) in schema.named("properties") {

@@ -52,7 +52,11 @@ fn parts(text: &str, in_request: bool) -> Result<Url, String> {
         if in_request {
             return Err("invalid URI for request".into());
         }
-        if rest.split('/').next().is_some_and(|segment| segment.contains(':')) {
+        if rest
+            .split('/')
+            .next()
+            .is_some_and(|segment| segment.contains(':'))
+        {
             return Err("first path segment in URL cannot contain colon".into());
         }
     }
@@ -102,7 +106,9 @@ fn authority(scheme: &str, text: &str) -> Result<(Option<String>, String), Strin
 
 fn host(scheme: &str, text: &str) -> Result<String, String> {
     let port = |port: &str| {
-        let digits = port.strip_prefix(':').map(|d| d.bytes().all(|b| b.is_ascii_digit()));
+        let digits = port
+            .strip_prefix(':')
+            .map(|d| d.bytes().all(|b| b.is_ascii_digit()));
         match port.is_empty() || digits == Some(true) {
             true => Ok(()),
             false => Err(format!("invalid port {} after host", quoted(port).0)),
@@ -134,7 +140,9 @@ fn literal(text: &str) -> Result<String, String> {
     let zone = unescaped(zone, Part::Zone)?;
     if !zone.is_empty() && zone.len() == 1 {
         let shown = quoted(&format!("{address}{zone}")).0;
-        return Err(format!("invalid host: ParseAddr({shown}): zone must be a non-empty string"));
+        return Err(format!(
+            "invalid host: ParseAddr({shown}): zone must be a non-empty string"
+        ));
     }
     if address.parse::<Ipv6Addr>().is_ok() {
         return Ok(format!("{address}{zone}"));

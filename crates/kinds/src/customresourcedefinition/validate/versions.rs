@@ -1,12 +1,13 @@
 //! The spec of a definition and its versions: schemas, subresources, columns and selectable fields.
 
+use super::expressions::{Expressions, Scope};
 use super::found::{At, Found};
-use super::open_api;
+use super::open_api::{self, Place, Walk};
 use super::options::{Options, SELECTABLE_MAX, has_extensions};
 use super::schema::Schema;
 use super::shown::{self, is_print, json_text, json_text_or_null, quoted};
 use super::spec::{self, Spec, Version};
-use super::{conversion, field_path, names, one_of, structural};
+use super::{conversion, default_values, field_path, names, one_of, structural};
 use meta::name;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashSet};
@@ -96,7 +97,8 @@ fn version_list(spec: &Spec, at: &At, versions_at: &At, found: &mut Found) {
 /// What all versions have in common.
 fn common(spec: &Spec, options: &Options, at: &At, found: &mut Found) {
     if let Some(validation) = spec.validation {
-        self::validation(validation, spec.any_has_status(), options, &at.child("validation"), found);
+        let (validation, at) = ((validation, spec.version), at.child("validation"));
+        self::validation(validation, spec.any_has_status(), options, &at, found);
     }
     subresources(spec.subresources, &at.child("subresources"), found);
     columns(spec.columns, at, found);
@@ -110,13 +112,26 @@ fn common(spec: &Spec, options: &Options, at: &At, found: &mut Found) {
     };
     let schema = at.child("schema.openAPIV3Schema");
     let open_api = spec::open_api(validation);
-    selectable_fields(spec.selectable, open_api, "", options, (&selectable, &schema), found);
+    selectable_fields(
+        spec.selectable,
+        open_api,
+        "",
+        options,
+        (&selectable, &schema),
+        found,
+    );
 }
 
 fn version(version: &Version, has_status: bool, options: &Options, at: &At, found: &mut Found) {
     deprecation(version.raw, &at.child("deprecationWarning"), found);
     if let Some(schema) = version.schema {
-        validation(schema, has_status, options, &at.child("schema"), found);
+        validation(
+            (schema, version.name),
+            has_status,
+            options,
+            &at.child("schema"),
+            found,
+        );
     }
     subresources(version.subresources, &at.child("subresources"), found);
     columns(version.columns.unwrap_or(&[]), at, found);
@@ -130,7 +145,14 @@ fn version(version: &Version, has_status: bool, options: &Options, at: &At, foun
         return found.invalid(&selectable, "", detail);
     };
     let schema_at = at.child("schema.openAPIV3Schema");
-    selectable_fields(fields, Some(schema), version.name, options, (&selectable, &schema_at), found);
+    selectable_fields(
+        fields,
+        Some(schema),
+        version.name,
+        options,
+        (&selectable, &schema_at),
+        found,
+    );
 }
 
 fn deprecation(version: Schema, at: &At, found: &mut Found) {
@@ -155,12 +177,38 @@ fn deprecation(version: Schema, at: &At, found: &mut Found) {
 
 /// Members of a schema that may stand at its root when the status has a subresource, in upstream's names.
 const AT_ROOT: [&str; 22] = [
-    "Description", "Type", "Format", "Title", "Maximum", "ExclusiveMaximum", "Minimum", "ExclusiveMinimum",
-    "MaxLength", "MinLength", "Pattern", "MaxItems", "MinItems", "UniqueItems", "MultipleOf", "Required", "Items",
-    "Properties", "ExternalDocs", "Example", "XPreserveUnknownFields", "XValidations",
+    "Description",
+    "Type",
+    "Format",
+    "Title",
+    "Maximum",
+    "ExclusiveMaximum",
+    "Minimum",
+    "ExclusiveMinimum",
+    "MaxLength",
+    "MinLength",
+    "Pattern",
+    "MaxItems",
+    "MinItems",
+    "UniqueItems",
+    "MultipleOf",
+    "Required",
+    "Items",
+    "Properties",
+    "ExternalDocs",
+    "Example",
+    "XPreserveUnknownFields",
+    "XValidations",
 ];
 
-fn validation(validation: Schema, has_status: bool, options: &Options, at: &At, found: &mut Found) {
+/// The schema of a version, or of all together when that is what the first one is asked for.
+fn validation(
+    (validation, version): (Schema, &str),
+    has_status: bool,
+    options: &Options,
+    at: &At,
+    found: &mut Found,
+) {
     let Some(schema) = spec::open_api(validation) else {
         return;
     };
@@ -173,17 +221,35 @@ fn validation(validation: Schema, has_status: bool, options: &Options, at: &At, 
         own.forbidden(&at.child("openAPIV3Schema.nullable"), detail);
     }
     let schema_at = at.child("openAPIV3Schema");
-    let mut unreadable = None;
+    let (mut unreadable, mut scope) = (None, None);
     if options.structural {
         unreadable = structural::unreadable(schema);
         if unreadable.is_none() {
+            let before = own.count();
             structural::validate(schema, &schema_at, &mut own);
+            if own.count() == before {
+                default_values::validate(schema, &schema_at, options.pruned_defaults, &mut own);
+            }
+            scope = (own.count() == before).then_some(Scope::ROOT);
         }
     }
-    open_api::validate(schema, &schema_at, open_api::Place::ROOT, options, &mut own);
+    let mut walk = Walk {
+        options,
+        found: Found::default(),
+        expressions: Expressions::new(options.unchanged.contains(version)),
+    };
+    open_api::validate(schema, &schema_at, Place::root(scope), &mut walk);
+    let Walk {
+        found: open,
+        mut expressions,
+        ..
+    } = walk;
+    own.append(open);
+    own.append(std::mem::take(&mut expressions.found));
     if let Some(why) = unreadable.filter(|_| own.is_empty()) {
         own.invalid(&schema_at, "", why);
     }
+    expressions.limit_total(&schema_at, &mut own);
     found.append(own);
 }
 
@@ -191,8 +257,7 @@ fn validation(validation: Schema, has_status: bool, options: &Options, at: &At, 
 fn root(schema: Schema, at: &At, found: &mut Found) {
     for member in shown::members_given(schema) {
         if member == "Type" && schema.kind() != "object" {
-            let detail =
-                "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+            let detail = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
             return found.invalid(&at.child("openAPIV3Schema.type"), quoted(schema.kind()), detail);
         }
         if !AT_ROOT.contains(&member) {
@@ -222,7 +287,10 @@ fn subresources(subresources: Option<Schema>, at: &At, found: &mut Found) {
             found.invalid(&at, quoted(path), &detail);
         }
     }
-    let (path, at) = (scale.text("labelSelectorPath"), at.child("scale.labelSelectorPath"));
+    let (path, at) = (
+        scale.text("labelSelectorPath"),
+        at.child("scale.labelSelectorPath"),
+    );
     let known = path.starts_with(".spec.") || path.starts_with(".status.");
     if !path.is_empty() && is_simple(path, &at, found) && !known {
         let detail = "should be a json path under either .spec or .status";
@@ -241,7 +309,14 @@ fn is_simple(path: &str, at: &At, found: &mut Found) -> bool {
 
 const COLUMN_TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
 const COLUMN_FORMATS: [&str; 8] = [
-    "byte", "date", "date-time", "double", "float", "int32", "int64", "password",
+    "byte",
+    "date",
+    "date-time",
+    "double",
+    "float",
+    "int32",
+    "int64",
+    "password",
 ];
 
 fn columns(columns: &[Value], at: &At, found: &mut Found) {

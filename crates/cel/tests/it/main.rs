@@ -1,0 +1,1 @@
+//! Tests of the crate, at its public API.
