@@ -108,11 +108,7 @@ impl Errors {
     }
 
     pub fn invalid(&mut self, field: &Path, value: impl Shows, detail: &str) {
-        self.push(
-            Cause::Invalid,
-            field,
-            with_detail(&format!("Invalid value: {}", value.shows()), detail),
-        );
+        self.push(Cause::Invalid, field, with_detail(&valued("Invalid value", value), detail));
     }
 
     pub fn type_invalid(&mut self, field: &Path, value: impl Shows, detail: &str) {
@@ -146,11 +142,7 @@ impl Errors {
     }
 
     pub fn duplicate(&mut self, field: &Path, value: impl Shows) {
-        self.push(
-            Cause::Duplicate,
-            field,
-            format!("Duplicate value: {}", value.shows()),
-        );
+        self.push(Cause::Duplicate, field, valued("Duplicate value", value));
     }
 
     /// With a sentence after the value.
@@ -218,6 +210,14 @@ impl Errors {
     }
 }
 
+fn valued(text: &str, value: impl Shows) -> String {
+    match value.shows() {
+        // Nothing that is shown is empty: texts have quotes.
+        shown if shown.is_empty() => text.to_string(),
+        shown => format!("{text}: {shown}"),
+    }
+}
+
 fn with_detail(text: &str, detail: &str) -> String {
     if detail.is_empty() {
         text.to_string()
@@ -234,6 +234,15 @@ pub trait Shows {
 impl<T: Into<Value>> Shows for T {
     fn shows(self) -> String {
         self.into().to_string()
+    }
+}
+
+/// A value that is too large to be shown.
+pub struct Omitted;
+
+impl Shows for Omitted {
+    fn shows(self) -> String {
+        String::new()
     }
 }
 

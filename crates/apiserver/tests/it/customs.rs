@@ -222,3 +222,36 @@ async fn versions_are_views_on_what_is_stored() {
     let (_, groups) = world.json("GET", "/apis/example.com", &Value::Null).await;
     assert_eq!(groups["preferredVersion"]["version"], "v2");
 }
+
+#[tokio::test]
+async fn rules_see_objects_and_what_they_were() {
+    let mut definition = widgets();
+    let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let spec = &mut schema["properties"]["spec"];
+    spec["x-kubernetes-validations"] = json!([
+        {"rule": "self.size >= oldSelf.size", "message": "may only grow", "fieldPath": ".size"},
+        {"rule": "!has(self.name) || self.name != 'root'", "messageExpression": "'no ' + self.name", "reason": "FieldValueForbidden"},
+    ]);
+    spec["properties"]["size"]["x-kubernetes-validations"] = json!([{"rule": "self % 2 == 1"}]);
+    spec["properties"]["parts"]["items"]["x-kubernetes-validations"] =
+        json!([{"rule": "!oldSelf.hasValue() || self.count >= oldSelf.value().count", "optionalOldSelf": true, "message": "parts only grow"}]);
+    let world = with(definition).await;
+    let text = talk(
+        &world,
+        &r#"
+        POST OBJECTS
+        {"metadata":{"name":"a"},"spec":{"size":2,"name":"root"}}
+        POST OBJECTS
+        {"metadata":{"name":"a"},"spec":{"size":5,"parts":[{"name":"p","count":3}]}}
+        PATCH OBJECTS/a application/merge-patch+json
+        {"spec":{"size":3,"parts":[{"name":"q","count":1},{"name":"p","count":2}]}}
+        PATCH OBJECTS/a application/merge-patch+json
+        {"spec":{"size":"x","parts":[]}}
+        PATCH OBJECTS/a application/merge-patch+json
+        {"spec":{"size":7,"parts":[{"name":"p","count":4}]}}
+        "#
+        .replace("OBJECTS", OBJECTS),
+    )
+    .await;
+    insta::assert_snapshot!(text);
+}

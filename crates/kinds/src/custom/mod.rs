@@ -4,6 +4,7 @@
 mod cells;
 mod defaults;
 mod embedded;
+mod expressions;
 mod formats;
 pub mod jsonpath;
 mod lists;

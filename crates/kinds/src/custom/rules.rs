@@ -4,13 +4,14 @@
 use super::cells::{self, Printed};
 use super::jsonpath::JsonPath;
 use super::structure::Structure;
+use super::expressions::{self, Ruled};
 use super::{defaults, embedded, lists, prune, shape, validate};
 use crate::row::{MadeOf, Rules, Write, text};
 use crate::{Check, schema};
 use codec::strict::conform_metadata;
 use meta::schema::Schema;
 use meta::selector::LabelSelector;
-use meta::{Errors, Object, Path, Res, Snapshot, Status, Timestamp, name};
+use meta::{Errors, FieldError, Object, Path, Res, Snapshot, Status, Timestamp, name};
 use serde_json::Value;
 use std::sync::OnceLock;
 
@@ -37,6 +38,8 @@ pub struct Custom {
 struct Known {
     structure: Structure,
     schema: Schema,
+    /// None where the schema has no rules.
+    ruled: Option<Ruled>,
     columns: Vec<Printed>,
 }
 
@@ -92,6 +95,7 @@ impl Custom {
             }
             Known {
                 schema: shape::schema(&structure),
+                ruled: Ruled::read(own, true),
                 columns: cells::columns(version.unwrap_or(&null)),
                 structure,
             }
@@ -121,6 +125,21 @@ impl Custom {
         self.check_scale(object, true, errors);
         embedded::validate(structure, &Path::root(), object, errors);
         self.check_lists(object, old, errors);
+        self.check_rules(object, old, errors);
+    }
+
+    /// Rules are only asked of values that have the types that they were written for.
+    fn check_rules(&self, object: &Value, old: Option<&Value>, errors: &mut Errors) {
+        let Some(ruled) = &self.known().ruled else { return };
+        let blocks = |error: &FieldError| {
+            use meta::field::Cause::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
+            matches!(error.cause, NotSupported | Required | TooLong | TooMany | TypeInvalid)
+        };
+        if errors.0.iter().any(blocks) {
+            let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            return errors.invalid(&Path::root(), Value::Null, why);
+        }
+        expressions::validate(ruled, self.structure(), object, old, errors);
     }
 
     fn check_lists(&self, object: &Value, old: Option<&Value>, errors: &mut Errors) {
@@ -254,6 +273,7 @@ impl Rules for Custom {
         }
         self.check_scale(object, false, errors);
         self.check_lists(object, Some(old), errors);
+        self.check_rules(object, Some(old), errors);
     }
 
     fn admit(

@@ -542,7 +542,7 @@ impl<'a> Spot<'a> {
 }
 
 /// The item of an old list that is known to be the same one: lists of objects with keys tell.
-fn same_item<'a>(structure: &Structure, old: &'a Value, item: &Value) -> Option<&'a Value> {
+pub(super) fn same_item<'a>(structure: &Structure, old: &'a Value, item: &Value) -> Option<&'a Value> {
     let ListType::Map(keys) = &structure.list else {
         return None;
     };

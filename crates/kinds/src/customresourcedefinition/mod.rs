@@ -9,6 +9,7 @@ mod prepare;
 mod validate;
 
 pub use plan::CONTROLLER;
+pub(crate) use validate::rule_path;
 
 use crate::custom::DEFINITIONS;
 use crate::row::text;
@@ -68,6 +69,10 @@ impl Rules for Definition {
             Write::Status => validate::validate_status(object, old, errors),
             _ => validate::validate_update(object, old, errors),
         }
+    }
+
+    fn checks_finalizer_names(&self) -> bool {
+        false
     }
 
     fn compares_as_sent(&self) -> bool {
