@@ -23,6 +23,9 @@ fn merge(to: &mut Value, patch: Value) {
         *to = patch;
         return;
     };
+    if !to.is_object() {
+        *to = json!({});
+    }
     for (key, value) in patch {
         if value.is_null() {
             to.as_object_mut().expect("an object").remove(&key);
@@ -156,7 +159,10 @@ fn versions() {
             with_version,
             &[
                 ("no schema", json!({"schema": null})),
-                ("an empty schema", json!({"schema": {"openAPIV3Schema": {}}})),
+                (
+                    "an empty schema",
+                    json!({"schema": {"openAPIV3Schema": {"type": null, "properties": null}}})
+                ),
                 (
                     "a warning of what is not deprecated",
                     json!({"deprecationWarning": "old"})

@@ -16,7 +16,27 @@ pub(super) fn are_there(schema: Schema) -> bool {
 }
 
 fn structure(schema: Schema) -> Structure {
-    Structure::of_resource(&Value::Object(schema.0.clone()))
+    let mut schema = Value::Object(schema.0.clone());
+    forget_int_or_string(&mut schema);
+    Structure::of_resource(&schema)
+}
+
+/// Upstream holds defaults against the type that is written down, whatever `x-kubernetes-int-or-string` says.
+fn forget_int_or_string(schema: &mut Value) {
+    let Some(members) = schema.as_object_mut() else {
+        return;
+    };
+    members.remove("x-kubernetes-int-or-string");
+    for (field, value) in members {
+        match (field.as_str(), value) {
+            ("properties", Value::Object(named)) => named.values_mut().for_each(forget_int_or_string),
+            ("allOf" | "anyOf" | "oneOf", Value::Array(each)) => {
+                each.iter_mut().for_each(forget_int_or_string)
+            }
+            ("items" | "additionalProperties" | "not", value) => forget_int_or_string(value),
+            _ => {}
+        }
+    }
 }
 
 /// Whether a default has fields that its schema does not know. The schema is structural.

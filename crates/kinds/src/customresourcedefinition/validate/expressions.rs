@@ -87,23 +87,18 @@ impl Expressions {
                 &plain
             };
             let item = list.index(i);
-            self.rule(
-                given,
-                &Seen {
-                    decl: &decl,
-                    env,
-                    scope,
-                },
-                &item,
-            );
-            let uses_old = cel::check(rule.text("rule"), env)
-                .is_ok_and(|checked| is_bool(&checked) && checked.uses("oldSelf"));
+            let seen = Seen {
+                decl: &decl,
+                env,
+                scope,
+            };
+            let uses_old = self.rule(given, &seen, &item);
             if uses_old && let Some(from) = uncorrelated {
                 let detail = format!(
                     "oldSelf cannot be used on the uncorrelatable portion of the schema within {from}"
                 );
-                self.found
-                    .invalid(&item.child("rule"), quoted(rule.text("rule")), &detail);
+                let shown = quoted(rule.text("rule"));
+                self.found.invalid(&item.child("rule"), shown, &detail);
             } else if let Some(flag) = rule.flag("optionalOldSelf").filter(|_| !uses_old) {
                 let detail = "may not be set if oldSelf is not used in rule";
                 self.found.invalid(&item.child("optionalOldSelf"), flag, detail);
@@ -111,40 +106,44 @@ impl Expressions {
         }
     }
 
-    fn rule(&mut self, given: &Value, seen: &Seen, at: &At) {
+    /// Looks at one rule; whether it uses the old value.
+    fn rule(&mut self, given: &Value, seen: &Seen, at: &At) -> bool {
         let rule = Schema::of(given);
         let rule_at = at.child("rule");
-        let cost = match seen.cost(
+        let checked = seen.check(
             rule.text("rule"),
             &Type::Bool,
             "cel expression must evaluate to a bool",
             "",
-        ) {
+        );
+        let uses_old = checked.as_ref().is_ok_and(|checked| checked.uses("oldSelf"));
+        let cost = match checked.and_then(|checked| seen.cost(&checked, "program")) {
             Ok(cost) => cost,
             Err(why) => {
-                self.observe(&rule_at, 0);
-                return self.found.invalid(&rule_at, shown::rule(given), &why);
+                self.found.invalid(&rule_at, shown::rule(given), &why);
+                return uses_old;
             }
         };
-        let often = seen
-            .scope
-            .cardinality
-            .unwrap_or_else(|| seen.decl.max_cardinality());
-        let cost = cost.saturating_mul(often);
+        let often = seen.scope.cardinality;
+        let cost = cost.saturating_mul(often.unwrap_or_else(|| seen.decl.max_cardinality()));
         self.limit(&rule_at, "estimated rule cost", cost);
         self.observe(&rule_at, cost);
         let message = rule.text("messageExpression");
-        if message.is_empty() {
-            return;
+        if !message.is_empty() {
+            self.message(message, given, seen, &at.child("messageExpression"));
         }
-        let at = at.child("messageExpression");
-        let wanted = "messageExpression must evaluate to a string";
-        match seen.cost(message, &Type::String, wanted, "messageExpression ") {
+        uses_old
+    }
+
+    fn message(&mut self, text: &str, given: &Value, seen: &Seen, at: &At) {
+        let (wanted, what) = ("messageExpression must evaluate to a string", "messageExpression");
+        let checked = seen.check(text, &Type::String, wanted, "messageExpression ");
+        match checked.and_then(|checked| seen.cost(&checked, what)) {
             Ok(cost) => {
-                self.limit(&at, "estimated messageExpression cost", cost);
-                self.observe(&at, cost);
+                self.limit(at, "estimated messageExpression cost", cost);
+                self.observe(at, cost);
             }
-            Err(why) => self.found.invalid(&at, shown::rule(given), &why),
+            Err(why) => self.found.invalid(at, shown::rule(given), &why),
         }
     }
 
@@ -189,23 +188,22 @@ struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// What an expression of this type costs at most, or why it is none.
-    fn cost(&self, text: &str, kind: &Type, other_kind: &str, prefix: &str) -> Result<u64, String> {
+    /// An expression of this type, or why it is none.
+    fn check(&self, text: &str, kind: &Type, other_kind: &str, prefix: &str) -> Result<Checked, String> {
         let checked =
             cel::check(text, self.env).map_err(|why| format!("{prefix}compilation failed: {why}"))?;
-        if checked.output() != kind {
-            return Err(other_kind.into());
+        match checked.output() == kind {
+            true => Ok(checked),
+            false => Err(other_kind.into()),
         }
-        let named = if prefix.is_empty() { "program " } else { prefix };
-        checked
-            .program()
-            .map_err(|why| format!("{named}instantiation failed: {why}"))?;
+    }
+
+    /// What an expression costs at most, if it can run at all.
+    fn cost(&self, checked: &Checked, what: &str) -> Result<u64, String> {
+        let program = checked.program();
+        program.map_err(|why| format!("{what} instantiation failed: {why}"))?;
         Ok(checked.estimate(&**self.decl).max)
     }
-}
-
-fn is_bool(checked: &Checked) -> bool {
-    *checked.output() == Type::Bool
 }
 
 fn too_much(what: &str, cost: u64, limit: u64) -> String {

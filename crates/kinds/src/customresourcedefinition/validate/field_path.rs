@@ -10,11 +10,15 @@ pub(super) struct Place<'a> {
 }
 
 /// Follows a path. `brackets`: `['…']` may be used.
-pub(super) fn follow<'a>(path: &str, schema: Schema<'a>, brackets: bool) -> Result<Place<'a>, String> {
+pub(super) fn follow<'a>(
+    path: &str,
+    schema: Option<Schema<'a>>,
+    brackets: bool,
+) -> Result<Place<'a>, String> {
     let mut place = Place {
         text: String::new(),
         in_metadata: false,
-        schema: Some(schema),
+        schema,
     };
     let mut tokens = Tokens(path);
     let end = || "unexpected end of JSON path".to_string();

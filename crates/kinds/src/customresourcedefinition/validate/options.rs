@@ -3,12 +3,12 @@
 use super::ca_bundle;
 use super::open_api::TYPES;
 use super::schema::Schema;
-use super::spec::{Spec, open_api};
+use super::spec::{Spec, Version, open_api};
 use super::structural;
 use super::{default_values, lists, same};
 use crate::json::{at, list, string};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// More selectable fields than this are refused.
 pub(super) const SELECTABLE_MAX: usize = 8;
@@ -115,10 +115,10 @@ fn many_selectable(was: &Spec, new: &Spec) -> BTreeSet<String> {
     if kept(was.selectable, new.selectable) {
         out.insert(String::new());
     }
+    // Of versions with the same name the last counts.
+    let older: HashMap<&str, &Version> = was.versions.iter().map(|old| (old.name, old)).collect();
     for version in &new.versions {
-        // Of versions with the same name the last counts.
-        let before = was.versions.iter().rfind(|old| old.name == version.name);
-        if let Some(before) = before
+        if let Some(before) = older.get(version.name)
             && kept(
                 before.selectable.unwrap_or(&[]),
                 version.selectable.unwrap_or(&[]),

@@ -48,7 +48,7 @@ pub(super) fn validate(schema: Schema, at: &At, found: &mut Found) {
             found.invalid(&at, quoted(path), "must not contain line breaks");
         }
         // A schema that cannot be read has errors of its own.
-        if *is_readable && field_path::follow(path, schema, true).is_err() {
+        if *is_readable && field_path::follow(path, Some(schema), true).is_err() {
             found.invalid(&at, quoted(path), "must be a valid path");
         }
     }

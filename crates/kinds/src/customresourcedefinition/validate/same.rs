@@ -41,6 +41,16 @@ fn same_member(a: Schema, b: Schema, field: &str, form: Form) -> bool {
             }
             _ => false,
         },
+        Form::Any if field == "dependencies" => {
+            let (a, b) = (a.map(field), b.map(field));
+            a.len() == b.len()
+                && a.iter()
+                    .all(|(name, a)| b.get(name).is_some_and(|b| same_dependency(a, b)))
+        }
+        Form::Any if field == "externalDocs" => match (a.inner(field), b.inner(field)) {
+            (Some(a), Some(b)) => same_texts(a, b, &["description", "url"]),
+            (a, b) => a.is_none() && b.is_none(),
+        },
         Form::Any => a.given(field) == b.given(field),
     }
 }
@@ -54,6 +64,12 @@ fn same_named(a: Schema, b: Schema, field: &str) -> bool {
     a.len() == b.len()
         && a.iter()
             .all(|(name, schema)| same_schema(Some(Schema::of(schema)), b.get(name).map(Schema::of)))
+}
+
+/// A schema, or the names of other fields.
+fn same_dependency(a: &Value, b: &Value) -> bool {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    same_schema(a.as_object().map(Schema), b.as_object().map(Schema)) && list(a) == list(b)
 }
 
 fn same_rule(a: &Value, b: &Value) -> bool {

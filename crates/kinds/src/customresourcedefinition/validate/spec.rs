@@ -4,10 +4,13 @@
 use super::same::{same_columns, same_schema, same_selectable, same_subresources};
 use super::schema::Schema;
 use serde_json::Value;
+use std::collections::HashMap;
 
 pub(super) struct Spec<'a> {
     pub(super) raw: Schema<'a>,
     pub(super) versions: Vec<Version<'a>>,
+    /// Where the first version of each name stands.
+    by_name: HashMap<&'a str, usize>,
     /// The name of the first version.
     pub(super) version: &'a str,
     /// `CustomResourceValidation`, `{openAPIV3Schema: …}`.
@@ -15,6 +18,14 @@ pub(super) struct Spec<'a> {
     pub(super) subresources: Option<Schema<'a>>,
     pub(super) columns: &'a [Value],
     pub(super) selectable: &'a [Value],
+    versioned: Versioned,
+}
+
+/// What differs from version to version.
+#[derive(Default)]
+struct Versioned {
+    schemas: bool,
+    subresources: bool,
 }
 
 pub(super) struct Version<'a> {
@@ -53,9 +64,13 @@ pub(super) fn open_api(validation: Schema) -> Option<Schema> {
 impl<'a> Spec<'a> {
     pub(super) fn of(object: &'a Value) -> Self {
         let raw = Schema::of(object.get("spec").unwrap_or(&Value::Null));
+        let versions: Vec<Version> = raw.list("versions").iter().map(Version::of).collect();
+        let names = versions.iter().map(|version| version.name).enumerate();
         let mut spec = Self {
             raw,
-            versions: raw.list("versions").iter().map(Version::of).collect(),
+            by_name: names.rev().map(|(i, name)| (name, i)).collect(),
+            versions,
+            versioned: Versioned::default(),
             version: "",
             validation: None,
             subresources: None,
@@ -100,6 +115,15 @@ impl<'a> Spec<'a> {
             version.columns = version.columns.filter(|_| !columned);
             version.selectable = version.selectable.filter(|_| !selected);
         }
+        self.versioned = Versioned {
+            schemas: self.versions.iter().any(|version| version.schema.is_some()),
+            subresources: self.versions.iter().any(|version| version.subresources.is_some()),
+        };
+    }
+
+    /// The first version of this name.
+    fn named(&self, name: &str) -> Option<&Version<'a>> {
+        self.versions.get(*self.by_name.get(name)?)
     }
 
     pub(super) fn text(&self, field: &str) -> &'a str {
@@ -129,19 +153,17 @@ impl<'a> Spec<'a> {
 
     /// The schema of a version; none of both when there is no such version.
     pub(super) fn schema_of(&self, version: &str) -> Option<Option<Schema<'a>>> {
-        if !self.versions.iter().any(|v| v.schema.is_some()) {
-            return Some(self.validation);
+        match self.versioned.schemas {
+            true => self.named(version).map(|version| version.schema),
+            false => Some(self.validation),
         }
-        let named = self.versions.iter().find(|v| v.name == version);
-        named.map(|v| v.schema)
     }
 
     pub(super) fn subresources_of(&self, version: &str) -> Option<Schema<'a>> {
-        if !self.versions.iter().any(|v| v.subresources.is_some()) {
-            return self.subresources;
+        match self.versioned.subresources {
+            true => self.named(version)?.subresources,
+            false => self.subresources,
         }
-        let named = self.versions.iter().find(|v| v.name == version);
-        named.and_then(|v| v.subresources)
     }
 
     pub(super) fn any_has_status(&self) -> bool {

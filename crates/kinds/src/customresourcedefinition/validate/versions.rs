@@ -357,11 +357,13 @@ fn selectable_fields(
     (at, schema_at): (&At, &At),
     found: &mut Found,
 ) {
-    // A schema that is not there is missed elsewhere; one that cannot be read has no fields (upstream's server fails).
-    let Some(schema) = schema else { return };
-    if let Some(why) = structural::unreadable(schema) {
-        return found.invalid(schema_at, "", why);
+    // A schema that is not there is missed elsewhere. Nor has one that cannot be read any fields; upstream's server fails
+    // then.
+    let why = schema.and_then(structural::unreadable);
+    if let Some(why) = why {
+        found.invalid(schema_at, "", why);
     }
+    let schema = schema.filter(|_| why.is_none());
     let mut unique = BTreeSet::new();
     for (i, field) in fields.iter().enumerate() {
         if found.is_full() {
