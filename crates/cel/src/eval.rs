@@ -182,7 +182,10 @@ impl<'p, 'a> Run<'p, 'a> {
         };
         let cost = price.cost(&args, result.as_ref().ok()).unwrap_or(1);
         self.charge(cost)?;
-        result.map_err(|error| crate::functions::explain(call.name, &args, error))
+        match result {
+            Err(error) if call.regex.is_none() => Err(crate::functions::explain(call.name, &args, error)),
+            other => other,
+        }
     }
 
     fn element(
@@ -463,12 +466,7 @@ impl<'p, 'a> Run<'p, 'a> {
                     self.charge(1)?;
                     value = if test { Value::Null } else { inner };
                 }
-                Ok(None) => {
-                    if test {
-                        self.charge(1)?;
-                    }
-                    return Ok(Value::Optional(None));
-                }
+                Ok(None) => return Ok(Value::Optional(None)),
                 Err(error) => {
                     if !optional {
                         self.charge(1)?;

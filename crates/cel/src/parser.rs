@@ -68,6 +68,10 @@ pub(crate) struct Parser<'s> {
     tokens: Vec<Token>,
     at: usize,
     depth: [u32; 5],
+    /// An error was reported and nothing has fit since: the next one is its consequence.
+    recovering: bool,
+    /// The brackets and `?` that are open.
+    open: Vec<Tok>,
 }
 
 /// What an operand can start with.
@@ -105,9 +109,7 @@ pub(crate) fn parse(source: &Source, errors: &mut Errors, bindings: bool) -> Opt
         positions: vec![0],
         bindings,
         tokens,
-        at: 0,
-        depth: [0; 5],
-    };
+        at: 0, depth: [0; 5], recovering: false, open: Vec::new() };
     let root = parser.start().ok()?;
     let positions = parser.positions;
     errors.is_empty().then_some(Parsed { root, positions })
@@ -130,6 +132,7 @@ impl Parser<'_> {
 
     fn next(&mut self) -> Token {
         let token = self.tokens[self.at];
+        self.recovering = false;
         if token.kind != Tok::Eof {
             self.at += 1;
         }
@@ -155,6 +158,9 @@ impl Parser<'_> {
     }
 
     fn syntax_error(&mut self, message: &str) {
+        if self.recovering {
+            return;
+        }
         let location = self.source.location(self.tokens[self.at].start);
         self.errors.report(location, format!("Syntax error: {message}"));
     }
@@ -162,6 +168,9 @@ impl Parser<'_> {
     /// Takes the token `kind`. When another one stands there that is one too many it is skipped; when a token of
     /// `follow` stands there, which may come after the missing one, reading goes on.
     fn expect(&mut self, kind: Tok, follow: &[Tok]) -> Read<Token> {
+        if opening(kind).is_some() && self.open.last() == opening(kind).as_ref() {
+            self.open.pop();
+        }
         if self.peek() == kind {
             return Ok(self.next());
         }
@@ -174,7 +183,7 @@ impl Parser<'_> {
             self.next();
             return Ok(self.next());
         }
-        if follow.contains(&self.peek()) {
+        if follow.contains(&self.peek()) && self.can_follow(self.peek()) {
             self.syntax_error(&format!("missing {} at '{}'", kind.name(), self.quoted()));
             return Ok(self.tokens[self.at]);
         }
@@ -184,6 +193,19 @@ impl Parser<'_> {
             kind.name()
         ));
         Err(Stop)
+    }
+
+    /// Whether what is open lets this token stand after an operand.
+    fn can_follow(&self, tok: Tok) -> bool {
+        let is_open = |tok: Tok| self.open.contains(&tok);
+        match tok {
+            Tok::RParen => is_open(Tok::LParen),
+            Tok::RBracket => is_open(Tok::LBracket),
+            Tok::RBrace => is_open(Tok::LBrace),
+            Tok::Comma => self.open.iter().any(|open| matches!(open, Tok::LParen | Tok::LBracket | Tok::LBrace)),
+            Tok::Colon => is_open(Tok::LBrace) || is_open(Tok::Question),
+            _ => true,
+        }
     }
 
     /// Reports unless one of `expected` comes next; a single token too many is skipped.
@@ -268,6 +290,7 @@ impl Parser<'_> {
         self.enter(Rule::Expr)?;
         let condition = self.logic(Tok::Or, op::OR)?;
         let expr = if let Some(question) = self.take(Tok::Question) {
+            self.open.push(Tok::Question);
             let truthy = self.logic(Tok::Or, op::OR)?;
             self.expect(Tok::Colon, &OPERAND)?;
             let falsy = self.expr()?;
@@ -368,12 +391,14 @@ impl Parser<'_> {
             return self.member();
         }
         let first = self.next();
+        let mut last = first;
         let mut count = 1;
-        while self.take(kind).is_some() {
+        while let Some(token) = self.take(kind) {
+            last = token;
             count += 1;
         }
         self.enter(Rule::Unary)?;
-        self.sync(&[&OPERAND])?;
+        self.operand_of(kind, last)?;
         let operand = self.member()?;
         self.leave(Rule::Unary, 1);
         if count % 2 == 0 {
@@ -381,6 +406,32 @@ impl Parser<'_> {
         }
         let name = if kind == Tok::Not { op::NOT } else { op::NEGATE };
         self.call(first.start, name, vec![operand])
+    }
+
+    /// Reports unless an operand follows the sign at `last`.
+    fn operand_of(&mut self, kind: Tok, last: Token) -> Read<()> {
+        if OPERAND.contains(&self.peek()) {
+            return Ok(());
+        }
+        if kind == Tok::Minus {
+            let message = format!("no viable alternative at input '{}'", self.text_from(last.start));
+            self.syntax_error(&message);
+            return self.sync(&[&OPERAND]);
+        }
+        let names: Vec<&str> = OPERAND.iter().map(|tok| tok.name()).collect();
+        let message = format!("extraneous input '{}' expecting {{{}}}", self.quoted(), names.join(", "));
+        self.syntax_error(&message);
+        Err(Stop)
+    }
+
+    /// The text from an offset to the end of the current token.
+    fn text_from(&self, start: usize) -> String {
+        let here = self.tokens[self.at];
+        let end = match here.kind {
+            Tok::Eof => self.tokens[..self.at].last().map_or(here.end, |token| token.end),
+            _ => here.end,
+        };
+        quote(&self.source.chars[start.min(end)..end].iter().collect::<String>())
     }
 
     fn member(&mut self) -> Read<Expr> {
@@ -415,6 +466,7 @@ impl Parser<'_> {
                 let offset = self.next().start;
                 return self.bad(offset, "unsupported syntax: '`'".to_string());
             }
+            _ if optional => return self.no_optional_field(),
             _ => return self.no_field(dot),
         };
         let name: Arc<str> = self.text(word).into();
@@ -436,21 +488,35 @@ impl Parser<'_> {
         )
     }
 
+    fn no_optional_field(&mut self) -> Read<Expr> {
+        let offset = self.tokens[self.at].start;
+        let _reported = self.sync(&[&[Tok::Ident, Tok::EscIdent]]);
+        let location = self.source.location(offset);
+        self.errors.report(location, "unsupported ident kind");
+        Err(Stop)
+    }
+
+    /// Something else than a name after a dot. Reading goes on at what can follow an operand.
     fn no_field(&mut self, dot: Token) -> Read<Expr> {
         let here = self.tokens[self.at];
-        let text: String = self.source.chars[dot.start..here.end].iter().collect();
         let message = match here.kind {
             Tok::True | Tok::False | Tok::Null if here.start == dot.end => {
                 format!("mismatched input '{}' expecting IDENTIFIER", self.text(here))
             }
-            _ => format!("no viable alternative at input '{}'", quote(text.trim_end())),
+            _ => format!("no viable alternative at input '{}'", self.text_from(dot.start)),
         };
         self.syntax_error(&message);
-        Err(Stop)
+        while !(FOLLOW.contains(&self.peek()) && self.peek() != Tok::LBracket && self.can_follow(self.peek())) {
+            self.next();
+        }
+        self.recovering = true;
+        self.node(dot.start, Kind::Bad)
     }
 
     fn index(&mut self, operand: Expr) -> Read<Expr> {
         let open = self.next();
+        self.open.push(Tok::LBracket);
+        self.sync(&[&OPERAND, &[Tok::Question]])?;
         let optional = self.take(Tok::Question).is_some();
         let index = self.expr()?;
         self.expect(Tok::RBracket, &FOLLOW)?;
@@ -464,8 +530,10 @@ impl Parser<'_> {
     /// The arguments of a call and its closing parenthesis.
     fn args(&mut self) -> Read<Vec<Expr>> {
         let mut args = Vec::new();
+        self.open.push(Tok::LParen);
         self.sync(&[&OPERAND, &[Tok::RParen]])?;
         if self.take(Tok::RParen).is_some() {
+            self.open.pop();
             return Ok(args);
         }
         loop {
@@ -482,6 +550,7 @@ impl Parser<'_> {
         match token.kind {
             Tok::LParen => {
                 self.next();
+                self.open.push(Tok::LParen);
                 let inner = self.expr()?;
                 self.expect(Tok::RParen, &FOLLOW)?;
                 Ok(inner)
@@ -571,6 +640,7 @@ impl Parser<'_> {
             }
         }
         let open = self.expect(Tok::LBrace, &[])?;
+        self.open.push(Tok::LBrace);
         let mut fields = Vec::new();
         self.sync(&[&[Tok::RBrace, Tok::Comma, Tok::Question, Tok::Ident, Tok::EscIdent]])?;
         while matches!(self.peek(), Tok::Question | Tok::Ident | Tok::EscIdent) {
@@ -589,11 +659,11 @@ impl Parser<'_> {
                 value,
                 optional,
             });
-            if self.take(Tok::Comma).is_none() {
+            if self.peek() != Tok::Comma || !matches!(self.peek_at(1), Tok::Question | Tok::Ident | Tok::EscIdent) {
                 break;
             }
+            self.next();
         }
-        self.take(Tok::Comma);
         self.close(Tok::RBrace)?;
         self.node(
             open.start,
@@ -606,23 +676,24 @@ impl Parser<'_> {
 
     fn list(&mut self) -> Read<Expr> {
         let open = self.next();
+        self.open.push(Tok::LBracket);
         let (mut items, mut optional) = (Vec::new(), Vec::new());
         self.sync(&[&OPERAND, &[Tok::RBracket, Tok::Comma, Tok::Question]])?;
         while !matches!(self.peek(), Tok::RBracket | Tok::Comma) {
             optional.push(self.take(Tok::Question).is_some());
             items.push(self.expr()?);
-            if self.peek() != Tok::Comma || self.peek_at(1) == Tok::RBracket {
+            if !self.another() {
                 break;
             }
             self.next();
         }
-        self.take(Tok::Comma);
         self.close(Tok::RBracket)?;
         self.node(open.start, Kind::List { items, optional })
     }
 
     fn map(&mut self) -> Read<Expr> {
         let open = self.next();
+        self.open.push(Tok::LBrace);
         let mut entries = Vec::new();
         self.sync(&[&OPERAND, &[Tok::RBrace, Tok::Comma, Tok::Question]])?;
         while !matches!(self.peek(), Tok::RBrace | Tok::Comma) {
@@ -631,22 +702,38 @@ impl Parser<'_> {
             self.expect(Tok::Colon, &OPERAND)?;
             let value = self.expr()?;
             entries.push(Entry { key, value, optional });
-            if self.peek() != Tok::Comma || self.peek_at(1) == Tok::RBrace {
+            if !self.another() {
                 break;
             }
             self.next();
         }
-        self.take(Tok::Comma);
         self.close(Tok::RBrace)?;
         self.node(open.start, Kind::Map(entries))
     }
 
+    /// Whether a comma and one more element follow.
+    fn another(&self) -> bool {
+        let next = self.peek_at(1);
+        self.peek() == Tok::Comma && (next == Tok::Question || OPERAND.contains(&next))
+    }
+
     /// The end of a list or map, before which a comma may stand.
     fn close(&mut self, kind: Tok) -> Read<()> {
-        if self.peek() != kind {
+        if self.take(Tok::Comma).is_none() && self.peek() != kind {
             self.sync(&[&[kind, Tok::Comma]])?;
         }
         self.expect(kind, &FOLLOW).map(|_| ())
+    }
+}
+
+/// What a closing token closes.
+fn opening(closing: Tok) -> Option<Tok> {
+    match closing {
+        Tok::RParen => Some(Tok::LParen),
+        Tok::RBracket => Some(Tok::LBracket),
+        Tok::RBrace => Some(Tok::LBrace),
+        Tok::Colon => Some(Tok::Question),
+        _ => None,
     }
 }
 

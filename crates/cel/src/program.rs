@@ -375,19 +375,7 @@ fn call_node(name: &'static str, overload: &'static str, args: Vec<Node>, regex:
 }
 
 fn call(name: &'static str, overload: &'static str, args: Vec<Node>) -> Planned {
-    const CONVERSIONS: [&str; 10] = [
-        "bool",
-        "bytes",
-        "double",
-        "duration",
-        "dyn",
-        "int",
-        "string",
-        "timestamp",
-        "type",
-        "uint",
-    ];
-    if let ([Node::Const(value)], true) = (&args[..], CONVERSIONS.contains(&name)) {
+    if let ([Node::Const(value)], true) = (&args[..], crate::convert::CONVERSIONS.contains(&name)) {
         return Ok(Node::Const(crate::functions::convert_constant(name, value)?));
     }
     let mut regex = None;

@@ -1,6 +1,7 @@
 //! Values while an expression runs. What comes from an object is a view into its JSON, typed by its declaration; nothing
 //! of it is copied.
 
+use crate::amount::Amount;
 use crate::authz::Authz;
 use crate::decl::Decl;
 use crate::format::Format;
@@ -11,7 +12,6 @@ use crate::semver::Semver;
 use crate::time::{Duration, Timestamp};
 use crate::types::Type;
 use crate::url::Url;
-use meta::Quantity;
 use serde_json::Value as Json;
 use std::fmt;
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ pub enum Value<'a> {
     Optional(Option<Arc<Value<'a>>>),
     /// `Object{…}` and `JSONPatch{…}`.
     Struct(Arc<Struct<'a>>),
-    Quantity(Quantity),
+    Quantity(Amount),
     Url(Arc<Url>),
     Semver(Arc<Semver>),
     Ip(IpAddr),
