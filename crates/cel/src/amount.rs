@@ -13,19 +13,31 @@ pub struct Amount {
 
 impl Amount {
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        Some(Self { value: Quantity::parse(text)?, scale: scale(text) })
+        Some(Self {
+            value: Quantity::parse(text)?,
+            scale: scale(text),
+        })
     }
 
     pub(crate) fn from_whole(whole: i64) -> Self {
-        Self { value: Quantity::from_whole(whole), scale: Some(0) }
+        Self {
+            value: Quantity::from_whole(whole),
+            scale: Some(0),
+        }
     }
 
     pub(crate) fn plus(self, other: Self) -> Self {
-        Self { value: self.value.plus(other.value), scale: self.common(other) }
+        Self {
+            value: self.value.plus(other.value),
+            scale: self.common(other),
+        }
     }
 
     pub(crate) fn minus(self, other: Self) -> Self {
-        Self { value: self.value.minus(other.value), scale: self.common(other) }
+        Self {
+            value: self.value.minus(other.value),
+            scale: self.common(other),
+        }
     }
 
     /// The scale of a sum: a zero has none of its own.
@@ -46,7 +58,9 @@ impl Amount {
 /// The scale of a quantity's text; `None` when it has too many digits for a 64-bit number.
 fn scale(text: &str) -> Option<i32> {
     let number = text.trim_start_matches(['+', '-']);
-    let end = number.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(number.len());
+    let end = number
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(number.len());
     let (digits, suffix) = number.split_at(end);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let whole = whole.trim_start_matches('0').len() as i32;
@@ -54,7 +68,11 @@ fn scale(text: &str) -> Option<i32> {
     let (exponent, precision) = match suffix {
         "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei" => {
             let bits = 10 * (1 + "KMGTPE".find(&suffix[..1]).unwrap_or(0) as i32);
-            let precision = if places == 0 { 15 - whole.max(1) - bits * 3 / 10 - 1 } else { -1 };
+            let precision = if places == 0 {
+                15 - whole.max(1) - bits * 3 / 10 - 1
+            } else {
+                -1
+            };
             (0, precision)
         }
         _ => {

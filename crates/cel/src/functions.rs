@@ -172,7 +172,9 @@ pub(crate) fn explain(name: &str, args: &[Value<'_>], error: EvalError) -> EvalE
     }
     use Value::*;
     let first = args.first();
-    if matches!(first, Some(String(_) | Duration(_) | Timestamp(_))) && name.starts_with(['_', '-']) {
+    if matches!(first, Some(String(_) | Duration(_) | Timestamp(_)))
+        && (name.starts_with(['_', '-', '@']) || matches!(name, "size" | "sort"))
+    {
         return error;
     }
     let number = |value: &Value<'_>| matches!(value, Int(_) | Uint(_) | Double(_));
@@ -193,6 +195,15 @@ pub(crate) fn explain(name: &str, args: &[Value<'_>], error: EvalError) -> EvalE
         "matches" => fits(&|v| matches!(v, String(_))),
         "sort" | "@sortByAssociatedKeys" => fits(&|v| matches!(v, List(_))),
         "containsIP" => fits(&|v| matches!(v, Cidr(_))),
+        "flatten" => {
+            let depth = args
+                .get(1)
+                .map(|depth| depth.kind().runtime_name().to_string())
+                .unwrap_or_default();
+            let kind = first.map_or(crate::types::Type::Dyn, Value::kind);
+            let call = format!("no such overload: {}.flatten({depth})", kind.runtime_name());
+            return EvalError::Failed(call.into());
+        }
         op::NOT | op::IN | "contains" | "startsWith" | "endsWith" => true,
         _ => {
             let kinds: Vec<std::string::String> = args

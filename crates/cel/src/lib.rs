@@ -30,6 +30,7 @@ mod estimate_calls;
 mod eval;
 mod format;
 mod functions;
+mod grammar;
 mod ip;
 mod lexer;
 mod list;

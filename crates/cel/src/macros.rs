@@ -24,9 +24,9 @@ impl Parser<'_> {
         let is_macro = match &target {
             None => &*name == "has" && args.len() == 1,
             Some(target) => match (&*name, args.len()) {
-                ("all" | "exists" | "exists_one" | "map", 2 | 3) | ("existsOne", 3) | ("filter" | "sortBy", 2) => {
-                    true
-                }
+                ("all" | "exists" | "exists_one" | "map", 2 | 3)
+                | ("existsOne", 3)
+                | ("filter" | "sortBy", 2) => true,
                 ("transformList" | "transformMap" | "transformMapEntry", 3 | 4) => true,
                 ("optMap" | "optFlatMap", 2) => true,
                 ("bind", 3) => self.bindings && matches!(&target.kind, Kind::Ident(name) if &**name == "cel"),

@@ -12,7 +12,9 @@ const MAX_NESTING: u32 = 200;
 /// Compiles a pattern; errors begin as Go's do.
 pub(crate) fn compile(pattern: &str) -> Outcome<Regex> {
     if let Some(operator) = repeated_repetition(pattern) {
-        return fail(format!("error parsing regexp: invalid nested repetition operator: `{operator}`"));
+        return fail(format!(
+            "error parsing regexp: invalid nested repetition operator: `{operator}`"
+        ));
     }
     let built = RegexBuilder::new(&ascii_classes(pattern))
         .size_limit(MAX_SIZE)

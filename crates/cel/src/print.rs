@@ -169,8 +169,12 @@ fn not_finite(value: f64) -> String {
 
 /// The number with a comma between thousands.
 fn grouped(number: &str) -> String {
-    let (sign, number) = number.strip_prefix('-').map_or(("", number), |number| ("-", number));
-    let (whole, fraction) = number.split_once('.').map_or((number, None), |(whole, rest)| (whole, Some(rest)));
+    let (sign, number) = number
+        .strip_prefix('-')
+        .map_or(("", number), |number| ("-", number));
+    let (whole, fraction) = number
+        .split_once('.')
+        .map_or((number, None), |(whole, rest)| (whole, Some(rest)));
     let mut out = sign.to_string();
     for (at, digit) in whole.chars().enumerate() {
         if at > 0 && (whole.len() - at).is_multiple_of(3) {
@@ -192,7 +196,10 @@ fn scientific(value: f64, width: usize) -> String {
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let sign = if exponent < 0 { '-' } else { '+' };
     // As the printer for people does it: ten with a raised exponent.
-    let text = format!("{digits}\u{d7}10{}", superscript(sign, &format!("{:02}", exponent.abs())));
+    let text = format!(
+        "{digits}\u{d7}10{}",
+        superscript(sign, &format!("{:02}", exponent.abs()))
+    );
     format!("{text:>width$}")
 }
 
@@ -225,9 +232,15 @@ fn text(value: &Value<'_>, depth: u32, out: &mut String) -> Outcome<()> {
             let mut entries = Vec::new();
             for entry in map.pairs() {
                 let (key, value) = entry?;
-                if !matches!(key, Value::String(_) | Value::Bool(_) | Value::Int(_) | Value::Uint(_)) {
+                if !matches!(
+                    key,
+                    Value::String(_) | Value::Bool(_) | Value::Int(_) | Value::Uint(_)
+                ) {
                     let kind = key.kind();
-                    return fail(format!("no formatting function for map key of type {}", kind.runtime_name()));
+                    return fail(format!(
+                        "no formatting function for map key of type {}",
+                        kind.runtime_name()
+                    ));
                 }
                 let (mut name, mut shown) = (String::new(), String::new());
                 element(&key, depth + 1, &mut name)?;
@@ -235,7 +248,10 @@ fn text(value: &Value<'_>, depth: u32, out: &mut String) -> Outcome<()> {
                 entries.push((name, shown));
             }
             entries.sort();
-            let entries: Vec<String> = entries.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|(name, value)| format!("{name}:{value}"))
+                .collect();
             out.push('{');
             out.push_str(&entries.join(", "));
             out.push('}');
@@ -276,7 +292,13 @@ fn element(value: &Value<'_>, depth: u32, out: &mut String) -> Outcome<()> {
         Value::Double(value) => out.push_str(&crate::strings::quoted(&double_text(*value))),
         Value::Duration(_) => out.push_str(&format!("duration(\"{value}\")")),
         Value::Timestamp(_) => out.push_str(&format!("timestamp(\"{value}\")")),
-        Value::List(_) | Value::Map(_) | Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Type(_) | Value::Null => {
+        Value::List(_)
+        | Value::Map(_)
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Uint(_)
+        | Value::Type(_)
+        | Value::Null => {
             return text(value, depth, out);
         }
         other => {

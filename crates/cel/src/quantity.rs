@@ -1,8 +1,8 @@
 //! Kubernetes' quantities.
 
+use crate::amount::Amount;
 use crate::functions::Context;
 use crate::value::{Outcome, Value, fail, no_overload};
-use crate::amount::Amount;
 use meta::Quantity;
 use std::cmp::Ordering;
 

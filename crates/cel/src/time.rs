@@ -429,7 +429,12 @@ pub(crate) fn is_clock(text: &str) -> bool {
     };
     // Any character may stand before the fraction.
     let fraction = rest.char_indices().nth(1).map(|(at, _)| &rest[at..]);
-    let fraction = fraction.map(|digits| (digits.len(), digits.trim_start_matches(|c: char| c.is_ascii_digit())));
+    let fraction = fraction.map(|digits| {
+        (
+            digits.len(),
+            digits.trim_start_matches(|c: char| c.is_ascii_digit()),
+        )
+    });
     let zone = match fraction {
         Some((length, zone)) if zone.len() < length && is_zone(zone) => zone,
         _ => rest,
@@ -439,6 +444,8 @@ pub(crate) fn is_clock(text: &str) -> bool {
 
 fn is_zone(text: &str) -> bool {
     let digits = |text: &str| text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());
-    let offset = text.strip_prefix(['+', '-']).and_then(|offset| offset.split_once(':'));
+    let offset = text
+        .strip_prefix(['+', '-'])
+        .and_then(|offset| offset.split_once(':'));
     text == "z" || offset.is_some_and(|(hours, minutes)| digits(hours) && digits(minutes))
 }

@@ -35,11 +35,17 @@ pub(crate) fn validate(checked: &Checked, at: &dyn Fn(Id) -> Location, errors: &
         if let Kind::Map(entries) = &expr.kind {
             same_types(
                 checked,
-                entries.iter().map(|entry| (&entry.key, false)), false, at, errors,
+                entries.iter().map(|entry| (&entry.key, false)),
+                false,
+                at,
+                errors,
             );
             same_types(
                 checked,
-                entries.iter().map(|entry| (&entry.value, entry.optional)), false, at, errors,
+                entries.iter().map(|entry| (&entry.value, entry.optional)),
+                false,
+                at,
+                errors,
             );
         }
     }
@@ -67,10 +73,23 @@ fn formatted(nodes: &[&Expr]) -> HashSet<Id> {
 
 /// Checks a constant template against the types of the values that it is given.
 fn template(checked: &Checked, expr: &Expr, at: &dyn Fn(Id) -> Location, errors: &mut Errors) {
-    let Kind::Call { target: Some(target), name, args } = &expr.kind else {
+    let Kind::Call {
+        target: Some(target),
+        name,
+        args,
+    } = &expr.kind
+    else {
         return;
     };
-    let (Kind::Literal(Literal::String(text)), [Expr { kind: Kind::List { items, .. }, .. }]) = (&target.kind, &args[..])
+    let (
+        Kind::Literal(Literal::String(text)),
+        [
+            Expr {
+                kind: Kind::List { items, .. },
+                ..
+            },
+        ],
+    ) = (&target.kind, &args[..])
     else {
         return;
     };
@@ -118,21 +137,46 @@ fn misfit(checked: &Checked, verb: char, item: &Expr) -> Option<(Id, std::string
         return None;
     }
     let (fits, words) = match verb {
-        'd' => (matches!(kind, Int | Uint), "decimal clause can only be used on integers"),
-        'f' => (matches!(kind, Double | String), "fixed-point clause can only be used on doubles"),
-        'e' => (matches!(kind, Double | String), "scientific clause can only be used on doubles"),
-        'b' => (matches!(kind, Int | Uint | Bool), "only integers and bools can be formatted as binary"),
-        'o' => (matches!(kind, Int | Uint), "octal clause can only be used on integers"),
+        'd' => (
+            matches!(kind, Int | Uint),
+            "decimal clause can only be used on integers",
+        ),
+        'f' => (
+            matches!(kind, Double | String),
+            "fixed-point clause can only be used on doubles",
+        ),
+        'e' => (
+            matches!(kind, Double | String),
+            "scientific clause can only be used on doubles",
+        ),
+        'b' => (
+            matches!(kind, Int | Uint | Bool),
+            "only integers and bools can be formatted as binary",
+        ),
+        'o' => (
+            matches!(kind, Int | Uint),
+            "octal clause can only be used on integers",
+        ),
         'x' | 'X' => {
             let fits = matches!(kind, Int | Uint | String | Bytes);
-            (fits, "only integers, byte buffers, and strings can be formatted as hex")
+            (
+                fits,
+                "only integers, byte buffers, and strings can be formatted as hex",
+            )
         }
         _ => {
             let mut stack = vec![item];
             while let Some(expr) = stack.pop() {
                 let kind = checked.kind(expr);
                 if matches!(kind, Object(_) | Opaque(..)) {
-                    return Some((expr.id, format!("{}, was given {}", crate::print::STRING_CLAUSE, kind.runtime_name())));
+                    return Some((
+                        expr.id,
+                        format!(
+                            "{}, was given {}",
+                            crate::print::STRING_CLAUSE,
+                            kind.runtime_name()
+                        ),
+                    ));
                 }
                 if matches!(expr.kind, Kind::List { .. } | Kind::Map(_)) {
                     expr.children(&mut |child| stack.push(child));

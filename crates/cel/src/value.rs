@@ -190,6 +190,34 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// What upstream's errors call the value's type.
+    pub(crate) fn go_name(&self) -> &'static str {
+        match self {
+            Self::Null => "types.Null",
+            Self::Bool(_) => "types.Bool",
+            Self::Int(_) => "types.Int",
+            Self::Uint(_) => "types.Uint",
+            Self::Double(_) => "types.Double",
+            Self::String(_) => "types.String",
+            Self::Bytes(_) => "types.Bytes",
+            Self::Duration(_) => "types.Duration",
+            Self::Timestamp(_) => "types.Timestamp",
+            Self::List(list) => list.go_name(),
+            Self::Map(map) => map.go_name(),
+            Self::Type(_) => "*types.Type",
+            Self::Optional(_) => "*types.Optional",
+            Self::Struct(_) => "*dynamic.ObjectVal",
+            Self::Quantity(_) => "cel.Quantity",
+            Self::Url(_) => "cel.URL",
+            Self::Semver(_) => "cel.Semver",
+            Self::Ip(_) => "cel.IP",
+            Self::Cidr(_) => "cel.CIDR",
+            Self::Format(_) => "cel.Format",
+            Self::Authz(_) => "library.authorizerVal",
+            Self::Unknown(_) => "*common.unknownPreserved",
+        }
+    }
+
     /// What costs are counted by: characters, bytes, items; 1 for what has no size.
     pub(crate) fn size(&self) -> u64 {
         match self {

@@ -1,8 +1,8 @@
 //! What callers build on: variables, lazy fields, the authorizer, estimates, schemas of built-in types.
 
 use cel::{
-    Asked, Authorizer, Budget, Decision, Decl, Env, EvalError, Fields, Map, Program, ResourceAsked, Type, Value, check,
-    compile, escape, unescape,
+    Asked, Authorizer, Budget, Decision, Decl, Env, EvalError, Fields, Map, Program, ResourceAsked, Type,
+    Value, check, compile, escape, unescape,
 };
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -19,9 +19,14 @@ fn a_program_is_shared_between_threads() {
 
 #[test]
 fn a_program_says_what_it_names() {
-    let env = Env::new().variable("self", Type::Int).variable("oldSelf", Type::Int);
+    let env = Env::new()
+        .variable("self", Type::Int)
+        .variable("oldSelf", Type::Int);
     let program = program("self > 1", &env);
-    assert_eq!(program.variables().collect::<Vec<_>>(), [("self", true), ("oldSelf", false)]);
+    assert_eq!(
+        program.variables().collect::<Vec<_>>(),
+        [("self", true), ("oldSelf", false)]
+    );
     assert_eq!(program.output(), &Type::Bool);
 }
 
@@ -30,7 +35,11 @@ struct Rules;
 impl Authorizer for Rules {
     fn check(&self, account: Option<(&str, &str)>, verb: &str, what: &Asked) -> Decision {
         let reason = format!("{account:?} {verb} {what:?}");
-        Decision { allowed: verb == "get", reason, error: (verb == "fail").then(|| "broken".to_string()) }
+        Decision {
+            allowed: verb == "get",
+            reason,
+            error: (verb == "fail").then(|| "broken".to_string()),
+        }
     }
 }
 
@@ -43,11 +52,26 @@ fn authorized(text: &str) -> String {
 
 #[test]
 fn the_authorizer_is_asked() {
-    assert_eq!(authorized("authorizer.group('apps').resource('deployments').check('get').allowed()"), "true");
-    assert_eq!(authorized("authorizer.path('/healthz').check('list').allowed()"), "false");
-    assert_eq!(authorized("authorizer.path('/x').check('fail').error()"), "broken");
-    assert_eq!(authorized("authorizer.path(' ').check('get').allowed()"), "path must not be empty");
-    assert_eq!(authorized("authorizer.serviceAccount('a', 'B').path('/').check('get').allowed()"), "Invalid service account name");
+    assert_eq!(
+        authorized("authorizer.group('apps').resource('deployments').check('get').allowed()"),
+        "true"
+    );
+    assert_eq!(
+        authorized("authorizer.path('/healthz').check('list').allowed()"),
+        "false"
+    );
+    assert_eq!(
+        authorized("authorizer.path('/x').check('fail').error()"),
+        "broken"
+    );
+    assert_eq!(
+        authorized("authorizer.path(' ').check('get').allowed()"),
+        "path must not be empty"
+    );
+    assert_eq!(
+        authorized("authorizer.serviceAccount('a', 'B').path('/').check('get').allowed()"),
+        "Invalid service account name"
+    );
     insta::assert_snapshot!(authorized(
         "authorizer.serviceAccount('ns', 'sa').group('').resource('pods').subresource('log').namespace('ns').name('p')\
          .labelSelector('a=b').fieldSelector('c=d').check('get').reason()"
@@ -65,7 +89,10 @@ fn a_question_costs_so_much_that_two_are_possible() {
 #[test]
 fn the_resource_of_a_request_can_be_asked_about() {
     let env = Env::new().variable("r", Type::object("kubernetes.authorization.ResourceCheck"));
-    let asked = ResourceAsked { resource: "pods".to_string(), ..ResourceAsked::default() };
+    let asked = ResourceAsked {
+        resource: "pods".to_string(),
+        ..ResourceAsked::default()
+    };
     let vars = [Value::request_resource(&Rules, asked)];
     let value = program("r.check('get').allowed()", &env).eval(&vars, &mut Budget::default());
     assert_eq!(value.expect("a value").as_bool(), Some(true));
@@ -86,7 +113,10 @@ impl Fields for Lazy {
 
 #[test]
 fn lazy_fields_are_asked_for_when_they_are_needed() {
-    let decl = Arc::new(Decl::object("Variables", [("one", Decl::integer()), ("bad", Decl::dynamic())]));
+    let decl = Arc::new(Decl::object(
+        "Variables",
+        [("one", Decl::integer()), ("bad", Decl::dynamic())],
+    ));
     let env = Env::new().declare("variables", &decl);
     let lazy = Lazy(Mutex::default());
     let vars = [Value::Map(Map::lazy(&lazy))];
@@ -102,27 +132,41 @@ fn lazy_fields_are_asked_for_when_they_are_needed() {
 #[test]
 fn what_a_mutation_makes_becomes_json() {
     let env = Env::new().patches();
-    let text = "[JSONPatch{op: 'add', path: '/a', value: {'k': [1, 2.5, 'x', null]}}, JSONPatch{op: 'remove', path: '/b'}]";
-    let value = program(text, &env).eval(&[], &mut Budget::default()).expect("a value");
+    let text = "[JSONPatch{op: 'add', path: '/a', value: {'k': [dyn(1), dyn(2.5), dyn('x'), dyn(null)]}}, JSONPatch{op: 'remove', path: '/b'}]";
+    let value = program(text, &env)
+        .eval(&[], &mut Budget::default())
+        .expect("a value");
     let expected = json!([
         {"op": "add", "path": "/a", "value": {"k": [1, 2.5, "x", null]}},
         {"op": "remove", "path": "/b"}
     ]);
     assert_eq!(value.to_json(), Some(expected));
     let text = "Object{spec: Object.spec{a: 1, b: Object.spec.b{}}, metadata: Object.spec{}}";
-    let value = program(text, &env).eval(&[], &mut Budget::default()).expect("a value");
-    let Value::Struct(object) = value else { panic!("an object") };
+    let value = program(text, &env)
+        .eval(&[], &mut Budget::default())
+        .expect("a value");
+    let Value::Struct(object) = value else {
+        panic!("an object")
+    };
     assert_eq!(
         object.misnamed(),
-        [r#"unexpected type name "Object.spec", expected "Object.metadata", which matches field name path from root Object type"#]
+        [
+            r#"unexpected type name "Object.spec", expected "Object.metadata", which matches field name path from root Object type"#
+        ]
     );
 }
 
 #[test]
 fn functions_of_mutations_are_theirs_alone() {
-    let errors = check("jsonpatch.escapeKey('a')", &Env::new()).err().expect("an error").to_string();
+    let errors = check("jsonpatch.escapeKey('a')", &Env::new())
+        .err()
+        .expect("an error")
+        .to_string();
     assert!(errors.contains("undeclared reference to 'jsonpatch'"), "{errors}");
-    let errors = check("cel.bind(x, 1, x)", &Env::new()).err().expect("an error").to_string();
+    let errors = check("cel.bind(x, 1, x)", &Env::new())
+        .err()
+        .expect("an error")
+        .to_string();
     assert!(errors.contains("undeclared reference to 'bind'"), "{errors}");
 }
 
@@ -182,7 +226,11 @@ fn a_list_without_a_limit_makes_loops_dear() {
     let estimate = |max| {
         let decl = Arc::new(Decl::from_json_schema(&schema(max), "t", false));
         let env = Env::new().declare("self", &decl);
-        let checked = check("self.list.all(x, self.list.all(y, x == y || x.contains(y)))", &env).expect("it checks");
+        let checked = check(
+            "self.list.all(x, self.list.all(y, x == y || x.contains(y)))",
+            &env,
+        )
+        .expect("it checks");
         checked.estimate(&*decl).max
     };
     assert!(estimate(None) > 100 * cel::STATIC_ESTIMATED_COST_LIMIT);

@@ -19,12 +19,18 @@ pub fn show(value: &Value<'_>) -> String {
         Value::Optional(Some(value)) => format!("optional({})", show(value)),
         Value::Type(kind) => format!("type({})", kind.runtime_name()),
         Value::List(list) => {
-            let items: Vec<String> = list.iter().map(|item| item.map_or_else(|e| e.to_string(), |v| show(&v))).collect();
+            let items: Vec<String> = list
+                .iter()
+                .map(|item| item.map_or_else(|e| e.to_string(), |v| show(&v)))
+                .collect();
             format!("[{}]", items.join(", "))
         }
         Value::Map(map) => {
             let pair = |(key, value): (Value<'_>, Value<'_>)| format!("{}: {}", show(&key), show(&value));
-            let pairs: Vec<String> = map.pairs().map(|entry| entry.map_or_else(|e| e.to_string(), pair)).collect();
+            let pairs: Vec<String> = map
+                .pairs()
+                .map(|entry| entry.map_or_else(|e| e.to_string(), pair))
+                .collect();
             format!("{{{}}}", pairs.join(", "))
         }
         Value::Ip(ip) => format!("ip({ip})"),
@@ -45,14 +51,26 @@ impl World {
         let input: Json = serde_json::from_str(include_str!("object.json")).expect("object.json is JSON");
         let decl = Arc::new(Decl::from_json_schema(&input["Schema"], "selfType", false));
         let optional = Type::optional(decl.cel_type());
-        let env = Env::new().declare("self", &decl).variable("oldSelf", optional).variable("any", Type::Dyn);
+        let env = Env::new()
+            .declare("self", &decl)
+            .variable("oldSelf", optional)
+            .variable("any", Type::Dyn);
         let env = env.bindings().patches();
-        Self { env, decl, object: input["Object"].clone(), old: input["Old"].clone() }
+        Self {
+            env,
+            decl,
+            object: input["Object"].clone(),
+            old: input["Old"].clone(),
+        }
     }
 
     pub fn vars(&self) -> [Value<'_>; 3] {
         let typed = |json| Value::typed(json, &self.decl).expect("the object fits its schema");
-        [typed(&self.object), Value::optional(Some(typed(&self.old))), Value::dynamic(&self.object)]
+        [
+            typed(&self.object),
+            Value::optional(Some(typed(&self.old))),
+            Value::dynamic(&self.object),
+        ]
     }
 
     pub fn run(&self, text: &str) -> String {
@@ -71,8 +89,16 @@ impl World {
             Err(error) => format!("error: {error}"),
         };
         let cost = budget.last_cost();
-        let max = if estimate.max == u64::MAX { "max".to_string() } else { estimate.max.to_string() };
-        format!("  => {result}\n  {}, cost {cost}, estimated {}..{max}\n", checked.output(), estimate.min)
+        let max = if estimate.max == u64::MAX {
+            "max".to_string()
+        } else {
+            estimate.max.to_string()
+        };
+        format!(
+            "  => {result}\n  {}, cost {cost}, estimated {}..{max}\n",
+            checked.output(),
+            estimate.min
+        )
     }
 }
 
