@@ -302,7 +302,19 @@ fn strings(schema: &Json, name: &str) -> Vec<Box<str>> {
         .collect()
 }
 
+fn says_type_and_name(schema: &Json) -> bool {
+    let typed = |path: &str, kind: &str| schema.pointer(path).and_then(Json::as_str) == Some(kind);
+    let metadata = "/properties/metadata/properties";
+    typed("/properties/kind/type", "string")
+        && typed("/properties/apiVersion/type", "string")
+        && typed("/properties/metadata/type", "object")
+        && typed(&format!("{metadata}/name/type"), "string")
+        && typed(&format!("{metadata}/generateName/type"), "string")
+}
+
 fn json_object(schema: &Json, name: &str, root: bool, depth: u32) -> Decl {
+    // A complete object has a kind and a name whatever its schema says, unless that says it itself.
+    let root = root && !says_type_and_name(schema);
     let required = strings(schema, "required");
     let mut fields = Vec::new();
     for (field, property) in schema

@@ -163,6 +163,7 @@ fn a_budget_is_for_all_evaluations() {
 }
 
 /// Pieces that expressions are made of.
+// LONG: a list of words.
 fn pieces() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
         "self",
@@ -248,6 +249,7 @@ fn pieces() -> impl Strategy<Value = String> {
 }
 
 /// Expressions that mostly compile.
+// LONG: lists of words and one arm a form.
 fn expressions() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(vec![
         "1",
