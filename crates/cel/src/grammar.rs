@@ -9,6 +9,14 @@ use std::sync::Arc;
 impl Parser<'_> {
     // expr: conditionalOr ('?' conditionalOr ':' expr)?
     pub fn expr(&mut self) -> Read<Expr> {
+        let (before, start) = (self.before(), self.tokens[self.at].start);
+        match self.conditional() {
+            Err(Stop) => self.recover(before, start),
+            read => read,
+        }
+    }
+
+    fn conditional(&mut self) -> Read<Expr> {
         self.enter(Rule::Expr)?;
         let condition = self.logic(Tok::Or, op::OR)?;
         let expr = if let Some(question) = self.take(Tok::Question) {
@@ -106,6 +114,14 @@ impl Parser<'_> {
     }
 
     fn unary(&mut self) -> Read<Expr> {
+        let (before, start) = (self.before(), self.tokens[self.at].start);
+        match self.signed() {
+            Err(Stop) => self.recover(before, start),
+            read => read,
+        }
+    }
+
+    fn signed(&mut self) -> Read<Expr> {
         self.sync(&[&OPERAND])?;
         let kind = self.peek();
         let number = matches!(self.peek_at(1), Tok::Int | Tok::Float);
@@ -233,12 +249,7 @@ impl Parser<'_> {
             _ => format!("no viable alternative at input '{}'", self.text_from(dot.start)),
         };
         self.syntax_error(&message);
-        while !(FOLLOW.contains(&self.peek()) && self.peek() != Tok::LBracket && self.can_follow(self.peek()))
-        {
-            self.next();
-        }
-        self.recovering = true;
-        self.node(start, Kind::Bad)
+        self.recover(self.before(), start)
     }
 
     fn index(&mut self, operand: Expr) -> Read<Expr> {
@@ -451,6 +462,7 @@ impl Parser<'_> {
     fn close(&mut self, kind: Tok) -> Read<()> {
         if self.take(Tok::Comma).is_none() && self.peek() != kind {
             self.sync(&[&[kind, Tok::Comma]])?;
+            self.take(Tok::Comma);
         }
         self.expect(kind, &FOLLOW).map(|_| ())
     }

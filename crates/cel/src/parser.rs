@@ -68,6 +68,8 @@ pub(crate) struct Parser<'s> {
     depth: [u32; 5],
     /// An error was reported and nothing has fit since: the next one is its consequence.
     pub recovering: bool,
+    /// A limit was exceeded: nothing more is read.
+    gave_up: bool,
     /// The brackets and `?` that are open.
     pub open: Vec<Tok>,
 }
@@ -110,6 +112,7 @@ pub(crate) fn parse(source: &Source, errors: &mut Errors, bindings: bool) -> Opt
         at: 0,
         depth: [0; 5],
         recovering: false,
+        gave_up: false,
         open: Vec::new(),
     };
     let root = parser.start().ok()?;
@@ -197,6 +200,26 @@ impl Parser<'_> {
         Err(Stop)
     }
 
+    /// After an error: goes on at what can follow an operand here. What was open since `before` no longer is.
+    pub fn recover(&mut self, before: ([u32; 5], usize), start: usize) -> Read<Expr> {
+        if self.gave_up {
+            return Err(Stop);
+        }
+        self.depth = before.0;
+        self.open.truncate(before.1);
+        let goes_on = |tok: Tok| FOLLOW.contains(&tok) && tok != Tok::LBracket;
+        while self.peek() != Tok::Eof && !(goes_on(self.peek()) && self.can_follow(self.peek())) {
+            self.at += 1;
+        }
+        self.recovering = true;
+        self.node(start, Kind::Bad)
+    }
+
+    /// What `recover` goes back to.
+    pub fn before(&self) -> ([u32; 5], usize) {
+        (self.depth, self.open.len())
+    }
+
     /// Whether what is open lets this token stand after an operand.
     pub fn can_follow(&self, tok: Tok) -> bool {
         let is_open = |tok: Tok| self.open.contains(&tok);
@@ -208,6 +231,7 @@ impl Parser<'_> {
                 .open
                 .iter()
                 .any(|open| matches!(open, Tok::LParen | Tok::LBracket | Tok::LBrace)),
+            Tok::Eof => self.open.is_empty(),
             Tok::Colon => is_open(Tok::LBrace) || is_open(Tok::Question),
             _ => true,
         }
@@ -239,6 +263,7 @@ impl Parser<'_> {
     pub fn enter(&mut self, rule: Rule) -> Read<()> {
         self.depth[rule as usize] += 1;
         if self.depth[rule as usize] > MAX_DEPTH {
+            self.gave_up = true;
             self.errors.report(
                 Location::NONE,
                 format!("expression recursion limit exceeded: {MAX_DEPTH}"),
@@ -255,6 +280,7 @@ impl Parser<'_> {
     /// A new id at an offset in the text.
     pub fn id(&mut self, offset: usize) -> Read<Id> {
         if self.positions.len() >= MAX_NODES {
+            self.gave_up = true;
             self.errors.report(
                 Location::NONE,
                 "expression is too large after its macros are expanded",
