@@ -364,7 +364,7 @@ impl Checker<'_> {
         let mut joined = None;
         for (item, optional) in items.iter().zip(optional) {
             let kind = self.element(item, *optional);
-            joined = Some(self.join(item, joined, kind));
+            joined = Some(self.join(joined, kind));
         }
         Type::list(joined.unwrap_or_else(|| self.unifier.fresh()))
     }
@@ -374,23 +374,23 @@ impl Checker<'_> {
         for entry in entries {
             self.check(&entry.key);
             let key = self.get(&entry.key);
-            keys = Some(self.join(&entry.key, keys, key));
+            keys = Some(self.join(keys, key));
             let value = self.element(&entry.value, entry.optional);
-            values = Some(self.join(&entry.value, values, value));
+            values = Some(self.join(values, value));
         }
         let keys = keys.unwrap_or_else(|| self.unifier.fresh());
         Type::map(keys, values.unwrap_or_else(|| self.unifier.fresh()))
     }
 
-    fn join(&mut self, expr: &Expr, before: Option<Type>, kind: Type) -> Type {
+    fn join(&mut self, before: Option<Type>, kind: Type) -> Type {
         let Some(before) = before else {
             return kind;
         };
         if self.unifier.assignable(&before, &kind) {
             return most_general(&before, &kind).clone();
         }
-        self.mismatch(expr.id, &before, &kind);
-        Type::Error
+        // Literals of several types are reported once all is known (`validate`).
+        Type::Dyn
     }
 
     fn object(&mut self, id: Id, name: &str, fields: &[crate::ast::Field]) -> Type {

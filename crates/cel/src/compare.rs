@@ -33,7 +33,7 @@ pub(crate) fn equal<'a>(a: &Value<'a>, b: &Value<'a>) -> Outcome<bool> {
             }
             same
         }
-        (Value::Quantity(a), Value::Quantity(b)) => a == b,
+        (Value::Quantity(a), Value::Quantity(b)) => a.value == b.value,
         (Value::Url(a), Value::Url(b)) => a.text == b.text,
         (Value::Semver(a), Value::Semver(b)) => a.order(b) == Ordering::Equal,
         (Value::Ip(a), Value::Ip(b)) => a == b,
@@ -70,22 +70,12 @@ fn numbers(a: &Value<'_>, b: &Value<'_>) -> Option<Ordering> {
     }
 }
 
+/// A double and a whole number, which is compared as a double where it is in the double's range.
 fn double_order(a: f64, b: i128) -> Option<Ordering> {
     if a.is_nan() {
         return None;
     }
-    // Beyond the range of 64-bit numbers the double decides alone.
-    if a.abs() >= 1e20 {
-        return Some(if a > 0.0 {
-            Ordering::Greater
-        } else {
-            Ordering::Less
-        });
-    }
-    match (a.trunc() as i128).cmp(&b) {
-        Ordering::Equal => a.fract().partial_cmp(&0.0),
-        other => Some(other),
-    }
+    a.partial_cmp(&(b as f64))
 }
 
 /// How `a` compares to `b`; an error for values without an order.

@@ -4,6 +4,20 @@ use crate::time::{Duration, Timestamp};
 use crate::value::{Outcome, Value, fail, no_overload};
 use std::sync::Arc;
 
+/// The functions that are conversions; those of constants are done when an expression is planned.
+pub(crate) const CONVERSIONS: [&str; 10] = [
+    "bool",
+    "bytes",
+    "double",
+    "duration",
+    "dyn",
+    "int",
+    "string",
+    "timestamp",
+    "type",
+    "uint",
+];
+
 const INT: &str = "integer overflow";
 const UINT: &str = "unsigned integer overflow";
 

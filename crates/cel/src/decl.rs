@@ -17,8 +17,8 @@ const MIN_DATETIME_SIZE: i64 = 21;
 const MIN_STRING_SIZE: i64 = 2;
 const MIN_BOOL_SIZE: i64 = 4;
 const MIN_NUMBER_SIZE: i64 = 1;
-/// Deeper schemas are dynamic from there on (recursive types).
-const MAX_DEPTH: u32 = 24;
+/// Deeper schemas are dynamic from there on.
+const MAX_DEPTH: u32 = 100;
 
 /// The declaration of a value.
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ impl Decl {
 
     /// The declaration of a built-in type.
     pub fn from_schema(schema: &Schema, name: &str) -> Self {
-        built_in(schema, name, 0)
+        built_in(schema, name, &mut Vec::new())
     }
 
     /// An object with these fields, such as `request`.
@@ -302,7 +302,19 @@ fn strings(schema: &Json, name: &str) -> Vec<Box<str>> {
         .collect()
 }
 
+fn says_type_and_name(schema: &Json) -> bool {
+    let typed = |path: &str, kind: &str| schema.pointer(path).and_then(Json::as_str) == Some(kind);
+    let metadata = "/properties/metadata/properties";
+    typed("/properties/kind/type", "string")
+        && typed("/properties/apiVersion/type", "string")
+        && typed("/properties/metadata/type", "object")
+        && typed(&format!("{metadata}/name/type"), "string")
+        && typed(&format!("{metadata}/generateName/type"), "string")
+}
+
 fn json_object(schema: &Json, name: &str, root: bool, depth: u32) -> Decl {
+    // A complete object has a kind and a name whatever its schema says, unless that says it itself.
+    let root = root && !says_type_and_name(schema);
     let required = strings(schema, "required");
     let mut fields = Vec::new();
     for (field, property) in schema
@@ -375,10 +387,12 @@ fn string(schema: &Json) -> Decl {
     }
 }
 
-fn built_in(schema: &Schema, name: &str, depth: u32) -> Decl {
-    if depth > MAX_DEPTH {
+/// `within` are the nodes around this one: a type that holds itself is dynamic where it does.
+fn built_in(schema: &Schema, name: &str, within: &mut Vec<u32>) -> Decl {
+    if within.contains(&schema.node_id()) {
         return Decl::dynamic();
     }
+    within.push(schema.node_id());
     let decl = match schema.kind() {
         SchemaKind::Any => Decl::dynamic(),
         SchemaKind::Bool => Decl::boolean(),
@@ -410,21 +424,22 @@ fn built_in(schema: &Schema, name: &str, depth: u32) -> Decl {
                 ListType::Set => ListKind::Set,
                 ListType::Map(keys) => ListKind::Map(keys.clone()),
             };
-            list(built_in(&items, &format!("{name}.@idx"), depth + 1), kind, None)
+            list(built_in(&items, &format!("{name}.@idx"), within), kind, None)
         }
         SchemaKind::Map { .. } => {
             let values = schema.values().unwrap_or_else(Schema::any);
-            Decl::map(built_in(&values, &format!("{name}.@elem"), depth + 1), None)
+            Decl::map(built_in(&values, &format!("{name}.@elem"), within), None)
         }
         SchemaKind::Object(node) => {
-            let field = |field: &meta::schema::Field| {
+            let mut field = |field: &meta::schema::Field| {
                 let inner = schema.field(&field.name).unwrap_or_else(Schema::any);
                 let ident = escape(&field.name).unwrap_or_default();
-                let decl = built_in(&inner, &format!("{name}.{ident}"), depth + 1);
+                let decl = built_in(&inner, &format!("{name}.{ident}"), within);
                 (field.name.to_string(), decl, field.required)
             };
-            object(name, node.fields.iter().map(field).collect())
+            object(name, node.fields.iter().map(&mut field).collect())
         }
     };
+    within.pop();
     decl.nullable(schema.nullable())
 }

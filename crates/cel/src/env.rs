@@ -108,6 +108,8 @@ impl Env {
             "double" => Type::Double,
             "google.protobuf.Duration" => Type::Duration,
             "google.protobuf.Timestamp" => Type::Timestamp,
+            "duration" if !self.decls.is_empty() => Type::Duration,
+            "timestamp" if !self.decls.is_empty() => Type::Timestamp,
             "int" => Type::Int,
             "list" => Type::list(Type::Dyn),
             "map" => Type::map(Type::Dyn, Type::Dyn),

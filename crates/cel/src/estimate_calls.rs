@@ -129,6 +129,8 @@ fn item(list: &Argument) -> Option<Argument> {
     })
 }
 
+/// Functions of Kubernetes and of strings, by name.
+// LONG: a table with an arm a function; apart the arms would be harder to hold against upstream's.
 fn of_kubernetes(
     estimator: &Estimator<'_>,
     name: &str,
@@ -324,6 +326,8 @@ fn equality(args: &[Argument]) -> Option<Cost> {
     }
 }
 
+/// Functions of the standard library, by overload.
+// LONG: a table with an arm a function.
 fn of_standard(overload: &str, target: Option<&Argument>, args: &[Argument]) -> Cost {
     let length = |arg: &Argument| arg.size_or_unknown();
     match (overload, target, args) {

@@ -150,11 +150,15 @@ impl<'p, 'a> Run<'p, 'a> {
                 }
                 // Calls with more than two arguments stop at the first error, the others cost what they cost.
                 Err(found) if call.args.len() > 2 => return Err(found),
-                Err(found) => error = error.or(Some(found)),
+                Err(found) => {
+                    // An error is as large as a number.
+                    args.push(Value::Null);
+                    error = error.or(Some(found));
+                }
             }
         }
         if let Some(error) = error {
-            self.charge(1)?;
+            self.charge(call.price.cost(&args, None).unwrap_or(1))?;
             return Err(error);
         }
         if !matches!(call.name, "size" | op::ADD) {
@@ -182,7 +186,10 @@ impl<'p, 'a> Run<'p, 'a> {
         };
         let cost = price.cost(&args, result.as_ref().ok()).unwrap_or(1);
         self.charge(cost)?;
-        result.map_err(|error| crate::functions::explain(call.name, &args, error))
+        match result {
+            Err(error) if call.regex.is_none() => Err(crate::functions::explain(call.name, &args, error)),
+            other => other,
+        }
     }
 
     fn element(
@@ -300,7 +307,11 @@ impl<'p, 'a> Run<'p, 'a> {
                 }
                 Ok(())
             }
-            other => fail(format!("got '{}', expected iterable type", go_name(other))),
+            other if fold.two => fail(format!(
+                "unsupported comprehension range type: {}",
+                other.go_name()
+            )),
+            other => fail(format!("got '{}', expected iterable type", other.go_name())),
         }
     }
 
@@ -450,7 +461,15 @@ impl<'p, 'a> Run<'p, 'a> {
             let (key, test) = match &step.key {
                 StepKey::Const(key) => (key.clone(), false),
                 StepKey::Test(key) => (key.clone(), true),
-                StepKey::Node(node) => (self.branch(node)?, false),
+                StepKey::Node(node) => match self.branch(node).and_then(usable_key) {
+                    Ok(key) => (key, false),
+                    Err(error) => {
+                        if !optional && error != EvalError::CostExceeded {
+                            self.charge(1)?;
+                        }
+                        return Err(error);
+                    }
+                },
             };
             let found = lookup(&value, &key, optional || test);
             if test && !optional {
@@ -463,12 +482,7 @@ impl<'p, 'a> Run<'p, 'a> {
                     self.charge(1)?;
                     value = if test { Value::Null } else { inner };
                 }
-                Ok(None) => {
-                    if test {
-                        self.charge(1)?;
-                    }
-                    return Ok(Value::Optional(None));
-                }
+                Ok(None) => return Ok(Value::Optional(None)),
                 Err(error) => {
                     if !optional {
                         self.charge(1)?;
@@ -485,20 +499,11 @@ impl<'p, 'a> Run<'p, 'a> {
     }
 }
 
-/// What Go calls the type of a value that is no list and no map.
-fn go_name(value: &Value<'_>) -> &'static str {
-    match value {
-        Value::Null => "types.Null",
-        Value::Bool(_) => "types.Bool",
-        Value::Int(_) => "types.Int",
-        Value::Uint(_) => "types.Uint",
-        Value::Double(_) => "types.Double",
-        Value::String(_) => "types.String",
-        Value::Bytes(_) => "types.Bytes",
-        Value::Duration(_) => "types.Duration",
-        Value::Timestamp(_) => "types.Timestamp",
-        Value::Optional(_) => "*types.Optional",
-        _ => "types.Val",
+/// What can be looked up: strings, numbers and bools.
+pub(crate) fn usable_key(key: Value<'_>) -> Outcome<Value<'_>> {
+    match key {
+        Value::String(_) | Value::Int(_) | Value::Uint(_) | Value::Double(_) | Value::Bool(_) => Ok(key),
+        other => fail(format!("invalid qualifier type: {}", other.go_name())),
     }
 }
 

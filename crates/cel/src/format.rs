@@ -58,17 +58,17 @@ static FORMATS: [Format; 13] = [
     format("uri", "URI", 1103, |text| {
         crate::url::Url::parse(text).err().into_iter().collect()
     }),
-    format("uuid", "uuid", 77, |text| {
+    format("uuid", "uuid", 70, |text| {
         unless(is_uuid(text), "does not match the UUID format")
     }),
     format("byte", "byte", 84, |text| {
         let valid = !text.is_empty() && base64::engine::general_purpose::STANDARD.decode(text).is_ok();
         unless(valid, "invalid base64")
     }),
-    format("date", "date", 97, |text| {
+    format("date", "date", 70, |text| {
         unless(crate::time::Timestamp::parse_date(text).is_some(), "invalid date")
     }),
-    format("datetime", "datetime", 97, |text| {
+    format("datetime", "datetime", 70, |text| {
         unless(is_datetime(text), "invalid datetime")
     }),
 ];
@@ -96,8 +96,14 @@ fn is_uuid(text: &str) -> bool {
     rest.is_empty()
 }
 
+/// A date, `T` and a time; hours, minutes and seconds are bounded, the offset is not.
 fn is_datetime(text: &str) -> bool {
-    text.contains('T') && crate::time::Timestamp::parse_openapi(text).is_some()
+    let text = text.to_ascii_lowercase();
+    let mut parts = text.split('t');
+    let (Some(date), Some(time)) = (parts.next(), parts.next()) else {
+        return false;
+    };
+    crate::time::Timestamp::parse_date(date).is_some() && crate::time::is_clock(time)
 }
 
 pub(crate) fn call<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Outcome<Value<'a>> {

@@ -130,7 +130,7 @@ fn standard<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Outcome<Value<'a>>
             }
             Ok(Value::Map(map))
         }
-        (name, [value]) => convert(name, value),
+        (name, [value]) if crate::convert::CONVERSIONS.contains(&name) => convert(name, value),
         _ => no_overload(),
     }
 }
@@ -142,7 +142,7 @@ pub(crate) fn convert_constant(name: &'static str, value: &Value<'static>) -> Ou
 
 fn three_way<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Outcome<Value<'a>> {
     let order = match args {
-        [Value::Quantity(a), Value::Quantity(b)] => a.cmp(b),
+        [Value::Quantity(a), Value::Quantity(b)] => a.value.cmp(&b.value),
         [Value::Semver(a), Value::Semver(b)] => a.order(b),
         _ => return no_overload(),
     };
@@ -172,6 +172,11 @@ pub(crate) fn explain(name: &str, args: &[Value<'_>], error: EvalError) -> EvalE
     }
     use Value::*;
     let first = args.first();
+    if matches!(first, Some(String(_) | Duration(_) | Timestamp(_)))
+        && (name.starts_with(['_', '-', '@']) || matches!(name, "size" | "sort"))
+    {
+        return error;
+    }
     let number = |value: &Value<'_>| matches!(value, Int(_) | Uint(_) | Double(_));
     let ordered = |value: &Value<'_>| {
         number(value) || matches!(value, Bool(_) | String(_) | Bytes(_) | Duration(_) | Timestamp(_))
@@ -189,6 +194,16 @@ pub(crate) fn explain(name: &str, args: &[Value<'_>], error: EvalError) -> EvalE
         "size" => fits(&|v| matches!(v, String(_) | Bytes(_) | List(_) | Map(_))),
         "matches" => fits(&|v| matches!(v, String(_))),
         "sort" | "@sortByAssociatedKeys" => fits(&|v| matches!(v, List(_))),
+        "containsIP" => fits(&|v| matches!(v, Cidr(_))),
+        "flatten" => {
+            let depth = args
+                .get(1)
+                .map(|depth| depth.kind().runtime_name().to_string())
+                .unwrap_or_default();
+            let kind = first.map_or(crate::types::Type::Dyn, Value::kind);
+            let call = format!("no such overload: {}.flatten({depth})", kind.runtime_name());
+            return EvalError::Failed(call.into());
+        }
         op::NOT | op::IN | "contains" | "startsWith" | "endsWith" => true,
         _ => {
             let kinds: Vec<std::string::String> = args

@@ -156,9 +156,11 @@ pub(crate) fn call<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Outcome<Val
         ("ip.isCanonical", [Value::String(text)]) => Ok(Value::Bool(parse_ip(text)?.to_string() == **text)),
         ("cidr", [Value::String(text)]) => parse_network(text),
         ("isCIDR", [Value::String(text)]) => Ok(Value::Bool(parse_cidr(text).is_ok())),
-        ("containsIP", [Value::Cidr(cidr), Value::String(text)]) => {
-            Ok(Value::Bool(cidr.contains(parse_ip(text)?)))
-        }
+        ("containsIP", [Value::Cidr(cidr), Value::String(text)]) => match parse_ip(text) {
+            Ok(ip) => Ok(Value::Bool(cidr.contains(ip))),
+            Err(_) => no_overload(),
+        },
+
         ("containsIP", [Value::Cidr(cidr), Value::Ip(ip)]) => Ok(Value::Bool(cidr.contains(*ip))),
         ("containsCIDR", [Value::Cidr(cidr), Value::String(text)]) => match parse_network(text)? {
             Value::Cidr(other) => Ok(Value::Bool(

@@ -15,6 +15,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod amount;
 mod ast;
 mod authz;
 mod check;
@@ -29,6 +30,7 @@ mod estimate_calls;
 mod eval;
 mod format;
 mod functions;
+mod grammar;
 mod ip;
 mod lexer;
 mod list;

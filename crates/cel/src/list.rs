@@ -49,6 +49,15 @@ impl<'a> List<'a> {
         self.len() == 0
     }
 
+    pub(crate) fn go_name(&self) -> &'static str {
+        match &self.0 {
+            Form::Json(_, None) => "[]interface {}",
+            Form::Json(_, Some(_)) => "*common.unstructuredList",
+            Form::Made(_) => "*types.baseList",
+            Form::Sum(_) => "*types.concatList",
+        }
+    }
+
     /// The item at `at`, which must be below `len`.
     pub fn get(&self, at: usize) -> Outcome<Value<'a>> {
         let mut list = self;

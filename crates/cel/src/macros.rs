@@ -24,9 +24,9 @@ impl Parser<'_> {
         let is_macro = match &target {
             None => &*name == "has" && args.len() == 1,
             Some(target) => match (&*name, args.len()) {
-                ("all" | "exists" | "exists_one" | "existsOne" | "map", 2 | 3) | ("filter" | "sortBy", 2) => {
-                    true
-                }
+                ("all" | "exists" | "exists_one" | "map", 2 | 3)
+                | ("existsOne", 3)
+                | ("filter" | "sortBy", 2) => true,
                 ("transformList" | "transformMap" | "transformMapEntry", 3 | 4) => true,
                 ("optMap" | "optFlatMap", 2) => true,
                 ("bind", 3) => self.bindings && matches!(&target.kind, Kind::Ident(name) if &**name == "cel"),
@@ -364,26 +364,13 @@ impl Maker<'_, '_> {
                 Kind::Map(copies)
             }
             Kind::Struct { name, fields } => {
-                let mut copies = Vec::with_capacity(fields.len());
-                for Field {
-                    id,
-                    name,
-                    value,
-                    optional,
-                } in fields
-                {
-                    let offset = self.parser.positions[*id as usize] as usize;
-                    let (id, value) = (self.parser.id(offset)?, self.copy(value)?);
-                    copies.push(Field {
-                        id,
-                        name: name.clone(),
-                        value,
-                        optional: *optional,
-                    });
-                }
+                let fields = fields
+                    .iter()
+                    .map(|field| self.copy_field(field))
+                    .collect::<Read<_>>()?;
                 Kind::Struct {
                     name: name.clone(),
-                    fields: copies,
+                    fields,
                 }
             }
             Kind::Fold(fold) => Kind::Fold(Box::new(Fold {
@@ -398,6 +385,16 @@ impl Maker<'_, '_> {
             })),
         };
         Ok(Expr { id, kind })
+    }
+
+    fn copy_field(&mut self, field: &Field) -> Read<Field> {
+        let offset = self.parser.positions[field.id as usize] as usize;
+        let (id, value) = (self.parser.id(offset)?, self.copy(&field.value)?);
+        Ok(Field {
+            id,
+            value,
+            ..field.clone()
+        })
     }
 
     fn copies(&mut self, exprs: &[Expr]) -> Read<Vec<Expr>> {

@@ -104,6 +104,14 @@ impl<'a> Map<'a> {
         self.len() == 0
     }
 
+    pub(crate) fn go_name(&self) -> &'static str {
+        match &self.0 {
+            Form::Json(_, None) => "map[string]interface {}",
+            Form::Json(_, Some(_)) => "*common.unstructuredMap",
+            Form::Made(_) | Form::Lazy(_) => "*types.baseMap",
+        }
+    }
+
     /// The value under a key; `None` when there is no such key.
     pub(crate) fn find(&self, key: &Value<'a>) -> Outcome<Option<Value<'a>>> {
         match (&self.0, key) {

@@ -1,11 +1,9 @@
-//! Reads an expression: CEL's grammar by recursive descent, with limits on size and depth and with ANTLR's words for what
-//! cannot be read. Macros are expanded on the way (`macros`).
+//! What reading an expression rests on: limits on size and depth, the tokens, and ANTLR's words for what cannot be read.
+//! The grammar is in `grammar`.
 
-use crate::ast::{Entry, Expr, Field, Id, Kind, Literal, op};
+use crate::ast::{Expr, Id, Kind};
 use crate::lexer::{Tok, Token, tokens};
-use crate::literal::unescape;
 use crate::source::{Errors, Location, Source};
-use std::sync::Arc;
 
 /// Longer expressions are refused, in code points.
 const MAX_CODE_POINTS: usize = 100_000;
@@ -15,7 +13,7 @@ const MAX_DEPTH: u32 = 250;
 const MAX_NODES: usize = 400_000;
 
 /// Names that no variable can have.
-const RESERVED: [&str; 21] = [
+pub(crate) const RESERVED: [&str; 21] = [
     "as",
     "break",
     "const",
@@ -52,7 +50,7 @@ pub(crate) type Read<T> = Result<T, Stop>;
 
 /// The rules of the grammar that can stand within themselves.
 #[derive(Clone, Copy)]
-enum Rule {
+pub(crate) enum Rule {
     Expr,
     Relation,
     Calc,
@@ -65,13 +63,19 @@ pub(crate) struct Parser<'s> {
     pub errors: &'s mut Errors,
     pub positions: Vec<u32>,
     pub bindings: bool,
-    tokens: Vec<Token>,
-    at: usize,
+    pub tokens: Vec<Token>,
+    pub at: usize,
     depth: [u32; 5],
+    /// An error was reported and nothing has fit since: the next one is its consequence.
+    pub recovering: bool,
+    /// A limit was exceeded: nothing more is read.
+    gave_up: bool,
+    /// The brackets and `?` that are open.
+    pub open: Vec<Tok>,
 }
 
 /// What an operand can start with.
-const OPERAND: [Tok; 15] = [
+pub(crate) const OPERAND: [Tok; 15] = [
     Tok::LBracket,
     Tok::LBrace,
     Tok::LParen,
@@ -107,6 +111,9 @@ pub(crate) fn parse(source: &Source, errors: &mut Errors, bindings: bool) -> Opt
         tokens,
         at: 0,
         depth: [0; 5],
+        recovering: false,
+        gave_up: false,
+        open: Vec::new(),
     };
     let root = parser.start().ok()?;
     let positions = parser.positions;
@@ -120,32 +127,33 @@ impl Parser<'_> {
         Ok(root)
     }
 
-    fn peek(&self) -> Tok {
+    pub fn peek(&self) -> Tok {
         self.tokens[self.at].kind
     }
 
-    fn peek_at(&self, ahead: usize) -> Tok {
+    pub fn peek_at(&self, ahead: usize) -> Tok {
         self.tokens.get(self.at + ahead).map_or(Tok::Eof, |t| t.kind)
     }
 
-    fn next(&mut self) -> Token {
+    pub fn next(&mut self) -> Token {
         let token = self.tokens[self.at];
+        self.recovering = false;
         if token.kind != Tok::Eof {
             self.at += 1;
         }
         token
     }
 
-    fn take(&mut self, kind: Tok) -> Option<Token> {
+    pub fn take(&mut self, kind: Tok) -> Option<Token> {
         (self.peek() == kind).then(|| self.next())
     }
 
-    fn text(&self, token: Token) -> String {
+    pub fn text(&self, token: Token) -> String {
         self.source.chars[token.start..token.end].iter().collect()
     }
 
     /// The current token's text as messages quote it.
-    fn quoted(&self) -> String {
+    pub fn quoted(&self) -> String {
         let token = self.tokens[self.at];
         if token.kind == Tok::Eof {
             "<EOF>".to_string()
@@ -154,14 +162,20 @@ impl Parser<'_> {
         }
     }
 
-    fn syntax_error(&mut self, message: &str) {
+    pub fn syntax_error(&mut self, message: &str) {
+        if self.recovering {
+            return;
+        }
         let location = self.source.location(self.tokens[self.at].start);
         self.errors.report(location, format!("Syntax error: {message}"));
     }
 
     /// Takes the token `kind`. When another one stands there that is one too many it is skipped; when a token of
     /// `follow` stands there, which may come after the missing one, reading goes on.
-    fn expect(&mut self, kind: Tok, follow: &[Tok]) -> Read<Token> {
+    pub fn expect(&mut self, kind: Tok, follow: &[Tok]) -> Read<Token> {
+        if opening(kind).is_some() && self.open.last() == opening(kind).as_ref() {
+            self.open.pop();
+        }
         if self.peek() == kind {
             return Ok(self.next());
         }
@@ -174,7 +188,7 @@ impl Parser<'_> {
             self.next();
             return Ok(self.next());
         }
-        if follow.contains(&self.peek()) {
+        if follow.contains(&self.peek()) && self.can_follow(self.peek()) {
             self.syntax_error(&format!("missing {} at '{}'", kind.name(), self.quoted()));
             return Ok(self.tokens[self.at]);
         }
@@ -186,8 +200,45 @@ impl Parser<'_> {
         Err(Stop)
     }
 
+    /// After an error: goes on at what can follow an operand here. What was open since `before` no longer is.
+    pub fn recover(&mut self, before: ([u32; 5], usize), start: usize) -> Read<Expr> {
+        if self.gave_up {
+            return Err(Stop);
+        }
+        self.depth = before.0;
+        self.open.truncate(before.1);
+        let goes_on = |tok: Tok| FOLLOW.contains(&tok) && tok != Tok::LBracket;
+        while self.peek() != Tok::Eof && !(goes_on(self.peek()) && self.can_follow(self.peek())) {
+            self.at += 1;
+        }
+        self.recovering = true;
+        self.node(start, Kind::Bad)
+    }
+
+    /// What `recover` goes back to.
+    pub fn before(&self) -> ([u32; 5], usize) {
+        (self.depth, self.open.len())
+    }
+
+    /// Whether what is open lets this token stand after an operand.
+    pub fn can_follow(&self, tok: Tok) -> bool {
+        let is_open = |tok: Tok| self.open.contains(&tok);
+        match tok {
+            Tok::RParen => is_open(Tok::LParen),
+            Tok::RBracket => is_open(Tok::LBracket),
+            Tok::RBrace => is_open(Tok::LBrace),
+            Tok::Comma => self
+                .open
+                .iter()
+                .any(|open| matches!(open, Tok::LParen | Tok::LBracket | Tok::LBrace)),
+            Tok::Eof => self.open.is_empty(),
+            Tok::Colon => is_open(Tok::LBrace) || is_open(Tok::Question),
+            _ => true,
+        }
+    }
+
     /// Reports unless one of `expected` comes next; a single token too many is skipped.
-    fn sync(&mut self, expected: &[&[Tok]]) -> Read<()> {
+    pub fn sync(&mut self, expected: &[&[Tok]]) -> Read<()> {
         let fits = |tok: Tok| expected.iter().any(|set| set.contains(&tok));
         if fits(self.peek()) {
             return Ok(());
@@ -209,9 +260,10 @@ impl Parser<'_> {
         Err(Stop)
     }
 
-    fn enter(&mut self, rule: Rule) -> Read<()> {
+    pub fn enter(&mut self, rule: Rule) -> Read<()> {
         self.depth[rule as usize] += 1;
         if self.depth[rule as usize] > MAX_DEPTH {
+            self.gave_up = true;
             self.errors.report(
                 Location::NONE,
                 format!("expression recursion limit exceeded: {MAX_DEPTH}"),
@@ -221,13 +273,14 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn leave(&mut self, rule: Rule, count: u32) {
+    pub fn leave(&mut self, rule: Rule, count: u32) {
         self.depth[rule as usize] -= count;
     }
 
     /// A new id at an offset in the text.
     pub fn id(&mut self, offset: usize) -> Read<Id> {
         if self.positions.len() >= MAX_NODES {
+            self.gave_up = true;
             self.errors.report(
                 Location::NONE,
                 "expression is too large after its macros are expanded",
@@ -238,7 +291,7 @@ impl Parser<'_> {
         Ok((self.positions.len() - 1) as Id)
     }
 
-    fn node(&mut self, offset: usize, kind: Kind) -> Read<Expr> {
+    pub fn node(&mut self, offset: usize, kind: Kind) -> Read<Expr> {
         Ok(Expr {
             id: self.id(offset)?,
             kind,
@@ -246,13 +299,13 @@ impl Parser<'_> {
     }
 
     /// Reports at an offset and goes on with something that is no expression.
-    fn bad(&mut self, offset: usize, message: String) -> Read<Expr> {
+    pub fn bad(&mut self, offset: usize, message: String) -> Read<Expr> {
         let location = self.source.location(offset);
         self.errors.report(location, message);
         self.node(offset, Kind::Bad)
     }
 
-    fn call(&mut self, offset: usize, name: &str, args: Vec<Expr>) -> Read<Expr> {
+    pub fn call(&mut self, offset: usize, name: &str, args: Vec<Expr>) -> Read<Expr> {
         self.node(
             offset,
             Kind::Call {
@@ -262,396 +315,21 @@ impl Parser<'_> {
             },
         )
     }
+}
 
-    // expr: conditionalOr ('?' conditionalOr ':' expr)?
-    fn expr(&mut self) -> Read<Expr> {
-        self.enter(Rule::Expr)?;
-        let condition = self.logic(Tok::Or, op::OR)?;
-        let expr = if let Some(question) = self.take(Tok::Question) {
-            let truthy = self.logic(Tok::Or, op::OR)?;
-            self.expect(Tok::Colon, &OPERAND)?;
-            let falsy = self.expr()?;
-            self.call(question.start, op::CONDITIONAL, vec![condition, truthy, falsy])?
-        } else {
-            condition
-        };
-        self.leave(Rule::Expr, 1);
-        Ok(expr)
-    }
-
-    /// `a || b || …` or `a && b && …`, as a balanced tree.
-    fn logic(&mut self, tok: Tok, name: &str) -> Read<Expr> {
-        let mut terms = Vec::new();
-        let mut ops = Vec::new();
-        loop {
-            terms.push(Some(if tok == Tok::Or {
-                self.logic(Tok::And, op::AND)?
-            } else {
-                self.relation()?
-            }));
-            match self.take(tok) {
-                Some(token) => ops.push(self.id(token.start)?),
-                None => break,
-            }
-        }
-        if ops.is_empty() {
-            return terms.pop().flatten().ok_or(Stop);
-        }
-        balanced(name, &mut terms, &ops, 0, ops.len() - 1).ok_or(Stop)
-    }
-
-    fn relation(&mut self) -> Read<Expr> {
-        self.enter(Rule::Relation)?;
-        let mut levels = 1;
-        let mut left = self.calc(0)?;
-        loop {
-            let name = match self.peek() {
-                Tok::Less => "_<_",
-                Tok::LessEq => "_<=_",
-                Tok::GreaterEq => "_>=_",
-                Tok::Greater => "_>_",
-                Tok::EqEq => op::EQUALS,
-                Tok::NotEq => op::NOT_EQUALS,
-                Tok::In => op::IN,
-                _ => break,
-            };
-            self.enter(Rule::Relation)?;
-            levels += 1;
-            let token = self.next();
-            let right = self.calc(0)?;
-            left = self.call(token.start, name, vec![left, right])?;
-        }
-        self.leave(Rule::Relation, levels);
-        Ok(left)
-    }
-
-    /// Sums (`level` 0) and products (1).
-    fn calc(&mut self, level: u32) -> Read<Expr> {
-        self.enter(Rule::Calc)?;
-        let mut levels = 1;
-        let mut left = self.unary()?;
-        loop {
-            let (name, of) = match self.peek() {
-                Tok::Star => ("_*_", 1),
-                Tok::Slash => ("_/_", 1),
-                Tok::Percent => ("_%_", 1),
-                Tok::Plus => (op::ADD, 0),
-                Tok::Minus => ("_-_", 0),
-                _ => break,
-            };
-            if of < level {
-                break;
-            }
-            self.enter(Rule::Calc)?;
-            levels += 1;
-            let token = self.next();
-            let right = if of == 0 { self.calc(1)? } else { self.factor()? };
-            left = self.call(token.start, name, vec![left, right])?;
-        }
-        self.leave(Rule::Calc, levels);
-        Ok(left)
-    }
-
-    /// The right side of a product.
-    fn factor(&mut self) -> Read<Expr> {
-        self.enter(Rule::Calc)?;
-        let expr = self.unary()?;
-        self.leave(Rule::Calc, 1);
-        Ok(expr)
-    }
-
-    fn unary(&mut self) -> Read<Expr> {
-        self.sync(&[&OPERAND])?;
-        let kind = self.peek();
-        let number = matches!(self.peek_at(1), Tok::Int | Tok::Float);
-        if !matches!(kind, Tok::Not | Tok::Minus) || kind == Tok::Minus && number {
-            return self.member();
-        }
-        let first = self.next();
-        let mut count = 1;
-        while self.take(kind).is_some() {
-            count += 1;
-        }
-        self.enter(Rule::Unary)?;
-        self.sync(&[&OPERAND])?;
-        let operand = self.member()?;
-        self.leave(Rule::Unary, 1);
-        if count % 2 == 0 {
-            return Ok(operand);
-        }
-        let name = if kind == Tok::Not { op::NOT } else { op::NEGATE };
-        self.call(first.start, name, vec![operand])
-    }
-
-    fn member(&mut self) -> Read<Expr> {
-        self.enter(Rule::Member)?;
-        let mut levels = 1;
-        let mut expr = self.primary()?;
-        loop {
-            match self.peek() {
-                Tok::Dot => {}
-                Tok::LBracket => {}
-                _ => break,
-            }
-            self.enter(Rule::Member)?;
-            levels += 1;
-            expr = if self.peek() == Tok::Dot {
-                self.dot(expr)?
-            } else {
-                self.index(expr)?
-            };
-        }
-        self.leave(Rule::Member, levels);
-        Ok(expr)
-    }
-
-    /// `.field`, `.?field` or `.function(…)`
-    fn dot(&mut self, operand: Expr) -> Read<Expr> {
-        let dot = self.next();
-        let optional = self.take(Tok::Question).is_some();
-        let word = match self.peek() {
-            Tok::Ident => self.next(),
-            Tok::EscIdent => {
-                let offset = self.next().start;
-                return self.bad(offset, "unsupported syntax: '`'".to_string());
-            }
-            _ => return self.no_field(dot),
-        };
-        let name: Arc<str> = self.text(word).into();
-        if optional {
-            let field = self.node(word.start, Kind::Literal(Literal::String(name)))?;
-            return self.call(dot.start, op::OPT_SELECT, vec![operand, field]);
-        }
-        if let Some(open) = self.take(Tok::LParen) {
-            let args = self.args()?;
-            return self.call_or_macro(open.start, name, Some(operand), args);
-        }
-        self.node(
-            dot.start,
-            Kind::Select {
-                operand: Box::new(operand),
-                field: name,
-                test: false,
-            },
-        )
-    }
-
-    fn no_field(&mut self, dot: Token) -> Read<Expr> {
-        let here = self.tokens[self.at];
-        let text: String = self.source.chars[dot.start..here.end].iter().collect();
-        let message = match here.kind {
-            Tok::True | Tok::False | Tok::Null if here.start == dot.end => {
-                format!("mismatched input '{}' expecting IDENTIFIER", self.text(here))
-            }
-            _ => format!("no viable alternative at input '{}'", quote(text.trim_end())),
-        };
-        self.syntax_error(&message);
-        Err(Stop)
-    }
-
-    fn index(&mut self, operand: Expr) -> Read<Expr> {
-        let open = self.next();
-        let optional = self.take(Tok::Question).is_some();
-        let index = self.expr()?;
-        self.expect(Tok::RBracket, &FOLLOW)?;
-        self.call(
-            open.start,
-            if optional { op::OPT_INDEX } else { op::INDEX },
-            vec![operand, index],
-        )
-    }
-
-    /// The arguments of a call and its closing parenthesis.
-    fn args(&mut self) -> Read<Vec<Expr>> {
-        let mut args = Vec::new();
-        self.sync(&[&OPERAND, &[Tok::RParen]])?;
-        if self.take(Tok::RParen).is_some() {
-            return Ok(args);
-        }
-        loop {
-            args.push(self.expr()?);
-            if self.take(Tok::Comma).is_none() {
-                self.expect(Tok::RParen, &FOLLOW)?;
-                return Ok(args);
-            }
-        }
-    }
-
-    fn primary(&mut self) -> Read<Expr> {
-        let token = self.tokens[self.at];
-        match token.kind {
-            Tok::LParen => {
-                self.next();
-                let inner = self.expr()?;
-                self.expect(Tok::RParen, &FOLLOW)?;
-                Ok(inner)
-            }
-            Tok::LBracket => self.list(),
-            Tok::LBrace => self.map(),
-            Tok::Dot | Tok::Ident => self.name(),
-            _ => self.literal(),
-        }
-    }
-
-    fn literal(&mut self) -> Read<Expr> {
-        let start = self.tokens[self.at].start;
-        let sign = if self.take(Tok::Minus).is_some() { "-" } else { "" };
-        let token = self.next();
-        let text = self.text(token);
-        let literal = match token.kind {
-            Tok::Int => int(sign, &text).map(Literal::Int).ok_or("invalid int literal"),
-            Tok::Uint => uint(&text).map(Literal::Uint).ok_or("invalid uint literal"),
-            Tok::Float => match format!("{sign}{text}").parse::<f64>() {
-                Ok(value) if value.is_finite() => Ok(Literal::Double(value)),
-                _ => Err("invalid double literal"),
-            },
-            Tok::String => unescape(&text, false).and_then(|bytes| {
-                let text = String::from_utf8(bytes).map_err(|_| "unable to unescape string")?;
-                Ok(Literal::String(text.into()))
-            }),
-            Tok::Bytes => unescape(&text[1..], true).map(|bytes| Literal::Bytes(bytes.into())),
-            Tok::True => Ok(Literal::Bool(true)),
-            Tok::False => Ok(Literal::Bool(false)),
-            Tok::Null => Ok(Literal::Null),
-            _ => return Err(Stop),
-        };
-        match literal {
-            Ok(literal) => self.node(start, Kind::Literal(literal)),
-            Err(message) => self.bad(start, message.to_string()),
-        }
-    }
-
-    /// An identifier, a call, or a message with its type's name (`a.b.C{…}`).
-    fn name(&mut self) -> Read<Expr> {
-        let start = self.tokens[self.at].start;
-        let dot = self.take(Tok::Dot).map_or("", |_| ".");
-        if self.peek() != Tok::Ident {
-            let text: String = self.source.chars[start..self.tokens[self.at].end]
-                .iter()
-                .collect();
-            self.syntax_error(&format!(
-                "no viable alternative at input '{}'",
-                quote(text.trim_end())
-            ));
-            return Err(Stop);
-        }
-        let mut length = 1;
-        while self.peek_at(length) == Tok::Dot && self.peek_at(length + 1) == Tok::Ident {
-            length += 2;
-        }
-        if self.peek_at(length) == Tok::LBrace {
-            return self.message(dot);
-        }
-        let word = self.next();
-        let name = self.text(word);
-        let reserved = RESERVED.contains(&name.as_str());
-        let open = self.take(Tok::LParen);
-        if reserved {
-            if open.is_some() {
-                self.args()?;
-            }
-            return self.bad(start, format!("reserved identifier: {name}"));
-        }
-        let name: Arc<str> = format!("{dot}{name}").into();
-        match open {
-            Some(open) => {
-                let args = self.args()?;
-                self.call_or_macro(open.start, name, None, args)
-            }
-            None => self.node(word.start, Kind::Ident(name)),
-        }
-    }
-
-    fn message(&mut self, dot: &str) -> Read<Expr> {
-        let mut name = dot.to_string();
-        while let Some(token) = self.take(Tok::Ident) {
-            name.push_str(&self.text(token));
-            if self.take(Tok::Dot).is_some() {
-                name.push('.');
-            }
-        }
-        let open = self.expect(Tok::LBrace, &[])?;
-        let mut fields = Vec::new();
-        self.sync(&[&[Tok::RBrace, Tok::Comma, Tok::Question, Tok::Ident, Tok::EscIdent]])?;
-        while matches!(self.peek(), Tok::Question | Tok::Ident | Tok::EscIdent) {
-            let optional = self.take(Tok::Question).is_some();
-            if self.peek() == Tok::EscIdent {
-                let offset = self.next().start;
-                return self.bad(offset, "unsupported syntax: '`'".to_string());
-            }
-            let field = self.expect(Tok::Ident, &[])?;
-            let colon = self.expect(Tok::Colon, &OPERAND)?;
-            let id = self.id(colon.start)?;
-            let value = self.expr()?;
-            fields.push(Field {
-                id,
-                name: self.text(field).into(),
-                value,
-                optional,
-            });
-            if self.take(Tok::Comma).is_none() {
-                break;
-            }
-        }
-        self.take(Tok::Comma);
-        self.close(Tok::RBrace)?;
-        self.node(
-            open.start,
-            Kind::Struct {
-                name: name.into(),
-                fields,
-            },
-        )
-    }
-
-    fn list(&mut self) -> Read<Expr> {
-        let open = self.next();
-        let (mut items, mut optional) = (Vec::new(), Vec::new());
-        self.sync(&[&OPERAND, &[Tok::RBracket, Tok::Comma, Tok::Question]])?;
-        while !matches!(self.peek(), Tok::RBracket | Tok::Comma) {
-            optional.push(self.take(Tok::Question).is_some());
-            items.push(self.expr()?);
-            if self.peek() != Tok::Comma || self.peek_at(1) == Tok::RBracket {
-                break;
-            }
-            self.next();
-        }
-        self.take(Tok::Comma);
-        self.close(Tok::RBracket)?;
-        self.node(open.start, Kind::List { items, optional })
-    }
-
-    fn map(&mut self) -> Read<Expr> {
-        let open = self.next();
-        let mut entries = Vec::new();
-        self.sync(&[&OPERAND, &[Tok::RBrace, Tok::Comma, Tok::Question]])?;
-        while !matches!(self.peek(), Tok::RBrace | Tok::Comma) {
-            let optional = self.take(Tok::Question).is_some();
-            let key = self.expr()?;
-            self.expect(Tok::Colon, &OPERAND)?;
-            let value = self.expr()?;
-            entries.push(Entry { key, value, optional });
-            if self.peek() != Tok::Comma || self.peek_at(1) == Tok::RBrace {
-                break;
-            }
-            self.next();
-        }
-        self.take(Tok::Comma);
-        self.close(Tok::RBrace)?;
-        self.node(open.start, Kind::Map(entries))
-    }
-
-    /// The end of a list or map, before which a comma may stand.
-    fn close(&mut self, kind: Tok) -> Read<()> {
-        if self.peek() != kind {
-            self.sync(&[&[kind, Tok::Comma]])?;
-        }
-        self.expect(kind, &FOLLOW).map(|_| ())
+/// What a closing token closes.
+fn opening(closing: Tok) -> Option<Tok> {
+    match closing {
+        Tok::RParen => Some(Tok::LParen),
+        Tok::RBracket => Some(Tok::LBracket),
+        Tok::RBrace => Some(Tok::LBrace),
+        Tok::Colon => Some(Tok::Question),
+        _ => None,
     }
 }
 
 /// What can come after a complete operand: a bracket that is missing before one of these is taken for granted.
-const FOLLOW: [Tok; 21] = [
+pub(crate) const FOLLOW: [Tok; 21] = [
     Tok::EqEq,
     Tok::NotEq,
     Tok::In,
@@ -675,45 +353,8 @@ const FOLLOW: [Tok; 21] = [
     Tok::Eof,
 ];
 
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     text.replace('\n', "\\n")
         .replace('\t', "\\t")
         .replace('\r', "\\r")
-}
-
-fn balanced(name: &str, terms: &mut [Option<Expr>], ops: &[Id], low: usize, high: usize) -> Option<Expr> {
-    let middle = (low + high).div_ceil(2);
-    let left = if middle == low {
-        terms[middle].take()?
-    } else {
-        balanced(name, terms, ops, low, middle - 1)?
-    };
-    let right = if middle == high {
-        terms[middle + 1].take()?
-    } else {
-        balanced(name, terms, ops, middle + 1, high)?
-    };
-    Some(Expr {
-        id: ops[middle],
-        kind: Kind::Call {
-            target: None,
-            name: name.into(),
-            args: vec![left, right],
-        },
-    })
-}
-
-fn int(sign: &str, text: &str) -> Option<i64> {
-    match text.strip_prefix("0x") {
-        Some(hex) => i64::from_str_radix(&format!("{sign}{hex}"), 16).ok(),
-        None => format!("{sign}{text}").parse().ok(),
-    }
-}
-
-fn uint(text: &str) -> Option<u64> {
-    let text = &text[..text.len() - 1];
-    match text.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
-    }
 }

@@ -30,6 +30,7 @@ pub(crate) fn make<'a>(object: Struct<'a>) -> Outcome<Value<'a>> {
 pub(crate) fn missing<'a>(object: &Struct<'a>, key: &Value<'a>) -> Outcome<Value<'a>> {
     match key.as_str() {
         Some("op" | "path" | "from") if &*object.name == JSON_PATCH => Ok(Value::text("")),
+        Some(_) if &*object.name != JSON_PATCH => Ok(Value::Null),
         _ => fail(format!("no such key: {key}")),
     }
 }

@@ -11,6 +11,11 @@ const MAX_NESTING: u32 = 200;
 
 /// Compiles a pattern; errors begin as Go's do.
 pub(crate) fn compile(pattern: &str) -> Outcome<Regex> {
+    if let Some(operator) = repeated_repetition(pattern) {
+        return fail(format!(
+            "error parsing regexp: invalid nested repetition operator: `{operator}`"
+        ));
+    }
     let built = RegexBuilder::new(&ascii_classes(pattern))
         .size_limit(MAX_SIZE)
         .nest_limit(MAX_NESTING)
@@ -55,6 +60,65 @@ fn reason(pattern: &str, error: &regex::Error) -> String {
     } else {
         format!("invalid pattern: `{pattern}`")
     }
+}
+
+/// A repetition of a repetition without a group in between, which RE2 refuses.
+fn repeated_repetition(pattern: &str) -> Option<String> {
+    let mut at = 0;
+    let mut before: Option<usize> = None;
+    let mut in_class = false;
+    while let Some(c) = pattern[at..].chars().next() {
+        let start = at;
+        at += c.len_utf8();
+        if c == '\\' {
+            at += pattern[at..].chars().next().map_or(0, char::len_utf8);
+        }
+        match c {
+            '[' if !in_class => {
+                in_class = true;
+                before = None;
+                // The first bracket of a class closes nothing.
+                let rest = pattern[at..].strip_prefix('^').unwrap_or(&pattern[at..]);
+                at = pattern.len() - rest.strip_prefix(']').unwrap_or(rest).len();
+            }
+            ']' if in_class => {
+                in_class = false;
+                before = None;
+            }
+            '*' | '+' | '?' if !in_class => {
+                if let Some(first) = before {
+                    return Some(pattern[first..at].to_string());
+                }
+                before = Some(start);
+                at = after_lazy(pattern, at);
+            }
+            '{' if !in_class => match repetition(&pattern[start..]) {
+                Some(length) => {
+                    at = start + length;
+                    if let Some(first) = before {
+                        return Some(pattern[first..at].to_string());
+                    }
+                    before = Some(start);
+                    at = after_lazy(pattern, at);
+                }
+                None => before = None,
+            },
+            _ => before = None,
+        }
+    }
+    None
+}
+
+fn after_lazy(pattern: &str, at: usize) -> usize {
+    at + usize::from(pattern[at..].starts_with('?'))
+}
+
+/// The length of `{n}`, `{n,}` or `{n,m}`.
+fn repetition(text: &str) -> Option<usize> {
+    let end = text.find('}')?;
+    let (from, to) = text[1..end].split_once(',').unwrap_or((&text[1..end], ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    (!from.is_empty() && digits(from) && digits(to)).then_some(end + 1)
 }
 
 /// RE2's `\d`, `\w`, `\s` and `\b` know ASCII only.
@@ -112,6 +176,10 @@ fn ascii_classes(pattern: &str) -> String {
             ']' if in_class => {
                 in_class = false;
                 out.push(']');
+            }
+            '{' if !in_class => {
+                let rest: String = std::iter::once('{').chain(chars.clone()).take(16).collect();
+                out.push_str(if repetition(&rest).is_some() { "{" } else { "\\{" });
             }
             // Operators that classes of the `regex` crate have and RE2's have not.
             '&' | '~' if in_class => {

@@ -163,10 +163,12 @@ impl Price {
             Self::ListResult => result_size().saturating_add(1 + LIST),
             Self::Flatten => {
                 let depth = match args.get(1) {
-                    Some(Value::Int(depth)) => u64::try_from(*depth).unwrap_or(0),
+                    Some(Value::Int(depth)) => *depth,
                     _ => 1,
                 };
-                size(0).saturating_mul(depth).saturating_add(1 + LIST)
+                // A negative depth is an error, whose cost wraps around.
+                let items = i128::from(size(0)) * i128::from(depth);
+                (items.min(i128::from(u64::MAX)) as u64).wrapping_add(1 + LIST)
             }
             Self::SelfCompare(at) => self_compare(args.get(at))?,
         })

@@ -49,7 +49,7 @@ pub(crate) fn call<'a>(_: &Context<'_>, args: &[Value<'a>]) -> Outcome<Value<'a>
 }
 
 /// A clause's verb, its precision and what comes after it.
-fn clause(text: &str) -> Outcome<(char, Option<usize>, &str)> {
+pub(crate) fn clause(text: &str) -> Outcome<(char, Option<usize>, &str)> {
     let wrong = |reason: String| fail(format!("could not parse formatting clause: {reason}"));
     let (precision, rest) = match text.strip_prefix('.') {
         Some(digits) => {
@@ -89,13 +89,11 @@ fn print(verb: char, precision: Option<usize>, value: &Value<'_>) -> Outcome<Str
         }
         ('d', Value::Int(value)) => Ok(value.to_string()),
         ('d', Value::Uint(value)) => Ok(value.to_string()),
-        ('d', Value::Double(value)) if !value.is_finite() => Ok(not_finite(*value)),
-        ('d', Value::String(value)) if named(value).is_some() => Ok(value.to_string()),
         ('d', _) => fail(format!(
             "decimal clause can only be used on integers, was given {kind}"
         )),
         ('f', value) => match double(value) {
-            Some(value) if value.is_finite() => Ok(format!("{value:.*}", precision.unwrap_or(6))),
+            Some(value) if value.is_finite() => Ok(grouped(&format!("{value:.*}", precision.unwrap_or(6)))),
             Some(value) => Ok(not_finite(value)),
             None => fail(format!(
                 "fixed-point clause can only be used on doubles, was given {kind}"
@@ -169,14 +167,40 @@ fn not_finite(value: f64) -> String {
     .to_string()
 }
 
-fn scientific(value: f64, precision: usize) -> String {
-    let text = format!("{value:.precision$e}");
+/// The number with a comma between thousands.
+fn grouped(number: &str) -> String {
+    let (sign, number) = number
+        .strip_prefix('-')
+        .map_or(("", number), |number| ("-", number));
+    let (whole, fraction) = number
+        .split_once('.')
+        .map_or((number, None), |(whole, rest)| (whole, Some(rest)));
+    let mut out = sign.to_string();
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if let Some(fraction) = fraction {
+        out.push('.');
+        out.push_str(fraction);
+    }
+    out
+}
+
+/// What is given as precision is the width; six digits are always printed behind the point.
+fn scientific(value: f64, width: usize) -> String {
+    let text = format!("{value:.6e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let sign = if exponent < 0 { '-' } else { '+' };
     // As the printer for people does it: ten with a raised exponent.
-    let raised: String = format!("{:02}", exponent.abs());
-    format!("{digits}\u{202f}\u{d7}\u{202f}10{}", superscript(sign, &raised))
+    let text = format!(
+        "{digits}\u{d7}10{}",
+        superscript(sign, &format!("{:02}", exponent.abs()))
+    );
+    format!("{text:>width$}")
 }
 
 fn superscript(sign: char, digits: &str) -> String {
@@ -199,46 +223,87 @@ fn text(value: &Value<'_>, depth: u32, out: &mut String) -> Outcome<()> {
             out.push('[');
             for (at, item) in list.iter().enumerate() {
                 out.push_str(if at > 0 { ", " } else { "" });
-                text(&item?, depth + 1, out)?;
+                element(&item?, depth + 1, out)?;
             }
             out.push(']');
+            Ok(())
         }
         Value::Map(map) => {
             let mut entries = Vec::new();
             for entry in map.pairs() {
                 let (key, value) = entry?;
+                if !matches!(
+                    key,
+                    Value::String(_) | Value::Bool(_) | Value::Int(_) | Value::Uint(_)
+                ) {
+                    let kind = key.kind();
+                    return fail(format!(
+                        "no formatting function for map key of type {}",
+                        kind.runtime_name()
+                    ));
+                }
                 let (mut name, mut shown) = (String::new(), String::new());
-                text(&key, depth + 1, &mut name)?;
-                text(&value, depth + 1, &mut shown)?;
-                entries.push(format!("{name}: {shown}"));
+                element(&key, depth + 1, &mut name)?;
+                element(&value, depth + 1, &mut shown)?;
+                entries.push((name, shown));
             }
             entries.sort();
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|(name, value)| format!("{name}:{value}"))
+                .collect();
             out.push('{');
             out.push_str(&entries.join(", "));
             out.push('}');
+            Ok(())
         }
-        Value::Double(value) if !value.is_finite() => out.push_str(&match value {
-            value if value.is_nan() => "NaN".to_string(),
-            value if *value > 0.0 => "Infinity".to_string(),
-            _ => "-Infinity".to_string(),
-        }),
-        Value::Double(value) => out.push_str(&double_text(*value)),
         Value::String(_)
         | Value::Bool(_)
         | Value::Int(_)
         | Value::Uint(_)
+        | Value::Double(_)
         | Value::Bytes(_)
         | Value::Type(_)
         | Value::Duration(_)
         | Value::Timestamp(_)
-        | Value::Null => out.push_str(&value.to_string()),
+        | Value::Null => {
+            out.push_str(&value.to_string());
+            Ok(())
+        }
         other => {
             let kind = other.kind();
-            return fail(format!(
-                "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and \
-                 timestamps, was given {}",
-                kind.runtime_name()
-            ));
+            fail(format!("{STRING_CLAUSE}, was given {}", kind.runtime_name()))
+        }
+    }
+}
+
+pub(crate) const STRING_CLAUSE: &str = "string clause can only be used on strings, bools, bytes, ints, doubles, maps, \
+                                        lists, types, durations, and timestamps";
+
+/// A value within a list or map: written so that an expression could read it.
+fn element(value: &Value<'_>, depth: u32, out: &mut String) -> Outcome<()> {
+    match value {
+        Value::String(text) => out.push_str(&crate::strings::quoted(text)),
+        Value::Bytes(bytes) => {
+            out.push('b');
+            out.push_str(&crate::strings::quoted(&String::from_utf8_lossy(bytes)));
+        }
+        Value::Double(value) if value.is_finite() => out.push_str(&format!("{value:.6}")),
+        Value::Double(value) => out.push_str(&crate::strings::quoted(&double_text(*value))),
+        Value::Duration(_) => out.push_str(&format!("duration(\"{value}\")")),
+        Value::Timestamp(_) => out.push_str(&format!("timestamp(\"{value}\")")),
+        Value::List(_)
+        | Value::Map(_)
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Uint(_)
+        | Value::Type(_)
+        | Value::Null => {
+            return text(value, depth, out);
+        }
+        other => {
+            let kind = other.kind();
+            return fail(format!("no formatting function for {}", kind.runtime_name()));
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Kubernetes' quantities.
 
+use crate::amount::Amount;
 use crate::functions::Context;
 use crate::value::{Outcome, Value, fail, no_overload};
 use meta::Quantity;
@@ -7,26 +8,28 @@ use std::cmp::Ordering;
 
 pub(crate) fn call<'a>(context: &Context<'_>, args: &[Value<'a>]) -> Outcome<Value<'a>> {
     match (context.name, args) {
-        ("quantity", [Value::String(text)]) => match Quantity::parse(text) {
+        ("quantity", [Value::String(text)]) => match Amount::parse(text) {
             Some(quantity) => Ok(Value::Quantity(quantity)),
             None => fail(meta::quantity::FORMAT_ERROR),
         },
         ("isQuantity", [Value::String(text)]) => Ok(Value::Bool(Quantity::parse(text).is_some())),
-        ("sign", [Value::Quantity(quantity)]) => Ok(Value::Int(quantity.cmp(&Quantity::ZERO) as i64)),
-        ("asApproximateFloat", [Value::Quantity(quantity)]) => Ok(Value::Double(float(*quantity))),
-        ("asInteger", [Value::Quantity(quantity)]) if quantity.is_whole() => Ok(Value::Int(quantity.value())),
-        ("asInteger", [Value::Quantity(_)]) => fail("cannot convert value to integer"),
-        ("isInteger", [Value::Quantity(quantity)]) => Ok(Value::Bool(quantity.is_whole())),
+        ("sign", [Value::Quantity(quantity)]) => Ok(Value::Int(quantity.value.cmp(&Quantity::ZERO) as i64)),
+        ("asApproximateFloat", [Value::Quantity(quantity)]) => Ok(Value::Double(float(quantity.value))),
+        ("asInteger", [Value::Quantity(quantity)]) => match quantity.as_integer() {
+            Some(value) => Ok(Value::Int(value)),
+            None => fail("cannot convert value to integer"),
+        },
+        ("isInteger", [Value::Quantity(quantity)]) => Ok(Value::Bool(quantity.as_integer().is_some())),
         ("add", [Value::Quantity(a), b]) => Ok(Value::Quantity(a.plus(operand(b)?))),
         ("sub", [Value::Quantity(a), b]) => Ok(Value::Quantity(a.minus(operand(b)?))),
         _ => no_overload(),
     }
 }
 
-fn operand(value: &Value<'_>) -> Outcome<Quantity> {
+fn operand(value: &Value<'_>) -> Outcome<Amount> {
     match value {
         Value::Quantity(quantity) => Ok(*quantity),
-        Value::Int(whole) => Ok(Quantity::from_whole(*whole)),
+        Value::Int(whole) => Ok(Amount::from_whole(*whole)),
         _ => no_overload(),
     }
 }

@@ -416,3 +416,36 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let month = if month < 10 { month + 3 } else { month - 9 };
     (year + era * 400 + i64::from(month <= 2), month, day)
 }
+
+/// `hh:mm:ss`, a fraction, and `z` or an offset.
+pub(crate) fn is_clock(text: &str) -> bool {
+    let part = |text: &str, max: i64| number(text, 2, 0..=max).map(|(_, rest)| rest.len());
+    let after = |left: usize| &text[text.len() - left..];
+    let time = part(text, 23)
+        .and_then(|left| part(after(left).strip_prefix(':')?, 59))
+        .and_then(|left| part(after(left).strip_prefix(':')?, 59));
+    let Some(rest) = time.map(after) else {
+        return false;
+    };
+    // Any character may stand before the fraction.
+    let fraction = rest.char_indices().nth(1).map(|(at, _)| &rest[at..]);
+    let fraction = fraction.map(|digits| {
+        (
+            digits.len(),
+            digits.trim_start_matches(|c: char| c.is_ascii_digit()),
+        )
+    });
+    let zone = match fraction {
+        Some((length, zone)) if zone.len() < length && is_zone(zone) => zone,
+        _ => rest,
+    };
+    is_zone(zone)
+}
+
+fn is_zone(text: &str) -> bool {
+    let digits = |text: &str| text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());
+    let offset = text
+        .strip_prefix(['+', '-'])
+        .and_then(|offset| offset.split_once(':'));
+    text == "z" || offset.is_some_and(|(hours, minutes)| digits(hours) && digits(minutes))
+}

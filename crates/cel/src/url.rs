@@ -142,10 +142,10 @@ fn host(authority: &str) -> Result<String, String> {
     if host.contains('%') && !host.starts_with('[') {
         // Of what could be escaped in a name only bytes beyond ASCII may be.
         let bad = host.match_indices('%').find(|(at, _)| {
-            !host
+            let byte = host
                 .get(at + 1..at + 3)
-                .and_then(|hex| u8::from_str_radix(hex, 16).ok())
-                .is_some_and(|byte| byte >= 0x80)
+                .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+            byte.is_none_or(|byte| byte < 0x80)
         });
         if let Some((at, _)) = bad {
             let end = host.len().min(at + 3);

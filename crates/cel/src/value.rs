@@ -1,6 +1,7 @@
 //! Values while an expression runs. What comes from an object is a view into its JSON, typed by its declaration; nothing
 //! of it is copied.
 
+use crate::amount::Amount;
 use crate::authz::Authz;
 use crate::decl::Decl;
 use crate::format::Format;
@@ -11,7 +12,6 @@ use crate::semver::Semver;
 use crate::time::{Duration, Timestamp};
 use crate::types::Type;
 use crate::url::Url;
-use meta::Quantity;
 use serde_json::Value as Json;
 use std::fmt;
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ pub enum Value<'a> {
     Optional(Option<Arc<Value<'a>>>),
     /// `Object{…}` and `JSONPatch{…}`.
     Struct(Arc<Struct<'a>>),
-    Quantity(Quantity),
+    Quantity(Amount),
     Url(Arc<Url>),
     Semver(Arc<Semver>),
     Ip(IpAddr),
@@ -187,6 +187,34 @@ impl<'a> Value<'a> {
             Self::Format(_) => Type::object(crate::declare::FORMAT),
             Self::Authz(authz) => Type::object(authz.type_name()),
             Self::Unknown(_) => Type::object("unknown"),
+        }
+    }
+
+    /// What upstream's errors call the value's type.
+    pub(crate) fn go_name(&self) -> &'static str {
+        match self {
+            Self::Null => "types.Null",
+            Self::Bool(_) => "types.Bool",
+            Self::Int(_) => "types.Int",
+            Self::Uint(_) => "types.Uint",
+            Self::Double(_) => "types.Double",
+            Self::String(_) => "types.String",
+            Self::Bytes(_) => "types.Bytes",
+            Self::Duration(_) => "types.Duration",
+            Self::Timestamp(_) => "types.Timestamp",
+            Self::List(list) => list.go_name(),
+            Self::Map(map) => map.go_name(),
+            Self::Type(_) => "*types.Type",
+            Self::Optional(_) => "*types.Optional",
+            Self::Struct(_) => "*dynamic.ObjectVal",
+            Self::Quantity(_) => "cel.Quantity",
+            Self::Url(_) => "cel.URL",
+            Self::Semver(_) => "cel.Semver",
+            Self::Ip(_) => "cel.IP",
+            Self::Cidr(_) => "cel.CIDR",
+            Self::Format(_) => "cel.Format",
+            Self::Authz(_) => "library.authorizerVal",
+            Self::Unknown(_) => "*common.unknownPreserved",
         }
     }
 

@@ -99,7 +99,16 @@ fn string<'a>(text: &'a str, shape: &Shape) -> Outcome<Value<'a>> {
     }
 }
 
+/// How many values a result can hold that becomes JSON: sums of lists are not copied before, so they can be long.
+const MAX_VALUES: usize = 1_000_000;
+
 pub(crate) fn to_json(value: &Value<'_>) -> Option<Json> {
+    json_within(value, &mut MAX_VALUES.clone())
+}
+
+/// `None` for what JSON has no form for, or when there is more than is `left`.
+fn json_within(value: &Value<'_>, left: &mut usize) -> Option<Json> {
+    *left = left.checked_sub(1)?;
     Some(match value {
         Value::Null => Json::Null,
         Value::Bool(value) => Json::Bool(*value),
@@ -109,24 +118,25 @@ pub(crate) fn to_json(value: &Value<'_>) -> Option<Json> {
         Value::String(text) => Json::String(text.to_string()),
         Value::Bytes(bytes) => Json::String(base64::engine::general_purpose::STANDARD.encode(bytes)),
         Value::Duration(_) | Value::Timestamp(_) => Json::String(value.to_string()),
-        Value::List(list) => Json::Array(
-            list.iter()
-                .map(|item| item.ok().and_then(|item| to_json(&item)))
-                .collect::<Option<_>>()?,
-        ),
+        Value::List(list) => {
+            let items = list.iter().map(|item| json_within(&item.ok()?, left));
+            Json::Array(items.collect::<Option<_>>()?)
+        }
         Value::Map(map) => {
-            let entry = |entry: Outcome<(Value<'_>, Value<'_>)>| {
-                let (key, value) = entry.ok()?;
-                Some((key.as_str()?.to_string(), to_json(&value)?))
-            };
-            Json::Object(map.pairs().map(entry).collect::<Option<_>>()?)
+            let pairs = map.pairs().map(|pair| {
+                let (key, value) = pair.ok()?;
+                Some((key.as_str()?.to_string(), json_within(&value, left)?))
+            });
+            Json::Object(pairs.collect::<Option<_>>()?)
         }
         Value::Struct(object) => {
-            let field =
-                |(name, value): &(std::sync::Arc<str>, Value<'_>)| Some((name.to_string(), to_json(value)?));
-            Json::Object(object.fields.iter().map(field).collect::<Option<_>>()?)
+            let fields = object
+                .fields
+                .iter()
+                .map(|(name, value)| Some((name.to_string(), json_within(value, left)?)));
+            Json::Object(fields.collect::<Option<_>>()?)
         }
-        Value::Optional(Some(value)) => to_json(value)?,
+        Value::Optional(Some(value)) => json_within(value, left)?,
         Value::Unknown(json) => (*json).clone(),
         _ => return None,
     })
