@@ -38,6 +38,31 @@ pub(crate) fn required(object: &Value, field: &str, path: &Path, errors: &mut Er
     }
 }
 
+/// A name that stands as one segment of a path.
+pub(crate) fn path_segment(path: &Path, value: &str, errors: &mut Errors) {
+    messages(path, value, name::check_path_segment(value), errors);
+}
+
+/// `acme.io/foo`.
+pub(crate) fn domain_prefixed_path(path: &Path, value: &str, errors: &mut Errors) {
+    const FMT: &str = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+";
+    if value.is_empty() {
+        errors.required(path, "");
+        return;
+    }
+    let parts = value.split_once('/');
+    let Some((host, rest)) = parts.filter(|(host, rest)| !host.is_empty() && !rest.is_empty()) else {
+        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        errors.invalid(path, value, detail);
+        return;
+    };
+    dns_subdomain(path, host, errors);
+    let allowed = |c: u8| c.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&c);
+    if !rest.bytes().all(allowed) {
+        errors.invalid(path, rest, &name::regex_error("Invalid path", FMT, &[]));
+    }
+}
+
 /// A whole number that is given must not be negative.
 pub(crate) fn not_negative(object: &Value, field: &str, path: &Path, errors: &mut Errors) {
     if let Some(n) = crate::json::int(object, field)

@@ -16,10 +16,13 @@ pub mod schema;
 
 pub mod configmap;
 pub mod controllerrevision;
+pub mod cronjob;
+pub mod daemonset;
 pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
+pub mod job;
 pub mod lease;
 pub mod namespace;
 pub mod node;
@@ -27,7 +30,9 @@ pub mod node_selector;
 pub mod persistentvolume;
 pub mod persistentvolumeclaim;
 pub mod pod;
+pub mod podtemplate;
 pub mod replicaset;
+pub mod replicationcontroller;
 pub mod review;
 pub mod scale;
 pub mod secret;
@@ -49,18 +54,23 @@ pub fn rows() -> Vec<Row> {
     let mut rows = vec![
         configmap::row(),
         controllerrevision::row(),
+        cronjob::row(),
+        daemonset::row(),
         deployment::row(),
         endpoints::row(),
         endpointslice::row(),
         event::row(),
         event::v1::row(),
+        job::row(),
         lease::row(),
         namespace::row(),
         node::row(),
         persistentvolume::row(),
         persistentvolumeclaim::row(),
         pod::row(),
+        podtemplate::row(),
         replicaset::row(),
+        replicationcontroller::row(),
         secret::row(),
         service::row(),
         serviceaccount::row(),
