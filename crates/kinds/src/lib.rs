@@ -14,6 +14,7 @@ pub mod registry;
 pub mod row;
 pub mod schema;
 
+pub mod componentstatus;
 pub mod configmap;
 pub mod controllerrevision;
 pub mod cronjob;
@@ -24,6 +25,7 @@ pub mod endpointslice;
 pub mod event;
 pub mod job;
 pub mod lease;
+pub mod limitrange;
 pub mod namespace;
 pub mod node;
 pub mod node_selector;
@@ -33,6 +35,7 @@ pub mod pod;
 pub mod podtemplate;
 pub mod replicaset;
 pub mod replicationcontroller;
+pub mod resourcequota;
 pub mod review;
 pub mod scale;
 pub mod secret;
@@ -52,6 +55,7 @@ pub use row::{Check, Row, Rules, Write};
 /// Every built-in kind.
 pub fn rows() -> Vec<Row> {
     let mut rows = vec![
+        componentstatus::row(),
         configmap::row(),
         controllerrevision::row(),
         cronjob::row(),
@@ -63,6 +67,7 @@ pub fn rows() -> Vec<Row> {
         event::v1::row(),
         job::row(),
         lease::row(),
+        limitrange::row(),
         namespace::row(),
         node::row(),
         persistentvolume::row(),
@@ -71,6 +76,7 @@ pub fn rows() -> Vec<Row> {
         podtemplate::row(),
         replicaset::row(),
         replicationcontroller::row(),
+        resourcequota::row(),
         secret::row(),
         service::row(),
         serviceaccount::row(),

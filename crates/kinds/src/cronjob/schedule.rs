@@ -177,12 +177,15 @@ fn duration(text: &str) -> Result<(), String> {
         return Err(invalid());
     }
     while !rest.is_empty() {
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
-        let (number, after) = rest.split_at(end);
-        let digits = number.bytes().any(|b| b.is_ascii_digit());
-        if !digits || number.matches('.').count() > 1 {
+        // Digits, and after a point more of them; one of both must be there.
+        let mut points = 0;
+        let is_number = |c: char| {
+            points += usize::from(c == '.');
+            c.is_ascii_digit() || (c == '.' && points == 1)
+        };
+        let after = rest.trim_start_matches(is_number);
+        let number = &rest[..rest.len() - after.len()];
+        if !number.bytes().any(|b| b.is_ascii_digit()) {
             return Err(invalid());
         }
         let end = after
