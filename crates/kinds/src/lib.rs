@@ -23,6 +23,7 @@ pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
+pub mod horizontalpodautoscaler;
 pub mod job;
 pub mod lease;
 pub mod limitrange;
@@ -32,6 +33,7 @@ pub mod node_selector;
 pub mod persistentvolume;
 pub mod persistentvolumeclaim;
 pub mod pod;
+pub mod poddisruptionbudget;
 pub mod podtemplate;
 pub mod replicaset;
 pub mod replicationcontroller;
@@ -65,6 +67,8 @@ pub fn rows() -> Vec<Row> {
         endpointslice::row(),
         event::row(),
         event::v1::row(),
+        horizontalpodautoscaler::row(),
+        horizontalpodautoscaler::v1::row(),
         job::row(),
         lease::row(),
         limitrange::row(),
@@ -73,6 +77,7 @@ pub fn rows() -> Vec<Row> {
         persistentvolume::row(),
         persistentvolumeclaim::row(),
         pod::row(),
+        poddisruptionbudget::row(),
         podtemplate::row(),
         replicaset::row(),
         replicationcontroller::row(),
