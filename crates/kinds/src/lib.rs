@@ -2,6 +2,7 @@
 //! This file holds the only list of kinds; everything else is derived from the rows.
 
 pub mod added;
+mod address;
 mod check;
 pub mod collector;
 pub mod column;
@@ -24,10 +25,14 @@ pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
 pub mod horizontalpodautoscaler;
+pub mod ingress;
+pub mod ingressclass;
+pub mod ipaddress;
 pub mod job;
 pub mod lease;
 pub mod limitrange;
 pub mod namespace;
+pub mod networkpolicy;
 pub mod node;
 pub mod node_selector;
 pub mod persistentvolume;
@@ -43,6 +48,7 @@ pub mod scale;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
+pub mod servicecidr;
 pub mod statefulset;
 pub mod storageclass;
 mod volumes;
@@ -69,10 +75,14 @@ pub fn rows() -> Vec<Row> {
         event::v1::row(),
         horizontalpodautoscaler::row(),
         horizontalpodautoscaler::v1::row(),
+        ingress::row(),
+        ingressclass::row(),
+        ipaddress::row(),
         job::row(),
         lease::row(),
         limitrange::row(),
         namespace::row(),
+        networkpolicy::row(),
         node::row(),
         persistentvolume::row(),
         persistentvolumeclaim::row(),
@@ -85,6 +95,7 @@ pub fn rows() -> Vec<Row> {
         secret::row(),
         service::row(),
         serviceaccount::row(),
+        servicecidr::row(),
         statefulset::row(),
         storageclass::row(),
     ];
