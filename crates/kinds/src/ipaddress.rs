@@ -1,7 +1,7 @@
 //! IPAddress: that an address of the service ranges is taken, and by whom. Source: networking.k8s.io/v1 API reference.
 
 use crate::json::{get, string};
-use crate::row::{age, text};
+use crate::row::text;
 use crate::{Check, Column, Row, Rules, Write, address, check, internal};
 use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
@@ -27,7 +27,6 @@ pub fn row() -> Row {
             &[
                 Column::NAME,
                 Column::new("ParentRef", "string").shows("networking.v1.IPAddressSpec", "parentRef"),
-                Column::AGE,
             ]
         },
         rules: Arc::new(IpAddress),
@@ -81,17 +80,13 @@ impl Rules for IpAddress {
         }
     }
 
-    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+    fn cells(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
         let parent = get(get(object, "spec"), "parentRef");
         let shown = match parent.is_null() {
             true => "<none>".to_string(),
             false => parent_text(parent),
         };
-        vec![
-            text(object, "/metadata/name").into(),
-            shown.into(),
-            age(object, now).into(),
-        ]
+        vec![text(object, "/metadata/name").into(), shown.into()]
     }
 }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod bad;
 mod discovery;
+mod evictions;
 mod golden;
 mod manners;
 mod properties;
