@@ -232,6 +232,21 @@ fn compare(
             errors.invalid(&path.child(place).key(name), shown.as_str(), &detail);
         }
     }
+    ratio(name, amounts, path, errors);
+    if let (Some((limit, limit_text)), Some((request, request_text))) = (of("default"), of("defaultRequest"))
+        && limit != request
+        && !pod::validate::may_overcommit(name)
+    {
+        let path = path.child("defaultRequest").key(name);
+        let detail =
+            format!("default value {limit_text} must equal to defaultRequest value {request_text} in {name}");
+        errors.invalid(&path, request_text.as_str(), &detail);
+    }
+}
+
+/// How much more than it requests something may be limited to.
+fn ratio(name: &str, amounts: &BTreeMap<(&str, &str), (Quantity, String)>, path: &Path, errors: &mut Errors) {
+    let of = |field: &'static str| amounts.get(&(field, name));
     if let Some((ratio, text)) = of("maxLimitRequestRatio") {
         let path = path.child("maxLimitRequestRatio").key(name);
         if *ratio < Quantity::from_whole(1) {
@@ -243,15 +258,6 @@ fn compare(
             let detail = format!("ratio {text} is greater than max/min = {limit}");
             errors.invalid(&path, text.as_str(), &detail);
         }
-    }
-    if let (Some((limit, limit_text)), Some((request, request_text))) = (of("default"), of("defaultRequest"))
-        && limit != request
-        && !pod::validate::may_overcommit(name)
-    {
-        let path = path.child("defaultRequest").key(name);
-        let detail =
-            format!("default value {limit_text} must equal to defaultRequest value {request_text} in {name}");
-        errors.invalid(&path, request_text.as_str(), &detail);
     }
 }
 
