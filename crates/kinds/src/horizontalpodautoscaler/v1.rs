@@ -130,6 +130,10 @@ impl Rules for Older {
             if let Some(current) = read.current.or(of_cpu) {
                 put(status, "currentMetrics", current);
             }
+            // Always there, as a list that may be none.
+            if !has(status, "currentMetrics") {
+                put(status, "currentMetrics", Value::Null);
+            }
             if let Some(conditions) = read.conditions {
                 put(status, "conditions", conditions);
             }
