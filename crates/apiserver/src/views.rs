@@ -1,5 +1,6 @@
 //! Rows that are another version of what is stored under another row: the pipeline sees the objects in the row's own
 //! form, and what it decides to write is brought back into the stored one. As upstream converts at its storage.
+//! And rows of which nothing is stored, since the server knows at any time what there is.
 
 use kinds::Row;
 use meta::{Call, Draft, Object, Snapshot, Status, Verb};
@@ -7,7 +8,11 @@ use std::borrow::Cow;
 use store::Write;
 
 /// The snapshot with what the call is about in this row's form too.
-pub fn snapshot(row: &Row, call: &Call, seen: Snapshot) -> Result<Snapshot, Status> {
+pub fn snapshot(row: &Row, call: &Call, mut seen: Snapshot) -> Result<Snapshot, Status> {
+    for object in row.rules.shows().into_iter().flatten() {
+        let draft = Draft::new(object).map_err(Status::internal)?;
+        seen.put(row.res, draft.seal(seen.revision()));
+    }
     if !row.rules.is_view() {
         return Ok(seen);
     }

@@ -38,6 +38,85 @@ pub(crate) fn required(object: &Value, field: &str, path: &Path, errors: &mut Er
     }
 }
 
+/// A name that stands as one segment of a path.
+pub(crate) fn path_segment(path: &Path, value: &str, errors: &mut Errors) {
+    messages(path, value, name::check_path_segment(value), errors);
+}
+
+/// `acme.io/foo`.
+pub(crate) fn domain_prefixed_path(path: &Path, value: &str, errors: &mut Errors) {
+    const FMT: &str = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+";
+    if value.is_empty() {
+        errors.required(path, "");
+        return;
+    }
+    let parts = value.split_once('/');
+    let Some((host, rest)) = parts.filter(|(host, rest)| !host.is_empty() && !rest.is_empty()) else {
+        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        errors.invalid(path, value, detail);
+        return;
+    };
+    dns_subdomain(path, host, errors);
+    let allowed = |c: u8| c.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&c);
+    if !rest.bytes().all(allowed) {
+        errors.invalid(path, rest, &name::regex_error("Invalid path", FMT, &[]));
+    }
+}
+
+/// Conditions of the kind that all newer types have (`metav1.Condition`).
+pub(crate) fn conditions(all: &[Value], path: &Path, errors: &mut Errors) {
+    const REASON_FMT: &str = "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?";
+    const REASON_MSG: &str = "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'";
+    const EXAMPLES: [&str; 5] = [
+        "my_name",
+        "MY_NAME",
+        "MyName",
+        "ReasonA,ReasonB",
+        "ReasonA:ReasonB",
+    ];
+    const REASON_MAX: usize = 1024;
+    const MESSAGE_MAX: usize = 32 * 1024;
+    for (i, c) in all.iter().enumerate() {
+        let (kind, path) = (string(c, "type"), path.index(i));
+        if all[..i].iter().any(|other| string(other, "type") == kind) {
+            errors.duplicate(&path.child("type"), kind);
+        }
+        qualified_name(&path.child("type"), kind, errors);
+        let status = string(c, "status");
+        let allowed = ["False", "True", "Unknown"];
+        if !allowed.contains(&status) {
+            errors.not_supported(&path.child("status"), status, &allowed);
+        }
+        let observed = crate::json::number(c, "observedGeneration");
+        if observed < 0 {
+            let path = path.child("observedGeneration");
+            errors.invalid(&path, observed, "must be greater than or equal to zero");
+        }
+        required(c, "lastTransitionTime", &path, errors);
+        let (reason, reason_path) = (string(c, "reason"), path.child("reason"));
+        if reason.is_empty() {
+            errors.required(&reason_path, "");
+        } else if !is_reason(reason) {
+            let detail = name::regex_error(REASON_MSG, REASON_FMT, &EXAMPLES);
+            errors.invalid(&reason_path, reason, &detail);
+        }
+        if reason.len() > REASON_MAX {
+            errors.too_long(&reason_path, REASON_MAX);
+        }
+        if string(c, "message").len() > MESSAGE_MAX {
+            errors.too_long(&path.child("message"), MESSAGE_MAX);
+        }
+    }
+}
+
+fn is_reason(text: &str) -> bool {
+    let word = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
+    let bytes = text.as_bytes();
+    let ends = bytes.first().is_some_and(u8::is_ascii_alphabetic) && bytes.last().is_some_and(|c| word(*c));
+    // A lone letter is one, too; what ends in `_` must be longer.
+    ends && bytes.iter().all(|c| word(*c) || matches!(c, b',' | b':'))
+}
+
 /// A whole number that is given must not be negative.
 pub(crate) fn not_negative(object: &Value, field: &str, path: &Path, errors: &mut Errors) {
     if let Some(n) = crate::json::int(object, field)

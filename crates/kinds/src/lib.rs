@@ -1,6 +1,7 @@
 //! THE ROOMS: one a kind, with its row, defaults, validation, columns and, where it is reconciled, its plan.
 //! This file holds the only list of kinds; everything else is derived from the rows.
 
+mod address;
 mod check;
 pub mod collector;
 pub mod column;
@@ -13,28 +14,43 @@ pub mod registry;
 pub mod row;
 pub mod schema;
 
+pub mod componentstatus;
 pub mod configmap;
 pub mod custom;
 pub mod controllerrevision;
 pub mod customresourcedefinition;
+pub mod cronjob;
+pub mod daemonset;
 pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
+pub mod horizontalpodautoscaler;
+pub mod ingress;
+pub mod ingressclass;
+pub mod ipaddress;
+pub mod job;
 pub mod lease;
 pub mod metadata;
+pub mod limitrange;
 pub mod namespace;
+pub mod networkpolicy;
 pub mod node;
 pub mod node_selector;
 pub mod persistentvolume;
 pub mod persistentvolumeclaim;
 pub mod pod;
+pub mod poddisruptionbudget;
+pub mod podtemplate;
 pub mod replicaset;
+pub mod replicationcontroller;
+pub mod resourcequota;
 pub mod review;
 pub mod scale;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
+pub mod servicecidr;
 pub mod statefulset;
 pub mod storageclass;
 mod volumes;
@@ -49,24 +65,40 @@ pub use row::{Check, Row, Rules, Write};
 /// Every built-in kind.
 pub fn rows() -> Vec<Row> {
     let mut rows = vec![
+        componentstatus::row(),
         configmap::row(),
         controllerrevision::row(),
         customresourcedefinition::row(),
+        cronjob::row(),
+        daemonset::row(),
         deployment::row(),
         endpoints::row(),
         endpointslice::row(),
         event::row(),
         event::v1::row(),
+        horizontalpodautoscaler::row(),
+        horizontalpodautoscaler::v1::row(),
+        ingress::row(),
+        ingressclass::row(),
+        ipaddress::row(),
+        job::row(),
         lease::row(),
+        limitrange::row(),
         namespace::row(),
+        networkpolicy::row(),
         node::row(),
         persistentvolume::row(),
         persistentvolumeclaim::row(),
         pod::row(),
+        poddisruptionbudget::row(),
+        podtemplate::row(),
         replicaset::row(),
+        replicationcontroller::row(),
+        resourcequota::row(),
         secret::row(),
         service::row(),
         serviceaccount::row(),
+        servicecidr::row(),
         statefulset::row(),
         storageclass::row(),
     ];

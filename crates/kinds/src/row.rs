@@ -209,6 +209,16 @@ pub trait Rules: Send + Sync {
         &[]
     }
 
+    /// A delete that does not say what becomes of dependents leaves them behind.
+    fn orphans_by_default(&self) -> bool {
+        false
+    }
+
+    /// Objects of this kind are not stored: these are what there is at any time, to be read and no more.
+    fn shows(&self) -> Option<Vec<Value>> {
+        None
+    }
+
     /// A delete that leaves nothing behind answers with the object instead of a `Status`.
     fn returns_deleted(&self) -> bool {
         false
@@ -361,7 +371,7 @@ impl Row {
 
     /// Objects are kept in this row's form. Exactly one row of a resource that is stored says so.
     pub fn is_stored(&self) -> bool {
-        self.rules.version_of().is_none()
+        self.rules.version_of().is_none() && self.rules.shows().is_none()
     }
 
     /// The type's schema; custom resources without one allow anything.

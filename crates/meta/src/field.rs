@@ -111,6 +111,11 @@ impl Errors {
         self.push(Cause::Invalid, field, with_detail(&valued("Invalid value", value), detail));
     }
 
+    /// Of something whose value says nothing.
+    pub fn invalid_as_a_whole(&mut self, field: &Path, detail: &str) {
+        self.push(Cause::Invalid, field, with_detail("Invalid value", detail));
+    }
+
     pub fn type_invalid(&mut self, field: &Path, value: impl Shows, detail: &str) {
         self.push(
             Cause::TypeInvalid,

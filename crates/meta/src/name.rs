@@ -34,7 +34,7 @@ pub fn max_len_error(limit: usize) -> String {
     format!("must be no more than {limit} characters")
 }
 
-fn max_bytes_error(limit: usize) -> String {
+pub fn max_bytes_error(limit: usize) -> String {
     format!("must be no more than {limit} bytes")
 }
 

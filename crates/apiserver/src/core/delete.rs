@@ -124,7 +124,8 @@ fn fate(cx: &Cx, stored: &Object, mut value: Value, options: &Options) -> Fate {
     let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut) else {
         return Fate::Gone;
     };
-    let finalizers_changed = set_propagation(meta, options.propagation);
+    let propagation = options.propagation.or_else(|| default_propagation(cx.row, meta));
+    let finalizers_changed = set_propagation(meta, propagation);
     let held = holds
         || meta
             .get("finalizers")
@@ -164,6 +165,13 @@ fn fate(cx: &Cx, stored: &Object, mut value: Value, options: &Options) -> Fate {
     }
     cx.row.rules.mark_deleted(&mut value);
     Fate::Marked(value)
+}
+
+/// What the kind wants for dependents that the request does not speak of; what is settled already stays so.
+fn default_propagation(row: &kinds::Row, meta: &Map<String, Value>) -> Option<Propagation> {
+    let finalizers = meta.get("finalizers").and_then(Value::as_array);
+    let settled = finalizers.is_some_and(|f| f.iter().any(|f| f == ORPHAN || f == FOREGROUND));
+    (row.rules.orphans_by_default() && !settled).then_some(Propagation::Orphan)
 }
 
 fn mark(meta: &mut Map<String, Value>, at: meta::Timestamp, seconds: i64) {

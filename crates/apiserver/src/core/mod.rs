@@ -4,6 +4,7 @@
 pub mod access;
 pub mod create;
 pub mod delete;
+pub mod evict;
 pub mod managed;
 pub mod metadata;
 pub mod page;

@@ -1,10 +1,10 @@
-//! POST to a subresource: `binding` and `eviction` of pods, `token` of service accounts.
+//! POST to a subresource: `binding` of pods, `token` of service accounts; their `eviction` has a file of its own.
 
 use super::managed::By;
 use super::prepare::Attempt;
 use super::update::{Change, done, replace};
-use super::{Cx, Decision, Pending, Then, delete, metadata};
-use meta::{Call, Options, Reply, Status};
+use super::{Cx, Decision, Pending, Then, evict, metadata};
+use meta::{Call, Reply, Status};
 use serde_json::{Map, Value, json};
 
 /// Seconds of a token that asks for no lifetime, and the shortest and longest allowed.
@@ -15,7 +15,7 @@ const TOKEN_SECONDS_MAX: i64 = 1 << 32;
 pub fn create(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
     match call.subresource {
         "binding" => bind(cx, call),
-        "eviction" => evict(cx, call),
+        "eviction" => evict::evict(cx, call),
         "token" => token(cx, call),
         _ => Err(Status::method_not_allowed()),
     }
@@ -120,7 +120,7 @@ fn merge_strings(new: &mut Value, body: &Value, field: &str) {
 }
 
 /// Gives a pod a condition that is true from now on.
-fn add_condition(pod: &mut Value, mut condition: Value, now: &str) {
+pub fn add_condition(pod: &mut Value, mut condition: Value, now: &str) {
     condition["status"] = "True".into();
     condition["lastProbeTime"] = Value::Null;
     condition["lastTransitionTime"] = now.into();
@@ -134,28 +134,6 @@ fn add_condition(pod: &mut Value, mut condition: Value, now: &str) {
         list.retain(|c| c.get("type") != condition.get("type"));
         list.push(condition);
     }
-}
-
-fn evict(cx: &mut Cx, mut call: Call) -> Result<Decision, Status> {
-    let body = call.body.take().unwrap_or_default();
-    if metadata::text(&body, "name") != call.name {
-        return Err(Status::bad_request(
-            "name in URL does not match name in Eviction object",
-        ));
-    }
-    let stored = cx.stored(&call)?;
-    let given = body.get("deleteOptions").cloned().unwrap_or_default();
-    let mut options = crate::options::of_delete_body(&given, Options::default())?;
-    options.dry_run |= call.options.dry_run;
-    let attempt = Attempt {
-        namespace: &call.namespace,
-        options: &options,
-        subresource: "eviction",
-    };
-    let mut pod = stored.value();
-    let why = json!({"type": "DisruptionTarget", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"});
-    add_condition(&mut pod, why, &cx.now.rfc3339());
-    delete::evict(cx, &stored, pod, &attempt)
 }
 
 /// A TokenRequest: a signed token for a service account, bound to a pod if that is asked for.

@@ -135,6 +135,7 @@ fn add(resources: &mut Vec<Resource>, row: &Arc<Row>, stored: &Arc<Row>) {
     let verbs = verbs
         .filter(|v| *v != "deletecollection" || row.rules.deletes_collections())
         .filter(|v| *v == "create" || !row.rules.is_question())
+        .filter(|v| matches!(*v, "get" | "list") || row.rules.shows().is_none())
         .collect();
     resources.push(Resource {
         plural: row.res.plural,
@@ -143,7 +144,7 @@ fn add(resources: &mut Vec<Resource>, row: &Arc<Row>, stored: &Arc<Row>) {
         kind: row.kind,
         verbs,
         row: Some(row.clone()),
-        stored: Some(stored.clone()).filter(|row| !row.rules.is_question()),
+        stored: Some(stored.clone()).filter(|row| !row.rules.is_question() && row.rules.shows().is_none()),
         subresources,
     });
 }

@@ -153,6 +153,9 @@ async fn resource(
         tables: has_tables(&place),
     };
     let form = negotiate::negotiate(&parts.headers, query, offer)?;
+    if reading && watching && place.row.rules.shows().is_some() {
+        return Err(Status::method_not_allowed());
+    }
     if reading && watching && place.subresource.is_empty() && !place.row.rules.is_question() {
         let deprecation = place.row.rules.deprecation();
         let watch = start_watch(server, caller, registry, place, options, query, form);
@@ -292,6 +295,9 @@ fn verb(method: &Method, place: &Place, media_type: &str) -> Result<Verb, Status
     let named = !place.name.is_empty();
     let across = place.row.namespaced && place.namespace.is_empty();
     let verb = match *method {
+        Method::POST | Method::PUT | Method::PATCH | Method::DELETE if place.row.rules.shows().is_some() => {
+            return Err(Status::method_not_allowed());
+        }
         Method::POST if !named && !across => Verb::Create,
         _ if place.row.rules.is_question() => return Err(Status::method_not_allowed()),
         Method::GET | Method::HEAD if named => Verb::Get,

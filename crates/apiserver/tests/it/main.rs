@@ -4,6 +4,7 @@ mod answers;
 mod bad;
 mod customs;
 mod discovery;
+mod evictions;
 mod golden;
 mod manners;
 mod properties;

@@ -1,5 +1,5 @@
-//! What every cluster has from its first moment: namespaces, the default storage class, the `kubernetes` Service and
-//! the CA for pods. Written through the API; what is there already stays as it is, unless it must follow the machine.
+//! What every cluster has from its first moment: namespaces, the default storage class, the `kubernetes` Service, the
+//! range of Services and the CA for pods. Written through the API; what is there already stays as it is, unless it must follow the machine.
 //! The storage class is the user's from then on: changed, replaced or deleted, it stays so.
 
 use anyhow::{Result, anyhow};
@@ -8,8 +8,9 @@ use kinds::configmap::CONFIGMAPS;
 use kinds::endpoints::ENDPOINTS;
 use kinds::endpointslice::ENDPOINTSLICES;
 use kinds::namespace::NAMESPACES;
-use kinds::service::SERVICES;
+use kinds::service::{CLUSTER_IPS, SERVICES};
 use kinds::serviceaccount::{ROOT_CA_NAME, ROOT_CA_SOURCE};
+use kinds::servicecidr::{self, SERVICECIDRS};
 use kinds::storageclass::{PROVISIONER, STORAGECLASSES};
 use meta::{Call, Change, Client, Res};
 use serde_json::{Value, json};
@@ -38,7 +39,44 @@ pub async fn run(client: &dyn Client, ca: &str, addresses: &Addresses) -> Result
     let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"].map(namespace);
     ensure_all(client, namespaces.map(|n| (NAMESPACES, "", n))).await?;
     let ca = (CONFIGMAPS, ROOT_CA_SOURCE, root_ca(ca));
-    ensure_all(client, own_services(addresses).into_iter().chain([ca])).await
+    let range = (SERVICECIDRS, "", service_range());
+    ensure_all(client, own_services(addresses).into_iter().chain([ca, range])).await?;
+    range_is_ready(client).await
+}
+
+/// The range that Services get their addresses from, as an object. It stays as it was made.
+fn service_range() -> Value {
+    let (first, bits) = CLUSTER_IPS;
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": servicecidr::DEFAULT},
+        "spec": {"cidrs": [format!("{first}/{bits}")]},
+    })
+}
+
+/// Says that the range can be used, unless something has been said of that already.
+async fn range_is_ready(client: &dyn Client) -> Result<()> {
+    let snapshot = client.snapshot();
+    let Some(range) = snapshot.get(SERVICECIDRS, "", servicecidr::DEFAULT) else {
+        return Ok(());
+    };
+    let value = range.value();
+    let conditions = value.pointer("/status/conditions").and_then(Value::as_array);
+    let is_said =
+        conditions.is_some_and(|c| c.iter().any(|c| c["type"] == "Ready" && c["status"] != "Unknown"));
+    if is_said || range.meta().is_deleting() {
+        return Ok(());
+    }
+    let ready = json!({
+        "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready",
+        "lastTransitionTime": value["metadata"]["creationTimestamp"],
+    });
+    let patch = json!({"status": {"conditions": [ready]}});
+    let mut call = Call::merge_patch(SERVICECIDRS, "", servicecidr::DEFAULT, patch).manager("isopod");
+    call.subresource = "status";
+    let patched = client.call(call).await;
+    patched
+        .map(|_| ())
+        .map_err(|status| anyhow!("cannot write the status of the range of Services: {status}"))
 }
 
 /// The API and DNS, as pods find them.
@@ -104,7 +142,7 @@ async fn ensure_all<'a>(
 async fn ensure(client: &dyn Client, res: Res, namespace: &str, object: Value) -> Result<()> {
     let name = kinds::row::text(&object, "/metadata/name").to_string();
     let call = match client.snapshot().get(res, namespace, &name) {
-        Some(_) if res == NAMESPACES || res == SERVICES => return Ok(()),
+        Some(_) if [NAMESPACES, SERVICES, SERVICECIDRS].contains(&res) => return Ok(()),
         Some(_) => Call::merge_patch(res, namespace, &name, object),
         None => Call::create(res, namespace, object),
     };

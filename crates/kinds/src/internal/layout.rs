@@ -1,5 +1,5 @@
-//! The order of fields in upstream's internal version of what may not change in pods, volumes and claims, and their names
-//! there. `Go=json` where the API's name does not follow from Go's. Source: the internal core API types of v1.36.
+//! The order of fields in upstream's internal version of what may not change, or is shown whole, and their names there.
+//! `Go=json` where the API's name does not follow from Go's. Source: the internal API types of v1.36.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -51,7 +51,7 @@ fn json_name(go: &str) -> String {
     go[..small].to_ascii_lowercase() + &go[small..]
 }
 
-const TYPES: [&str; 4] = [PODS, CONTAINERS, VOLUMES, PERSISTENT];
+const TYPES: [&str; 5] = [PODS, CONTAINERS, VOLUMES, PERSISTENT, OTHERS];
 
 const PODS: &str = "
 PodSpec: Volumes InitContainers Containers EphemeralContainers RestartPolicy TerminationGracePeriodSeconds ActiveDeadlineSeconds DNSPolicy NodeSelector ServiceAccountName AutomountServiceAccountToken NodeName SecurityContext ImagePullSecrets Hostname Subdomain SetHostnameAsFQDN Affinity SchedulerName Tolerations HostAliases PriorityClassName Priority PreemptionPolicy DNSConfig ReadinessGates RuntimeClassName Overhead EnableServiceLinks TopologySpreadConstraints OS SchedulingGates ResourceClaims Resources HostnameOverride SchedulingGroup
@@ -181,4 +181,23 @@ PersistentVolumeClaimSpec: AccessModes Selector Resources VolumeName StorageClas
 VolumeResourceRequirements: Limits Requests
 TypedLocalObjectReference: APIGroup Kind Name
 TypedObjectReference: APIGroup Kind Name Namespace
+";
+
+const OTHERS: &str = "
+PodTemplateSpec: Metadata Spec
+PodFailurePolicy: Rules
+PodFailurePolicyRule: Action OnExitCodes OnPodConditions
+PodFailurePolicyOnExitCodesRequirement: ContainerName Operator Values
+PodFailurePolicyOnPodConditionsPattern: Type Status
+SuccessPolicy: Rules
+SuccessPolicyRule: SucceededIndexes SucceededCount
+UncountedTerminatedPods: Succeeded Failed
+ScopeSelector: MatchExpressions
+ScopedResourceSelectorRequirement: ScopeName Operator Values
+PodDisruptionBudgetSpec: MinAvailable Selector MaxUnavailable UnhealthyPodEvictionPolicy
+ParentReference: Group Resource Namespace Name
+ServiceCIDRSpec: CIDRs=cidrs
+HorizontalPodAutoscalerBehavior: ScaleUp ScaleDown
+HPAScalingRules: StabilizationWindowSeconds SelectPolicy Policies Tolerance
+HPAScalingPolicy: Type Value PeriodSeconds
 ";

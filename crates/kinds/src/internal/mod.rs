@@ -58,7 +58,17 @@ fn schema_of(type_name: &str) -> Option<(&str, Schema)> {
         "PersistentVolumeSource" => (type_name, "PersistentVolumeSpec"),
         name => (name, name),
     };
-    let schema = Schema::of(crate::schema::arena(), &format!("io.k8s.api.core.v1.{holder}"))?;
+    const PACKAGES: [&str; 5] = [
+        "core.v1",
+        "batch.v1",
+        "policy.v1",
+        "networking.v1",
+        "autoscaling.v2",
+    ];
+    let mut names = PACKAGES
+        .iter()
+        .map(|package| format!("io.k8s.api.{package}.{holder}"));
+    let schema = names.find_map(|name| Schema::of(crate::schema::arena(), &name))?;
     Some((layout, schema))
 }
 
@@ -81,6 +91,15 @@ pub(crate) fn pod_spec(spec: &Value) -> Value {
     // Upstream has no use for the older name of the account.
     take(&mut spec, "serviceAccount");
     spec
+}
+
+/// A pod template in the same form.
+pub(crate) fn pod_template(template: &Value) -> Value {
+    let mut template = template.clone();
+    if let Some(spec) = template.get_mut("spec") {
+        *spec = pod_spec(spec);
+    }
+    template
 }
 
 fn indent(out: &mut String, depth: usize, purpose: For) {

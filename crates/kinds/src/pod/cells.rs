@@ -220,12 +220,21 @@ impl Restarts {
 
 /// The wide columns `Containers` and `Images` of a workload, from its template.
 pub(crate) fn containers_and_images(workload: &Value) -> [Value; 2] {
-    let containers = list(at(workload, "/spec/template/spec"), "containers");
+    containers_and_images_of(at(workload, "/spec/template"))
+}
+
+pub(crate) fn containers_and_images_of(template: &Value) -> [Value; 2] {
+    let containers = list(get(template, "spec"), "containers");
     let join = |field| {
         let all: Vec<&str> = containers.iter().map(|c| string(c, field)).collect();
         Value::from(all.join(","))
     };
     [join("name"), join("image")]
+}
+
+/// Labels as they are printed in one cell.
+pub(crate) fn labels(holder: &Value, field: &str) -> Value {
+    selector(meta::selector::LabelSelector::of_map(crate::json::texts(holder, field)).to_string())
 }
 
 /// The wide column `Selector` of a workload.

@@ -24,8 +24,13 @@ pub(crate) fn drop_disabled(spec: &mut Value, old: &Value) {
 
 /// The same for the template of a workload.
 pub(crate) fn drop_in_template(object: &mut Value, old: Option<&Value>) {
-    let before = old.map_or(&Value::Null, |old| at(old, "/spec/template/spec"));
-    if let Some(spec) = object.pointer_mut("/spec/template/spec") {
+    drop_at("/spec/template/spec", object, old);
+}
+
+/// … and for a pod spec anywhere in an object.
+pub(crate) fn drop_at(pointer: &str, object: &mut Value, old: Option<&Value>) {
+    let before = old.map_or(&Value::Null, |old| at(old, pointer));
+    if let Some(spec) = object.pointer_mut(pointer) {
         drop_disabled(spec, before);
     }
 }

@@ -16,7 +16,7 @@ pub(crate) mod validate;
 pub(crate) mod warnings;
 mod whole;
 
-pub(crate) use disabled::drop_in_template;
+pub(crate) use disabled::{drop_at, drop_in_template};
 
 pub use admit::RUNTIMECLASSES;
 pub use cells::Summary;

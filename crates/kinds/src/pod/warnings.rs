@@ -31,6 +31,27 @@ pub fn of_workload(object: &Value, old: Option<&Value>) -> Vec<String> {
     out
 }
 
+/// Of a workload whose pods take its name as theirs.
+pub(crate) fn of_name(object: &Value) -> Vec<String> {
+    let mut out = Vec::new();
+    let wrong = name::check_dns1123_label(crate::row::text(object, "/metadata/name"));
+    warn_of_name("Pod names and hostnames", &wrong, &mut out);
+    out
+}
+
+/// Of a template that is at `path`.
+pub(crate) fn of_template(template: &Value, path: &Path) -> Vec<String> {
+    let mut out = Vec::new();
+    of_spec(get(template, "spec"), &path.child("spec"), &mut out);
+    out
+}
+
+/// The object is new, or its spec is.
+pub(crate) fn is_respecified(object: &Value, old: Option<&Value>) -> bool {
+    let generation = |object| number(get(object, "metadata"), "generation");
+    old.is_none_or(|old| generation(old) != generation(object))
+}
+
 fn warn_of_name(used: &str, wrong: &[String], out: &mut Vec<String>) {
     if !wrong.is_empty() {
         let why = wrong.join(" ");

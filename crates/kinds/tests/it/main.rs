@@ -1,17 +1,22 @@
 //! Rooms from outside: text in, text out, through the same rules that the pipeline calls.
 
+mod autoscaling;
+mod cases;
 mod cluster_kinds;
 mod customresourcedefinitions;
 mod defaults;
 mod helpers;
 mod invalid;
+mod networking;
 mod plans;
 mod printed;
+mod quotas;
 mod robust;
 mod services;
 mod sources;
 mod storage;
 mod updates;
+mod workloads;
 
 use kinds::{Registry, Rules, Write};
 use meta::{Draft, Errors, Res, Snapshot, Timestamp};

@@ -17,6 +17,7 @@ mod volumes;
 mod windows;
 
 pub(crate) use annotations::sync_apparmor;
+pub(crate) use resources::{container_resource, may_overcommit, resource};
 pub(crate) use scheduling::node_selector;
 pub(crate) use update::node_selector_shown;
 pub(super) use update::update;

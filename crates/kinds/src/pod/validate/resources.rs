@@ -203,12 +203,12 @@ fn claims(spec: &Value, resources: &Value, path: &Path, errors: &mut Errors) {
 }
 
 /// Ordinary resources may be limited higher than they are requested.
-fn may_overcommit(name: &str) -> bool {
+pub(crate) fn may_overcommit(name: &str) -> bool {
     is_native(name) && !name.starts_with("hugepages-")
 }
 
 /// A name of any resource. True when nothing is wrong with it.
-fn resource(name: &str, path: &Path, errors: &mut Errors) -> bool {
+pub(crate) fn resource(name: &str, path: &Path, errors: &mut Errors) -> bool {
     let wrong = meta::name::check_qualified_name(name);
     let good = wrong.is_empty();
     check::messages(path, name, wrong, errors);
@@ -220,7 +220,7 @@ fn resource(name: &str, path: &Path, errors: &mut Errors) -> bool {
     good
 }
 
-fn container_resource(name: &str, path: &Path, errors: &mut Errors) {
+pub(crate) fn container_resource(name: &str, path: &Path, errors: &mut Errors) {
     resource(name, path, errors);
     if !name.contains('/') {
         if !OF_CONTAINERS.contains(&name) && !name.starts_with(HUGE) {
