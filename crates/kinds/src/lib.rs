@@ -16,7 +16,12 @@ pub mod schema;
 
 pub mod configmap;
 pub mod controllerrevision;
+pub mod csidriver;
+pub mod csinode;
+pub mod csistoragecapacity;
 pub mod deployment;
+pub mod deviceclass;
+mod devices;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
@@ -27,14 +32,21 @@ pub mod node_selector;
 pub mod persistentvolume;
 pub mod persistentvolumeclaim;
 pub mod pod;
+pub mod priorityclass;
 pub mod replicaset;
+pub mod resourceclaim;
+pub mod resourceclaimtemplate;
+pub mod resourceslice;
 pub mod review;
+pub mod runtimeclass;
 pub mod scale;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod storageclass;
+pub mod volumeattachment;
+pub mod volumeattributesclass;
 mod volumes;
 pub mod wire;
 pub mod workload;
@@ -42,14 +54,18 @@ pub mod workload;
 pub use column::Column;
 pub use plan::{Act, Controller, Key, Plan, Seen, Target};
 pub use registry::Registry;
-pub use row::{Check, Row, Rules, Write};
+pub use row::{Check, Row, Rules, Within, Write};
 
 /// Every built-in kind.
 pub fn rows() -> Vec<Row> {
     let mut rows = vec![
         configmap::row(),
         controllerrevision::row(),
+        csidriver::row(),
+        csinode::row(),
+        csistoragecapacity::row(),
         deployment::row(),
+        deviceclass::row(),
         endpoints::row(),
         endpointslice::row(),
         event::row(),
@@ -60,12 +76,19 @@ pub fn rows() -> Vec<Row> {
         persistentvolume::row(),
         persistentvolumeclaim::row(),
         pod::row(),
+        priorityclass::row(),
         replicaset::row(),
+        resourceclaim::row(),
+        resourceclaimtemplate::row(),
+        resourceslice::row(),
+        runtimeclass::row(),
         secret::row(),
         service::row(),
         serviceaccount::row(),
         statefulset::row(),
         storageclass::row(),
+        volumeattachment::row(),
+        volumeattributesclass::row(),
     ];
     rows.extend(review::rows());
     rows

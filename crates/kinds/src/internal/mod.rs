@@ -52,13 +52,17 @@ fn text(type_name: &str, value: &Value, purpose: For) -> String {
     out
 }
 
+/// Groups whose types are printed, the first that knows a name before the others.
+const GROUPS: [&str; 4] = ["core", "storage", "resource", "flowcontrol"];
+
 /// The part of a type's layout that is printed, and the schema it comes from.
 fn schema_of(type_name: &str) -> Option<(&str, Schema)> {
     let (layout, holder) = match type_name {
         "PersistentVolumeSource" => (type_name, "PersistentVolumeSpec"),
         name => (name, name),
     };
-    let schema = Schema::of(crate::schema::arena(), &format!("io.k8s.api.core.v1.{holder}"))?;
+    let of = |group: &&str| Schema::of(crate::schema::arena(), &format!("io.k8s.api.{group}.v1.{holder}"));
+    let schema = GROUPS.iter().find_map(of)?;
     Some((layout, schema))
 }
 

@@ -18,7 +18,6 @@ mod whole;
 
 pub(crate) use disabled::drop_in_template;
 
-pub use admit::RUNTIMECLASSES;
 pub use cells::Summary;
 pub use defaults::template as default_template;
 pub use status::{

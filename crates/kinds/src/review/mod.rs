@@ -22,6 +22,9 @@ pub trait Asks {
     /// Who asks.
     fn caller(&self) -> User;
 
+    /// The resource of a kind that is served.
+    fn resource_of(&self, api_version: &str, kind: &str) -> Option<Res>;
+
     /// Who holds a token that is meant for one of these audiences (none: the server's own), and for which of them.
     fn holder(&self, token: &str, audiences: &[String]) -> Option<(User, Vec<String>)>;
 

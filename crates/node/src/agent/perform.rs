@@ -7,7 +7,7 @@ use crate::runtime::{ContainerId, PodSandboxSpec, RuntimeError};
 use crate::volumes;
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::PodSpec;
-use kinds::pod::RUNTIMECLASSES;
+use kinds::runtimeclass::RUNTIMECLASSES;
 use kinds::row::text;
 use meta::Timestamp;
 use std::sync::Arc;

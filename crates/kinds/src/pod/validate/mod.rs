@@ -17,7 +17,8 @@ mod volumes;
 mod windows;
 
 pub(crate) use annotations::sync_apparmor;
-pub(crate) use scheduling::node_selector;
+pub(crate) use resources::overhead;
+pub(crate) use scheduling::{node_selector, toleration_list};
 pub(crate) use update::node_selector_shown;
 pub(super) use update::update;
 pub(crate) use volumes::forbidden_name;
