@@ -37,6 +37,12 @@ impl Rules for DeviceClass {
         true
     }
 
+    /// Names are counted in bytes here.
+    fn check_name(&self, name: &str) -> Vec<String> {
+        let wrong = meta::name::check_dns1123_subdomain(name);
+        wrong.into_iter().map(|why| why.replace("253 characters", "253 bytes")).collect()
+    }
+
     fn validate(&self, object: &Value, errors: &mut Errors) {
         self.validate_replacement(object, &Value::Null, errors);
     }

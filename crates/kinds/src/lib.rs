@@ -2,6 +2,7 @@
 //! This file holds the only list of kinds; everything else is derived from the rows.
 
 pub mod added;
+mod admission;
 mod check;
 pub mod collector;
 pub mod column;
@@ -14,6 +15,8 @@ pub mod registry;
 pub mod row;
 pub mod schema;
 
+pub mod apiservice;
+pub mod certificatesigningrequest;
 pub mod configmap;
 pub mod controllerrevision;
 pub mod csidriver;
@@ -25,7 +28,11 @@ mod devices;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
+pub mod flowschema;
 pub mod lease;
+pub mod mutatingadmissionpolicy;
+pub mod mutatingadmissionpolicybinding;
+pub mod mutatingwebhookconfiguration;
 pub mod namespace;
 pub mod node;
 pub mod node_selector;
@@ -33,6 +40,7 @@ pub mod persistentvolume;
 pub mod persistentvolumeclaim;
 pub mod pod;
 pub mod priorityclass;
+pub mod prioritylevelconfiguration;
 pub mod replicaset;
 pub mod resourceclaim;
 pub mod resourceclaimtemplate;
@@ -45,6 +53,9 @@ pub mod service;
 pub mod serviceaccount;
 pub mod statefulset;
 pub mod storageclass;
+pub mod validatingadmissionpolicy;
+pub mod validatingadmissionpolicybinding;
+pub mod validatingwebhookconfiguration;
 pub mod volumeattachment;
 pub mod volumeattributesclass;
 mod volumes;
@@ -59,6 +70,8 @@ pub use row::{Check, Row, Rules, Within, Write};
 /// Every built-in kind.
 pub fn rows() -> Vec<Row> {
     let mut rows = vec![
+        apiservice::row(),
+        certificatesigningrequest::row(),
         configmap::row(),
         controllerrevision::row(),
         csidriver::row(),
@@ -70,13 +83,18 @@ pub fn rows() -> Vec<Row> {
         endpointslice::row(),
         event::row(),
         event::v1::row(),
+        flowschema::row(),
         lease::row(),
+        mutatingadmissionpolicy::row(),
+        mutatingadmissionpolicybinding::row(),
+        mutatingwebhookconfiguration::row(),
         namespace::row(),
         node::row(),
         persistentvolume::row(),
         persistentvolumeclaim::row(),
         pod::row(),
         priorityclass::row(),
+        prioritylevelconfiguration::row(),
         replicaset::row(),
         resourceclaim::row(),
         resourceclaimtemplate::row(),
@@ -87,6 +105,9 @@ pub fn rows() -> Vec<Row> {
         serviceaccount::row(),
         statefulset::row(),
         storageclass::row(),
+        validatingadmissionpolicy::row(),
+        validatingadmissionpolicybinding::row(),
+        validatingwebhookconfiguration::row(),
         volumeattachment::row(),
         volumeattributesclass::row(),
     ];

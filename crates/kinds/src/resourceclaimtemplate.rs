@@ -1,9 +1,9 @@
 //! ResourceClaimTemplate: what claims a pod gets of its own. Source: resource.k8s.io/v1 API reference.
 
-use crate::check::IMMUTABLE;
+use crate::check::{self, IMMUTABLE};
 use crate::devices::claim;
 use crate::internal;
-use crate::json::get;
+use crate::json::{get, members};
 use crate::row::{Within, age, text};
 use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Path, Res, Timestamp};
@@ -56,7 +56,7 @@ impl Rules for ResourceClaimTemplate {
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
         let (spec, path) = (get(object, "spec"), Path::new("spec"));
-        crate::pod::validate::template_metadata(spec, &path, errors);
+        template_metadata(spec, &path.child("metadata"), errors);
         claim::spec(get(spec, "spec"), &path.child("spec"), errors);
     }
 
@@ -77,5 +77,17 @@ impl Rules for ResourceClaimTemplate {
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         vec![text(object, "/metadata/name").into(), age(object, now).into()]
+    }
+}
+
+/// Labels and annotations are all that claims take from their template.
+fn template_metadata(spec: &Value, path: &Path, errors: &mut Errors) {
+    let metadata = get(spec, "metadata");
+    check::annotations(metadata, &path.child("annotations"), errors);
+    check::labels(metadata, "labels", &path.child("labels"), errors);
+    for (field, value) in members(spec, "metadata") {
+        if !matches!(field.as_str(), "labels" | "annotations") && !value.is_null() {
+            errors.forbidden(&path.child(field), "cannot be set");
+        }
     }
 }

@@ -283,6 +283,11 @@ pub trait Rules: Send + Sync {
         meta::name::check_dns1123_subdomain(name)
     }
 
+    /// … or for this object, whose name follows from what it says.
+    fn check_name_of(&self, _object: &Value, name: &str) -> Vec<String> {
+        self.check_name(name)
+    }
+
     /// The cells of a printed row, one a column of `Row::columns`.
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         vec![text(object, "/metadata/name").into(), age(object, now).into()]

@@ -95,8 +95,8 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
         new = only_status(new, &old, row.rules.status_keeps());
     }
     row.rules.default(&mut new);
-    // A binding is the one write that touches both spec and status.
-    if row.status && !matches!(attempt.subresource, "status" | "binding") {
+    // A binding touches both spec and status, an approval the status alone.
+    if row.status && !matches!(attempt.subresource, "status" | "binding" | "approval") {
         keep_member(&mut new, &old, "status");
     }
     row.rules.prepare(write, &mut new, Some(&old), cx.now);

@@ -17,7 +17,7 @@ const ALTERNATIVES_MAX: usize = 8;
 /// Label of a namespace whose claims may ask for devices that others use.
 const ADMIN: &str = "resource.kubernetes.io/admin-access";
 
-/// One device of a class where nothing else is said.
+/// One device of a class where nothing else is said, and tolerations of one value.
 pub(crate) fn default(spec: &mut Value) {
     let Some(devices) = crate::json::child_mut(spec, "devices") else {
         return;
@@ -34,6 +34,9 @@ fn default_amount(request: &mut Value) {
     put_default(request, "allocationMode", "ExactCount");
     if string(request, "allocationMode") == "ExactCount" && number(request, "count") == 0 {
         put(request, "count", 1);
+    }
+    for toleration in items_mut(request, "tolerations") {
+        put_default(toleration, "operator", "Equal");
     }
 }
 

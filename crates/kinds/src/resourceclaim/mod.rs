@@ -5,7 +5,7 @@ mod status;
 use crate::check::IMMUTABLE;
 use crate::devices::{claim, device_id};
 use crate::internal;
-use crate::json::{at, child_mut, get, list, put, take};
+use crate::json::{at, child_mut, get, items_mut, list, put, put_default, take};
 use crate::row::{Within, age, text};
 use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Path, Res, Timestamp};
@@ -57,6 +57,12 @@ impl Rules for ResourceClaim {
     fn default(&self, object: &mut Value) {
         if let Some(spec) = child_mut(object, "spec") {
             claim::default(spec);
+        }
+        let results = object.pointer_mut("/status/allocation/devices");
+        for result in results.into_iter().flat_map(|devices| items_mut(devices, "results")) {
+            for toleration in items_mut(result, "tolerations") {
+                put_default(toleration, "operator", "Equal");
+            }
         }
     }
 

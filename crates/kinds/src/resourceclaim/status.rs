@@ -95,9 +95,9 @@ fn devices(status: &Value, allocated: &BTreeSet<String>, path: &Path, errors: &m
     }
 }
 
-/// Upstream's identifiers show nothing of what they are.
-fn shown_id(_device: &Value) -> Shown {
-    Shown("{\"Driver\":{},\"Pool\":{},\"Device\":{},\"ShareID\":{}}".into())
+fn shown_id(device: &Value) -> Shown {
+    let parts = [("Driver", "driver"), ("Pool", "pool"), ("Device", "device"), ("ShareID", "shareID")];
+    Shown::members(parts.map(|(shown, field)| (shown, Some(string(device, field).into()))))
 }
 
 fn device_names(device: &Value, path: &Path, errors: &mut Errors) {

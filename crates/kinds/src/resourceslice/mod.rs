@@ -6,7 +6,7 @@ mod device;
 use crate::check::{IMMUTABLE, dns_subdomain, immutable, immutable_text};
 use crate::devices::{each_once, label, pool_name, shortened};
 use crate::internal;
-use crate::json::{flag, get, has, items_mut, list, members, number, put_default, string};
+use crate::json::{at, flag, get, has, items_mut, list, members, number, put, put_default, string};
 use crate::pod::validate::node_selector;
 use crate::row::{age, text};
 use crate::volumes::check_driver;
@@ -28,7 +28,7 @@ pub fn row() -> Row {
         categories: &[],
         namespaced: false,
         type_name: "io.k8s.api.resource.v1.ResourceSlice",
-        generation: true,
+        generation: false,
         status: false,
         scale: None,
         selectable: &["spec.nodeName", "spec.driver"],
@@ -52,7 +52,14 @@ impl Rules for ResourceSlice {
         true
     }
 
+    /// What is dropped later counts as a change.
     fn prepare(&self, _write: Write, object: &mut Value, old: Option<&Value>, now: Timestamp) {
+        let counted = old.map_or(0, |old| at(old, "/metadata/generation").as_i64().unwrap_or(0));
+        let before = old.map_or(&Value::Null, |old| get(old, "spec"));
+        let changed = !crate::schema::same("resource.v1.ResourceSliceSpec", get(object, "spec"), before);
+        if let Some(metadata) = object.get_mut("metadata").filter(|_| changed || old.is_none()) {
+            put(metadata, "generation", counted + 1);
+        }
         device::drop_disabled(object, old);
         let Some(spec) = object.get_mut("spec") else {
             return;

@@ -17,6 +17,7 @@ mod volumes;
 mod windows;
 
 pub(crate) use annotations::sync_apparmor;
+pub(crate) use projected::signer;
 pub(crate) use resources::overhead;
 pub(crate) use scheduling::{node_selector, toleration_list};
 pub(crate) use update::node_selector_shown;
