@@ -90,7 +90,12 @@ impl Rules for ApiService {
             let detail = "only v1 may have an empty group and it better be legacy kube";
             errors.required(&path.child("group"), detail);
         }
-        messages(&path.child("version"), version, name::check_dns1035_label(version), errors);
+        messages(
+            &path.child("version"),
+            version,
+            name::check_dns1035_label(version),
+            errors,
+        );
         for (field, most) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1000)] {
             let given = number(spec, field);
             if given <= 0 || given > most {

@@ -145,7 +145,11 @@ pub(crate) fn interface_address(text: &str, path: &Path, errors: &mut Errors) {
         let most = if ip.is_ipv4() { 32 } else { 128 };
         let mapped = matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
         // Upstream takes an IPv4 address within IPv6 for what it is.
-        let length_shown = if mapped && length > 32 { length - 96 } else { length };
+        let length_shown = if mapped && length > 32 {
+            length - 96
+        } else {
+            length
+        };
         (length <= most).then(|| format!("{}/{length_shown}", ip.to_canonical()))
     };
     match parsed() {
@@ -438,7 +442,13 @@ fn one_condition(condition: &Value, path: &Path, errors: &mut Errors) {
         && reason.chars().all(|c| inner(c) || matches!(c, ',' | ':')))
     {
         let why = "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'";
-        let examples = ["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"];
+        let examples = [
+            "my_name",
+            "MY_NAME",
+            "MyName",
+            "ReasonA,ReasonB",
+            "ReasonA:ReasonB",
+        ];
         let why = name::regex_error(why, "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", &examples);
         errors.invalid(&at, reason, &why);
     }

@@ -55,7 +55,10 @@ impl Column {
 
     /// Shows something by which clients know rows, though not the row's own name.
     pub const fn as_name(self) -> Self {
-        Self { format: "name", ..self }
+        Self {
+            format: "name",
+            ..self
+        }
     }
 
     /// Shows a field: its documentation describes the column.

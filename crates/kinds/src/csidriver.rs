@@ -59,7 +59,12 @@ impl Rules for CsiDriver {
             return;
         };
         put_default(spec, "attachRequired", true);
-        for field in ["podInfoOnMount", "storageCapacity", "requiresRepublish", "seLinuxMount"] {
+        for field in [
+            "podInfoOnMount",
+            "storageCapacity",
+            "requiresRepublish",
+            "seLinuxMount",
+        ] {
             put_default(spec, field, false);
         }
         put_default(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
@@ -144,9 +149,17 @@ impl Rules for CsiDriver {
             flag(spec, "attachRequired").unwrap_or(true).into(),
             is_true(spec, "podInfoOnMount").into(),
             is_true(spec, "storageCapacity").into(),
-            if requests.is_empty() { "<unset>".into() } else { audiences.into() },
+            if requests.is_empty() {
+                "<unset>".into()
+            } else {
+                audiences.into()
+            },
             is_true(spec, "requiresRepublish").into(),
-            if modes.is_empty() { "<none>".into() } else { modes.into() },
+            if modes.is_empty() {
+                "<none>".into()
+            } else {
+                modes.into()
+            },
             age(object, now).into(),
         ]
     }

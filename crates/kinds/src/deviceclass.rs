@@ -40,7 +40,10 @@ impl Rules for DeviceClass {
     /// Names are counted in bytes here.
     fn check_name(&self, name: &str) -> Vec<String> {
         let wrong = meta::name::check_dns1123_subdomain(name);
-        wrong.into_iter().map(|why| why.replace("253 characters", "253 bytes")).collect()
+        wrong
+            .into_iter()
+            .map(|why| why.replace("253 characters", "253 bytes"))
+            .collect()
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
@@ -51,9 +54,15 @@ impl Rules for DeviceClass {
         let (spec, before, path) = (get(object, "spec"), get(old, "spec"), Path::new("spec"));
         selectors(spec, &path, errors);
         let stored = !before.is_null() && list(spec, "config") == list(before, "config");
-        each(list(spec, "config"), Some(CONFIG_MAX), &path.child("config"), errors, &mut |one, path, errors| {
-            configuration(one, stored, path, errors);
-        });
+        each(
+            list(spec, "config"),
+            Some(CONFIG_MAX),
+            &path.child("config"),
+            errors,
+            &mut |one, path, errors| {
+                configuration(one, stored, path, errors);
+            },
+        );
         let field = "extendedResourceName";
         if let Some(name) = get(spec, field).as_str().filter(|name| !is_extended(name)) {
             let detail = "must be a valid extended resource name";

@@ -11,7 +11,8 @@ use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
 
-pub const MUTATINGADMISSIONPOLICIES: Res = Res::new("admissionregistration.k8s.io", "mutatingadmissionpolicies");
+pub const MUTATINGADMISSIONPOLICIES: Res =
+    Res::new("admissionregistration.k8s.io", "mutatingadmissionpolicies");
 
 pub fn row() -> Row {
     Row {

@@ -2,14 +2,15 @@
 //! Source: admissionregistration.k8s.io/v1 API reference.
 
 use crate::json::{child_mut, get};
-use crate::row::{Within, age, text};
 use crate::mutatingadmissionpolicy::MUTATINGADMISSIONPOLICIES;
+use crate::row::{Within, age, text};
 use crate::{Check, Column, Row, Rules, Write, admission};
 use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
 
-pub const MUTATINGADMISSIONPOLICYBINDINGS: Res = Res::new("admissionregistration.k8s.io", "mutatingadmissionpolicybindings");
+pub const MUTATINGADMISSIONPOLICYBINDINGS: Res =
+    Res::new("admissionregistration.k8s.io", "mutatingadmissionpolicybindings");
 
 pub fn row() -> Row {
     Row {

@@ -9,7 +9,8 @@ use meta::{Errors, Res, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
 
-pub const MUTATINGWEBHOOKCONFIGURATIONS: Res = Res::new("admissionregistration.k8s.io", "mutatingwebhookconfigurations");
+pub const MUTATINGWEBHOOKCONFIGURATIONS: Res =
+    Res::new("admissionregistration.k8s.io", "mutatingwebhookconfigurations");
 
 pub fn row() -> Row {
     Row {

@@ -98,9 +98,8 @@ impl Rules for PriorityClass {
         let default = default_class(seen).filter(|_| is_true(object, "globalDefault"));
         match default.as_ref().map(|class| text(class, "/metadata/name")) {
             Some(other) if old.is_none() || other != name => {
-                let why = format!(
-                    "PriorityClass {other} is already marked as default. Only one default can exist"
-                );
+                let why =
+                    format!("PriorityClass {other} is already marked as default. Only one default can exist");
                 Err(Status::forbidden(PRIORITYCLASSES, name, &why))
             }
             _ => Ok(()),

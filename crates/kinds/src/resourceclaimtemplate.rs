@@ -3,7 +3,7 @@
 use crate::check::{self, IMMUTABLE};
 use crate::devices::claim;
 use crate::internal;
-use crate::json::{get, members};
+use crate::json::{get, has};
 use crate::row::{Within, age, text};
 use crate::{Check, Column, Row, Rules, Write};
 use meta::{Errors, Path, Res, Timestamp};
@@ -80,14 +80,30 @@ impl Rules for ResourceClaimTemplate {
     }
 }
 
+const NOT_OF_TEMPLATES: [&str; 13] = [
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+];
+
 /// Labels and annotations are all that claims take from their template.
 fn template_metadata(spec: &Value, path: &Path, errors: &mut Errors) {
     let metadata = get(spec, "metadata");
     check::annotations(metadata, &path.child("annotations"), errors);
     check::labels(metadata, "labels", &path.child("labels"), errors);
-    for (field, value) in members(spec, "metadata") {
-        if !matches!(field.as_str(), "labels" | "annotations") && !value.is_null() {
-            errors.forbidden(&path.child(field), "cannot be set");
-        }
+    for field in NOT_OF_TEMPLATES.iter().filter(|field| has(metadata, field)) {
+        // Upstream makes the path from its own name of the field.
+        let shown = if *field == "uid" { "uID" } else { field };
+        errors.forbidden(&path.child(shown), "cannot be set");
     }
 }

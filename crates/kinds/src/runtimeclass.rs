@@ -28,7 +28,14 @@ pub fn row() -> Row {
         status: false,
         scale: None,
         selectable: &[],
-        columns: const { &[Column::NAME, Column::new("Handler", "string"), Column::AGE] },
+        // Upstream looks for the text about the handler in the wrong place and finds none.
+        columns: const {
+            &[
+                Column::NAME,
+                Column::new("Handler", "string").shows("node.v1.RuntimeClass", "handler"),
+                Column::AGE,
+            ]
+        },
         rules: Arc::new(RuntimeClass),
     }
 }
@@ -60,7 +67,11 @@ impl Rules for RuntimeClass {
         if let Some(scheduling) = some(object, "scheduling") {
             let path = Path::new("scheduling");
             check::labels(scheduling, "nodeSelector", &path.child("nodeSelector"), errors);
-            tolerations(list(scheduling, "tolerations"), &path.child("tolerations"), errors);
+            tolerations(
+                list(scheduling, "tolerations"),
+                &path.child("tolerations"),
+                errors,
+            );
         }
     }
 

@@ -11,7 +11,8 @@ use meta::{Errors, Path, Res, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
 
-pub const VALIDATINGADMISSIONPOLICIES: Res = Res::new("admissionregistration.k8s.io", "validatingadmissionpolicies");
+pub const VALIDATINGADMISSIONPOLICIES: Res =
+    Res::new("admissionregistration.k8s.io", "validatingadmissionpolicies");
 
 pub fn row() -> Row {
     Row {
@@ -123,7 +124,9 @@ fn status(status: &Value, errors: &mut Errors) {
     for (i, warning) in warnings.iter().enumerate() {
         let path = of_warnings.index(i);
         for field in ["warning", "fieldRef"] {
-            if string(warning, field).trim().is_empty() && (field == "fieldRef" || string(warning, field).is_empty()) {
+            if string(warning, field).trim().is_empty()
+                && (field == "fieldRef" || string(warning, field).is_empty())
+            {
                 errors.required(&path.child(field), "");
             }
         }

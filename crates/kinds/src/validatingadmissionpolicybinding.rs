@@ -10,7 +10,10 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub const VALIDATINGADMISSIONPOLICYBINDINGS: Res = Res::new("admissionregistration.k8s.io", "validatingadmissionpolicybindings");
+pub const VALIDATINGADMISSIONPOLICYBINDINGS: Res = Res::new(
+    "admissionregistration.k8s.io",
+    "validatingadmissionpolicybindings",
+);
 
 pub fn row() -> Row {
     Row {

@@ -9,7 +9,8 @@ use meta::{Errors, Res, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
 
-pub const VALIDATINGWEBHOOKCONFIGURATIONS: Res = Res::new("admissionregistration.k8s.io", "validatingwebhookconfigurations");
+pub const VALIDATINGWEBHOOKCONFIGURATIONS: Res =
+    Res::new("admissionregistration.k8s.io", "validatingwebhookconfigurations");
 
 pub fn row() -> Row {
     Row {

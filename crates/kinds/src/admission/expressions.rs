@@ -14,8 +14,27 @@ const ANNOTATIONS_MAX: usize = 20;
 const ANNOTATION_MAX: usize = 5 * 1024;
 /// Words that cannot name a variable.
 const RESERVED: [&str; 21] = [
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import",
-    "let", "loop", "package", "namespace", "return", "var", "void", "while",
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// An expression that must be there.
@@ -53,7 +72,13 @@ pub(crate) fn variables(spec: &Value, path: &Path, errors: &mut Errors) {
         } else if !is_identifier(given) {
             errors.invalid(&path.child("name"), given, "must be a valid CEL identifier");
         }
-        expression(variable, "expression", "expression is not specified", &path, errors);
+        expression(
+            variable,
+            "expression",
+            "expression is not specified",
+            &path,
+            errors,
+        );
     }
 }
 
@@ -64,7 +89,13 @@ fn is_identifier(text: &str) -> bool {
 }
 
 pub(crate) fn validation(validation: &Value, path: &Path, errors: &mut Errors) {
-    expression(validation, "expression", "expression is not specified", path, errors);
+    expression(
+        validation,
+        "expression",
+        "expression is not specified",
+        path,
+        errors,
+    );
     let message = string(validation, "messageExpression");
     if !message.is_empty() && message.trim().is_empty() {
         let detail = "must be non-empty if specified";
@@ -92,7 +123,10 @@ pub(crate) fn audit_annotations(policy: &str, spec: &Value, path: &Path, errors:
         let one = |annotation: &Value| {
             Shown::members([
                 ("Key", Some(string(annotation, "key").into())),
-                ("ValueExpression", Some(string(annotation, "valueExpression").into())),
+                (
+                    "ValueExpression",
+                    Some(string(annotation, "valueExpression").into()),
+                ),
             ])
         };
         let detail = format!("must not have more than {ANNOTATIONS_MAX} auditAnnotations");
@@ -114,7 +148,13 @@ pub(crate) fn audit_annotations(policy: &str, spec: &Value, path: &Path, errors:
             let detail = format!("must not exceed {ANNOTATION_MAX} bytes in length");
             errors.required(&path.child(field), &detail);
         } else {
-            expression(annotation, field, "valueExpression is not specified", &path, errors);
+            expression(
+                annotation,
+                field,
+                "valueExpression is not specified",
+                &path,
+                errors,
+            );
         }
         if !keys.insert(key) {
             errors.duplicate(&path.child("key"), key);
@@ -144,7 +184,10 @@ pub(crate) fn mutation(mutation: &Value, path: &Path, errors: &mut Errors) {
         }
         given => expression(given, "expression", "", &path.child(field), errors),
     }
-    let other = FORMS.iter().find(|(name, _)| *name != kind).map_or("", |(_, field)| field);
+    let other = FORMS
+        .iter()
+        .find(|(name, _)| *name != kind)
+        .map_or("", |(_, field)| field);
     if !get(mutation, other).is_null() {
         let detail = format!("must not be specified when patchType is {kind}");
         errors.invalid(&path.child(other), format!("{{{other}}}"), &detail);

@@ -120,7 +120,10 @@ pub(crate) fn policy(spec: &Value, old: &Value, sort: Sort, path: &Path, errors:
 fn named_rule(named: &Value, path: &Path, errors: &mut Errors) {
     let mut seen = BTreeSet::new();
     for (i, given) in list(named, "resourceNames").iter().enumerate() {
-        let (given, path) = (given.as_str().unwrap_or_default(), path.child("resourceNames").index(i));
+        let (given, path) = (
+            given.as_str().unwrap_or_default(),
+            path.child("resourceNames").index(i),
+        );
         for why in name::check_path_segment(given) {
             errors.invalid(&path, given, &why);
         }
@@ -318,20 +321,27 @@ pub(crate) fn may_read_bound(object: &Value, policies: meta::Res, within: &Withi
     }
     let name = text(object, "/spec/policyName");
     let policy = within.seen.get(policies, "", name).map(|policy| policy.value());
-    let kind = policy.as_ref().and_then(|policy| some(get(policy, "spec"), "paramKind"));
+    let kind = policy
+        .as_ref()
+        .and_then(|policy| some(get(policy, "spec"), "paramKind"));
     let known = kind.map(|kind| (string(kind, "apiVersion"), string(kind, "kind")));
-    let verb = if string(&wanted, "name").is_empty() { "list" } else { "get" };
+    let verb = if string(&wanted, "name").is_empty() {
+        "list"
+    } else {
+        "get"
+    };
     let place = (string(&wanted, "name"), string(&wanted, "namespace"));
     let (allowed, resolved) = may_read(verb, known, place, within);
     if allowed {
         return;
     }
     let user = within.asks.caller().as_go();
-    let everywhere = format!("user {user} does not have \"{verb}\" permission for all groups, versions and resources");
+    let everywhere =
+        format!("user {user} does not have \"{verb}\" permission for all groups, versions and resources");
     let detail = match (&policy, known) {
-        (None, _) => format!(
-            "unable to get policy {name} to determine minimum required permissions and {everywhere}"
-        ),
+        (None, _) => {
+            format!("unable to get policy {name} to determine minimum required permissions and {everywhere}")
+        }
         (Some(_), Some((version, kind))) if !resolved => format!(
             "unable to resolve paramKind &ParamKind{{APIVersion:{version},Kind:{kind},}} to determine minimum required permissions and {everywhere}"
         ),
@@ -373,7 +383,11 @@ pub(crate) fn param_kind_cell(object: &Value) -> String {
 /// A binding's parameters in a table. Nothing says here whether they are in a namespace.
 pub(crate) fn param_ref_cell(object: &Value) -> String {
     let given = get(get(object, "spec"), "paramRef");
-    match (string(given, "name"), string(given, "namespace"), some(given, "selector")) {
+    match (
+        string(given, "name"),
+        string(given, "namespace"),
+        some(given, "selector"),
+    ) {
         ("", _, Some(selector)) => go_selector(selector),
         ("", _, None) => "<unset>".into(),
         (name, "", _) => format!("*/{name}"),
@@ -385,14 +399,20 @@ pub(crate) fn param_ref_cell(object: &Value) -> String {
 fn go_selector(selector: &Value) -> String {
     let mut labels: Vec<_> = texts(selector, "matchLabels").collect();
     labels.sort_unstable();
-    let labels: String = labels.iter().map(|(key, value)| format!("{key}: {value},")).collect();
+    let labels: String = labels
+        .iter()
+        .map(|(key, value)| format!("{key}: {value},"))
+        .collect();
     let expression = |e: &Value| {
         let values = list(e, "values").iter().filter_map(Value::as_str);
         let values = values.collect::<Vec<_>>().join(" ");
         let (key, operator) = (string(e, "key"), string(e, "operator"));
         format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{values}],}},")
     };
-    let expressions: String = list(selector, "matchExpressions").iter().map(expression).collect();
+    let expressions: String = list(selector, "matchExpressions")
+        .iter()
+        .map(expression)
+        .collect();
     format!(
         "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
     )

@@ -51,10 +51,19 @@ struct Lenient {
 impl Lenient {
     fn over(new: &[Value], old: Option<&[Value]>) -> Self {
         let Some(old) = old else {
-            return Self { conditions: false, effects: false, versions: false, names: false, labels: false };
+            return Self {
+                conditions: false,
+                effects: false,
+                versions: false,
+                names: false,
+                labels: false,
+            };
         };
         let conditions = |hooks: &[Value]| -> Vec<Vec<Value>> {
-            hooks.iter().map(|hook| list(hook, "matchConditions").to_vec()).collect()
+            hooks
+                .iter()
+                .map(|hook| list(hook, "matchConditions").to_vec())
+                .collect()
         };
         let names: BTreeSet<&str> = old.iter().map(|hook| string(hook, "name")).collect();
         let knows = |hook: &Value| {
@@ -70,7 +79,9 @@ impl Lenient {
         };
         Self {
             conditions: conditions(new) == conditions(old),
-            effects: !old.iter().all(|hook| NO_EFFECTS.contains(&string(hook, "sideEffects"))),
+            effects: !old
+                .iter()
+                .all(|hook| NO_EFFECTS.contains(&string(hook, "sideEffects"))),
             versions: !old.iter().all(knows),
             names: names.len() != old.len(),
             labels: !old.iter().all(fine),
@@ -79,7 +90,9 @@ impl Lenient {
 }
 
 fn is_known(version: &Value) -> bool {
-    version.as_str().is_some_and(|version| VERSIONS.contains(&version))
+    version
+        .as_str()
+        .is_some_and(|version| VERSIONS.contains(&version))
 }
 
 /// All webhooks of a configuration that takes the place of `old`.
@@ -104,7 +117,11 @@ fn one(hook: &Value, sort: Sort, lenient: &Lenient, path: &Path, errors: &mut Er
     }
     one_of_given(hook, "failurePolicy", &["Fail", "Ignore"], path, errors);
     one_of_given(hook, "matchPolicy", &POLICIES, path, errors);
-    let effects = if lenient.effects { &EFFECTS[..] } else { &NO_EFFECTS };
+    let effects = if lenient.effects {
+        &EFFECTS[..]
+    } else {
+        &NO_EFFECTS
+    };
     if has(hook, "sideEffects") {
         one_of_given(hook, "sideEffects", effects, path, errors);
     } else {

@@ -83,7 +83,9 @@ impl Rules for CertificateSigningRequest {
         put(object, "spec", get(old, "spec").clone());
         match write {
             Write::Status => {
-                DECISIONS.iter().for_each(|kind| keep_conditions(object, old, kind));
+                DECISIONS
+                    .iter()
+                    .for_each(|kind| keep_conditions(object, old, kind));
                 complete_times(object, old, now);
             }
             Write::Other(APPROVAL) => {
@@ -103,9 +105,9 @@ impl Rules for CertificateSigningRequest {
         }
     }
 
-    /// Their names are their makers' own business.
-    fn check_name(&self, _name: &str) -> Vec<String> {
-        Vec::new()
+    /// Their names are their makers' own business, as long as they fit into a path.
+    fn check_name(&self, name: &str) -> Vec<String> {
+        meta::name::check_path_segment(name)
     }
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
@@ -117,7 +119,12 @@ impl Rules for CertificateSigningRequest {
     }
 
     fn update_checks(&self, _write: Write) -> &'static [Check] {
-        &[Check::Metadata, Check::Object, Check::Change, Check::MetadataChange]
+        &[
+            Check::Metadata,
+            Check::Object,
+            Check::Change,
+            Check::MetadataChange,
+        ]
     }
 
     fn validate_update(&self, write: Write, object: &Value, old: &Value, errors: &mut Errors) {
@@ -139,7 +146,10 @@ impl Rules for CertificateSigningRequest {
         let refused = |why: &str| Status::forbidden(CERTIFICATESIGNINGREQUESTS, name, why);
         let request = pem::request(text(object, "/spec/request"));
         let organizations = request.map_err(|why| refused(&format!("failed to parse CSR: {why}")))?;
-        if organizations.iter().any(|organization| organization == "system:masters") {
+        if organizations
+            .iter()
+            .any(|organization| organization == "system:masters")
+        {
             let why = format!("use of {CLIENTS} signer with system:masters group is not allowed");
             return Err(refused(&why));
         }
@@ -165,7 +175,11 @@ impl Rules for CertificateSigningRequest {
 }
 
 fn state(status: &Value) -> String {
-    let is = |kind: &str| list(status, "conditions").iter().any(|c| string(c, "type") == kind);
+    let is = |kind: &str| {
+        list(status, "conditions")
+            .iter()
+            .any(|c| string(c, "type") == kind)
+    };
     let decided = match (is("Denied"), is("Approved")) {
         (true, _) => "Denied",
         (false, true) => "Approved",
@@ -205,10 +219,19 @@ fn complete_times(object: &mut Value, old: &Value, now: Timestamp) {
     for condition in items_mut(status, "conditions") {
         put_default(condition, "lastUpdateTime", now.as_str());
         let alike = |was: &&Value| {
-            ["type", "status"].iter().all(|f| string(was, f) == string(condition, f))
+            ["type", "status"]
+                .iter()
+                .all(|f| string(was, f) == string(condition, f))
                 && has(was, "lastTransitionTime")
         };
-        let since = before.iter().find(alike).map(|was| string(was, "lastTransitionTime").to_string());
-        put_default(condition, "lastTransitionTime", since.unwrap_or_else(|| now.clone()));
+        let since = before
+            .iter()
+            .find(alike)
+            .map(|was| string(was, "lastTransitionTime").to_string());
+        put_default(
+            condition,
+            "lastTransitionTime",
+            since.unwrap_or_else(|| now.clone()),
+        );
     }
 }

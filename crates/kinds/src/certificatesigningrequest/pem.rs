@@ -23,7 +23,10 @@ pub(super) fn request(text: &str) -> Result<Vec<String>, String> {
     request.verify_signature().map_err(|e| e.to_string())?;
     let subject = &request.certification_request_info.subject;
     let organizations = subject.iter_organization();
-    Ok(organizations.filter_map(|o| o.as_str().ok()).map(String::from).collect())
+    Ok(organizations
+        .filter_map(|o| o.as_str().ok())
+        .map(String::from)
+        .collect())
 }
 
 /// Whether this is nothing, or nothing but certificates.
@@ -39,8 +42,7 @@ pub(super) fn certificates(text: &str) -> Result<(), String> {
                 block.label
             ));
         }
-        let (rest, _) =
-            x509_parser::parse_x509_certificate(&block.contents).map_err(|e| e.to_string())?;
+        let (rest, _) = x509_parser::parse_x509_certificate(&block.contents).map_err(|e| e.to_string())?;
         if !rest.is_empty() {
             return Err("x509: trailing data".into());
         }

@@ -45,9 +45,14 @@ pub(super) fn request(object: &Value, old: Option<&Value>, errors: &mut Errors) 
     let (spec, path) = (get(object, "spec"), Path::new("spec"));
     let request = string(spec, "request");
     if let Err(why) = pem::request(request) {
-        errors.invalid(&path.child("request"), request, &why);
+        errors.invalid(&path.child("request"), get(spec, "request").clone(), &why);
     }
-    usages(spec, old.map(|old| get(old, "spec")), &path.child("usages"), errors);
+    usages(
+        spec,
+        old.map(|old| get(old, "spec")),
+        &path.child("usages"),
+        errors,
+    );
     let (name, at) = (string(spec, "signerName"), path.child("signerName"));
     let had_legacy = old.is_some_and(|old| string(get(old, "spec"), "signerName") == LEGACY);
     if name == LEGACY && !had_legacy {
@@ -117,7 +122,9 @@ fn status(status: &Value, old: Option<&Value>, errors: &mut Errors) {
             value if all.contains(&value) => {}
             value => errors.not_supported(&here.child("status"), value, all),
         }
-        let other = DECISIONS.iter().find(|other| DECISIONS.contains(&kind) && **other != kind);
+        let other = DECISIONS
+            .iter()
+            .find(|other| DECISIONS.contains(&kind) && **other != kind);
         if !both && other.is_some_and(|other| seen.contains(other)) {
             let detail = "Approved and Denied conditions are mutually exclusive";
             errors.invalid(&at, kind, detail);

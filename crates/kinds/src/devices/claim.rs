@@ -46,23 +46,45 @@ pub(crate) fn spec(spec: &Value, path: &Path, errors: &mut Errors) {
     let names = Names::of(devices);
     let name = |request: &Value| string(request, "name").to_string();
     let requests = list(devices, "requests");
-    each_once(requests, Some(REQUESTS_MAX), name, &path.child("requests"), errors, &mut request);
+    each_once(
+        requests,
+        Some(REQUESTS_MAX),
+        name,
+        &path.child("requests"),
+        errors,
+        &mut request,
+    );
     let constraints = list(devices, "constraints");
-    each(constraints, Some(CONSTRAINTS_MAX), &path.child("constraints"), errors, &mut |one, path, errors| {
-        names.check_list(one, path, errors);
-        match (get(one, "matchAttribute").as_str(), get(one, "distinctAttribute").as_str()) {
-            (Some(text), _) => full_name(text, &path.child("matchAttribute"), errors),
-            (None, Some(text)) => full_name(text, &path.child("distinctAttribute"), errors),
-            (None, None) => {
-                let detail = "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set";
-                errors.required(path, detail);
+    each(
+        constraints,
+        Some(CONSTRAINTS_MAX),
+        &path.child("constraints"),
+        errors,
+        &mut |one, path, errors| {
+            names.check_list(one, path, errors);
+            match (
+                get(one, "matchAttribute").as_str(),
+                get(one, "distinctAttribute").as_str(),
+            ) {
+                (Some(text), _) => full_name(text, &path.child("matchAttribute"), errors),
+                (None, Some(text)) => full_name(text, &path.child("distinctAttribute"), errors),
+                (None, None) => {
+                    let detail = "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set";
+                    errors.required(path, detail);
+                }
             }
-        }
-    });
-    each(list(devices, "config"), Some(CONFIG_MAX), &path.child("config"), errors, &mut |one, path, errors| {
-        names.check_list(one, path, errors);
-        configuration(one, false, path, errors);
-    });
+        },
+    );
+    each(
+        list(devices, "config"),
+        Some(CONFIG_MAX),
+        &path.child("config"),
+        errors,
+        &mut |one, path, errors| {
+            names.check_list(one, path, errors);
+            configuration(one, false, path, errors);
+        },
+    );
 }
 
 fn request(request: &Value, path: &Path, errors: &mut Errors) {
@@ -80,10 +102,17 @@ fn request(request: &Value, path: &Path, errors: &mut Errors) {
         (None, false) => {
             let name = |request: &Value| string(request, "name").to_string();
             let path = path.child("firstAvailable");
-            each_once(alternatives, Some(ALTERNATIVES_MAX), name, &path, errors, &mut |one, path, errors| {
-                label(one, "name", path, errors);
-                amount(one, path, errors);
-            });
+            each_once(
+                alternatives,
+                Some(ALTERNATIVES_MAX),
+                name,
+                &path,
+                errors,
+                &mut |one, path, errors| {
+                    label(one, "name", path, errors);
+                    amount(one, path, errors);
+                },
+            );
         }
         (Some(exactly), true) => amount(exactly, &path.child("exactly"), errors),
     }
@@ -91,7 +120,11 @@ fn request(request: &Value, path: &Path, errors: &mut Errors) {
 
 /// How many devices of which class.
 fn amount(request: &Value, path: &Path, errors: &mut Errors) {
-    class_name(string(request, "deviceClassName"), &path.child("deviceClassName"), errors);
+    class_name(
+        string(request, "deviceClassName"),
+        &path.child("deviceClassName"),
+        errors,
+    );
     selectors(request, path, errors);
     let count = number(request, "count");
     match string(request, "allocationMode") {
@@ -107,7 +140,13 @@ fn amount(request: &Value, path: &Path, errors: &mut Errors) {
         other => errors.not_supported(&path.child("allocationMode"), other, &["All", "ExactCount"]),
     }
     let tolerations = list(request, "tolerations");
-    each(tolerations, None, &path.child("tolerations"), errors, &mut toleration);
+    each(
+        tolerations,
+        None,
+        &path.child("tolerations"),
+        errors,
+        &mut toleration,
+    );
 }
 
 fn full_name(text: &str, path: &Path, errors: &mut Errors) {
@@ -157,9 +196,16 @@ impl<'a> Names<'a> {
     /// The `requests` that a constraint or configuration is about.
     pub(crate) fn check_list(&self, holder: &Value, path: &Path, errors: &mut Errors) {
         let path = path.child("requests");
-        each_once(list(holder, "requests"), Some(REQUESTS_MAX), text_of, &path, errors, &mut |name, path, errors| {
-            self.check(name.as_str().unwrap_or_default(), path, errors);
-        });
+        each_once(
+            list(holder, "requests"),
+            Some(REQUESTS_MAX),
+            text_of,
+            &path,
+            errors,
+            &mut |name, path, errors| {
+                self.check(name.as_str().unwrap_or_default(), path, errors);
+            },
+        );
     }
 }
 
@@ -173,13 +219,24 @@ pub(crate) fn admin_access(devices: &Value, namespace: &str, seen: &Snapshot, er
 }
 
 /// The same of results; those that are there already were let in.
-pub(crate) fn admin_results(status: &Value, old: &Value, namespace: &str, seen: &Snapshot, errors: &mut Errors) {
+pub(crate) fn admin_results(
+    status: &Value,
+    old: &Value,
+    namespace: &str,
+    seen: &Snapshot,
+    errors: &mut Errors,
+) {
     let granted = |status: &Value| {
         let results = crate::json::at(status, "/allocation/devices");
-        list(results, "results").iter().position(|r| is_true(r, "adminAccess"))
+        list(results, "results")
+            .iter()
+            .position(|r| is_true(r, "adminAccess"))
     };
     if let (Some(i), None) = (granted(status), granted(old)) {
-        let path = Path::new("status").child("allocation").child("devices").child("results");
+        let path = Path::new("status")
+            .child("allocation")
+            .child("devices")
+            .child("results");
         needs_admin(namespace, &path.index(i).child("adminAccess"), seen, errors);
     }
 }
@@ -193,9 +250,8 @@ fn needs_admin(namespace: &str, path: &Path, seen: &Snapshot, errors: &mut Error
         return;
     };
     if found.meta().label(ADMIN) != Some("true") {
-        let detail = format!(
-            "admin access to devices requires the `{ADMIN}: true` label on the containing namespace"
-        );
+        let detail =
+            format!("admin access to devices requires the `{ADMIN}: true` label on the containing namespace");
         errors.forbidden(path, &detail);
     }
 }

@@ -182,13 +182,19 @@ fn not_a_uid(given: &str) -> Option<String> {
 /// Selectors by expressions. What an expression means is checked where expressions are compiled.
 pub(crate) fn selectors(holder: &Value, path: &Path, errors: &mut Errors) {
     let path = path.child("selectors");
-    each(list(holder, "selectors"), Some(SELECTORS_MAX), &path, errors, &mut |selector, path, errors| {
-        let path = path.child("cel");
-        match get(selector, "cel") {
-            Value::Null => errors.required(&path, ""),
-            cel => expression(string(cel, "expression"), &path.child("expression"), errors),
-        }
-    });
+    each(
+        list(holder, "selectors"),
+        Some(SELECTORS_MAX),
+        &path,
+        errors,
+        &mut |selector, path, errors| {
+            let path = path.child("cel");
+            match get(selector, "cel") {
+                Value::Null => errors.required(&path, ""),
+                cel => expression(string(cel, "expression"), &path.child("expression"), errors),
+            }
+        },
+    );
 }
 
 fn expression(text: &str, path: &Path, errors: &mut Errors) {
@@ -229,7 +235,12 @@ const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "None"];
 pub(crate) fn taint(taint: &Value, path: &Path, errors: &mut Errors) {
     qualified_name(&path.child("key"), string(taint, "key"), errors);
     let (value, effect) = (string(taint, "value"), string(taint, "effect"));
-    messages(&path.child("value"), value, name::check_label_value(value), errors);
+    messages(
+        &path.child("value"),
+        value,
+        name::check_label_value(value),
+        errors,
+    );
     match effect {
         "" => errors.required(&path.child("effect"), ""),
         effect if EFFECTS.contains(&effect) => {}
@@ -248,7 +259,12 @@ fn toleration(toleration: &Value, path: &Path, errors: &mut Errors) {
             let detail = "must be empty for operator `Exists`";
             errors.invalid(&path.child("value"), value, detail);
         }
-        "Equal" => messages(&path.child("value"), value, name::check_label_value(value), errors),
+        "Equal" => messages(
+            &path.child("value"),
+            value,
+            name::check_label_value(value),
+            errors,
+        ),
         "" => errors.required(&path.child("operator"), ""),
         other => errors.not_supported(&path.child("operator"), other, &["Equal", "Exists"]),
     }
@@ -262,9 +278,15 @@ fn toleration(toleration: &Value, path: &Path, errors: &mut Errors) {
 pub(crate) fn binding_conditions(device: &Value, path: &Path, errors: &mut Errors) {
     let (for_it, against) = ("bindingConditions", "bindingFailureConditions");
     for field in [for_it, against] {
-        each(list(device, field), Some(BINDING_MAX), &path.child(field), errors, &mut |item, path, errors| {
-            qualified_name(path, item.as_str().unwrap_or_default(), errors);
-        });
+        each(
+            list(device, field),
+            Some(BINDING_MAX),
+            &path.child(field),
+            errors,
+            &mut |item, path, errors| {
+                qualified_name(path, item.as_str().unwrap_or_default(), errors);
+            },
+        );
     }
     repeated(list(device, for_it), text_of, &path.child(for_it), errors);
     let mut seen = BTreeSet::new();
@@ -293,5 +315,7 @@ pub(crate) fn label(holder: &Value, field: &str, path: &Path, errors: &mut Error
 
 /// `driver/pool/device`, and the share of it, as upstream shows them in errors.
 pub(crate) fn device_id(device: &Value) -> String {
-    ["driver", "pool", "device", "shareID"].map(|f| Value::from(string(device, f)).shows()).join("/")
+    ["driver", "pool", "device", "shareID"]
+        .map(|f| Value::from(string(device, f)).shows())
+        .join("/")
 }

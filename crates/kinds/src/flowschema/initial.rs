@@ -3,7 +3,14 @@
 use serde_json::{Value, json};
 
 /// A schema: name, level, precedence, what tells flows apart, whose requests, and which.
-type Line = (&'static str, &'static str, i64, &'static str, Whose, &'static [Which]);
+type Line = (
+    &'static str,
+    &'static str,
+    i64,
+    &'static str,
+    Whose,
+    &'static [Which],
+);
 
 #[derive(Clone, Copy)]
 enum Whose {
@@ -16,7 +23,12 @@ enum Whose {
 /// Verbs and what they are used on.
 #[derive(Clone, Copy)]
 enum Which {
-    Resources(&'static [&'static str], &'static str, &'static [&'static str], bool),
+    Resources(
+        &'static [&'static str],
+        &'static str,
+        &'static [&'static str],
+        bool,
+    ),
     Paths(&'static [&'static str], &'static [&'static str]),
 }
 
@@ -60,10 +72,29 @@ const SUGGESTED: [Line; 9] = [
         100,
         "ByUser",
         Whose::SystemAccounts(&[MANAGER, SCHEDULER]),
-        &[Which::Resources(&["get", "create", "update"], LEASES.0, LEASES.1, false)],
+        &[Which::Resources(
+            &["get", "create", "update"],
+            LEASES.0,
+            LEASES.1,
+            false,
+        )],
     ),
-    ("kube-controller-manager", "workload-high", 800, "ByNamespace", Whose::Users(&[MANAGER]), ALL),
-    ("kube-scheduler", "workload-high", 800, "ByNamespace", Whose::Users(&[SCHEDULER]), ALL),
+    (
+        "kube-controller-manager",
+        "workload-high",
+        800,
+        "ByNamespace",
+        Whose::Users(&[MANAGER]),
+        ALL,
+    ),
+    (
+        "kube-scheduler",
+        "workload-high",
+        800,
+        "ByNamespace",
+        Whose::Users(&[SCHEDULER]),
+        ALL,
+    ),
     (
         "kube-system-service-accounts",
         "workload-high",
@@ -123,9 +154,10 @@ fn object((name, level, precedence, method, whose, which): &Line) -> Value {
                 }
                 ("resourceRules", one)
             }
-            Which::Paths(verbs, paths) => {
-                ("nonResourceRules", json!({"verbs": verbs, "nonResourceURLs": paths}))
-            }
+            Which::Paths(verbs, paths) => (
+                "nonResourceRules",
+                json!({"verbs": verbs, "nonResourceURLs": paths}),
+            ),
         };
         crate::json::push(&mut rule, field, one);
     }

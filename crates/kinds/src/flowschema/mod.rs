@@ -95,8 +95,15 @@ impl Rules for FlowSchema {
 }
 
 /// A status write leaves all of the metadata.
-pub(crate) const ALL_OF_METADATA: &[&str] =
-    &["generateName", "labels", "annotations", "finalizers", "ownerReferences"];
+pub(crate) const ALL_OF_METADATA: &[&str] = &[
+    "generateName",
+    "uid",
+    "labels",
+    "annotations",
+    "finalizers",
+    "ownerReferences",
+    "deletionGracePeriodSeconds",
+];
 
 /// Conditions have a type, each another.
 pub(crate) fn condition_types(status: &Value, errors: &mut Errors) {

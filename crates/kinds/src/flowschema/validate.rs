@@ -25,7 +25,12 @@ const ALL: &str = "*";
 pub(super) fn schema(object: &Value, errors: &mut Errors) {
     let (spec, path) = (get(object, "spec"), Path::new("spec"));
     let name = text(object, "/metadata/name");
-    precedence(number(spec, "matchingPrecedence"), name, &path.child("matchingPrecedence"), errors);
+    precedence(
+        number(spec, "matchingPrecedence"),
+        name,
+        &path.child("matchingPrecedence"),
+        errors,
+    );
     if let Some(method) = some(spec, "distinguisherMethod")
         && !matches!(string(method, "type"), "ByUser" | "ByNamespace")
     {
@@ -158,8 +163,16 @@ fn verbs(rule: &Value, path: &Path, errors: &mut Errors) {
 fn resource_rule(rule: &Value, path: &Path, errors: &mut Errors) {
     verbs(rule, path, errors);
     let lists = [
-        ("apiGroups", "resource rules must supply at least one api group", "api groups"),
-        ("resources", "resource rules must supply at least one resource", "resources"),
+        (
+            "apiGroups",
+            "resource rules must supply at least one api group",
+            "api groups",
+        ),
+        (
+            "resources",
+            "resource rules must supply at least one resource",
+            "resources",
+        ),
     ];
     for (field, detail, others) in lists {
         if list(rule, field).is_empty() {

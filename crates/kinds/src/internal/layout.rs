@@ -51,8 +51,7 @@ fn json_name(go: &str) -> String {
     go[..small].to_ascii_lowercase() + &go[small..]
 }
 
-const TYPES: [&str; 7] =
-    [PODS, CONTAINERS, VOLUMES, PERSISTENT, STORAGE, DEVICES, FLOWS];
+const TYPES: [&str; 7] = [PODS, CONTAINERS, VOLUMES, PERSISTENT, STORAGE, DEVICES, FLOWS];
 
 const PODS: &str = "
 PodSpec: Volumes InitContainers Containers EphemeralContainers RestartPolicy TerminationGracePeriodSeconds ActiveDeadlineSeconds DNSPolicy NodeSelector ServiceAccountName AutomountServiceAccountToken NodeName SecurityContext ImagePullSecrets Hostname Subdomain SetHostnameAsFQDN Affinity SchedulerName Tolerations HostAliases PriorityClassName Priority PreemptionPolicy DNSConfig ReadinessGates RuntimeClassName Overhead EnableServiceLinks TopologySpreadConstraints OS SchedulingGates ResourceClaims Resources HostnameOverride SchedulingGroup

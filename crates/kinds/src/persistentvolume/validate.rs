@@ -76,7 +76,10 @@ pub(crate) fn inline_spec(spec: &Value, path: &Path, errors: &mut Errors) {
     const INLINE: &str = "in the context of inline volumes";
     let may_not = format!("may not be specified {INLINE}");
     for field in ["claimRef", "capacity"] {
-        if some(spec, field).is_some_and(|v| v.as_object().is_none_or(|map| field != "capacity" || !map.is_empty())) {
+        if some(spec, field).is_some_and(|v| {
+            v.as_object()
+                .is_none_or(|map| field != "capacity" || !map.is_empty())
+        }) {
             errors.forbidden(&path.child(field), &may_not);
         }
     }
@@ -97,7 +100,10 @@ pub(crate) fn inline_spec(spec: &Value, path: &Path, errors: &mut Errors) {
     if !string(spec, "storageClassName").is_empty() {
         errors.forbidden(&path.child("storageClassName"), &may_not);
     }
-    if get(spec, "volumeMode").as_str().is_some_and(|mode| mode != "Filesystem") {
+    if get(spec, "volumeMode")
+        .as_str()
+        .is_some_and(|mode| mode != "Filesystem")
+    {
         let detail = format!("may not specify volumeMode other than Filesystem {INLINE}");
         errors.forbidden(&path.child("volumeMode"), &detail);
     }

@@ -4,7 +4,7 @@
 mod runtime;
 
 use super::{PODS, template_hash};
-use crate::json::{at, flag, get, int, items_mut, list, number, push, put, put_default, string};
+use crate::json::{at, flag, get, int, items_mut, list, number, push, put, put_default, some, string};
 use crate::priorityclass::{PRIORITYCLASSES, default_class};
 use crate::serviceaccount::SERVICEACCOUNTS;
 use meta::{Res, Snapshot, Status};
@@ -35,6 +35,15 @@ pub(super) fn tolerate(spec: &mut Value) {
             let toleration =
                 json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
             push(spec, "tolerations", toleration);
+        }
+    }
+}
+
+/// An update need not say again what the class gave.
+pub(super) fn keep_priority(spec: &mut Value, before: &Value) {
+    for field in ["priority", "preemptionPolicy"] {
+        if let Some(kept) = some(before, field) {
+            put_default(spec, field, kept.clone());
         }
     }
 }

@@ -34,8 +34,7 @@ pub fn row() -> Row {
         columns: const {
             &[
                 Column::NAME,
-                Column::new("Type", "string")
-                    .shows("flowcontrol.v1.PriorityLevelConfigurationSpec", "type"),
+                Column::new("Type", "string").shows("flowcontrol.v1.PriorityLevelConfigurationSpec", "type"),
                 Column::new("NominalConcurrencyShares", "string")
                     .shows("flowcontrol.v1.LimitedPriorityLevelConfiguration", SHARES),
                 Column::new("Queues", "string").shows(QUEUING, "queues"),
@@ -95,7 +94,9 @@ impl Rules for PriorityLevelConfiguration {
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         let spec = get(object, "spec");
         let limited = some(spec, "limited");
-        let queuing = spec.pointer("/limited/limitResponse/queuing").filter(|q| !q.is_null());
+        let queuing = spec
+            .pointer("/limited/limitResponse/queuing")
+            .filter(|q| !q.is_null());
         let number = |holder: Option<&Value>, field: &str| match holder {
             None => Value::from("<none>"),
             Some(holder) => crate::json::number(holder, field).into(),

@@ -75,7 +75,11 @@ fn lendable(level: &Value, path: &Path, errors: &mut Errors) {
 
 fn check_limited(limited: &Value, path: &Path, errors: &mut Errors) {
     shares(limited, path, errors);
-    response(get(limited, "limitResponse"), &path.child("limitResponse"), errors);
+    response(
+        get(limited, "limitResponse"),
+        &path.child("limitResponse"),
+        errors,
+    );
     lendable(limited, path, errors);
     let field = "borrowingLimitPercent";
     if let Some(percent) = int(limited, field).filter(|percent| *percent < 0) {
@@ -137,6 +141,8 @@ fn mandatory(spec: &Value, name: &str, path: &Path, errors: &mut Errors) {
     let Some(fixed) = initial::mandatory(name) else {
         return;
     };
+    let nothing = Value::Object(serde_json::Map::new());
+    let spec = if spec.is_null() { &nothing } else { spec };
     let (mut compared, fixed) = (spec.clone(), get(&fixed, "spec"));
     let free = if name == "exempt" {
         take(&mut compared, "exempt");

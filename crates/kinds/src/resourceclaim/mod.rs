@@ -59,7 +59,10 @@ impl Rules for ResourceClaim {
             claim::default(spec);
         }
         let results = object.pointer_mut("/status/allocation/devices");
-        for result in results.into_iter().flat_map(|devices| items_mut(devices, "results")) {
+        for result in results
+            .into_iter()
+            .flat_map(|devices| items_mut(devices, "results"))
+        {
             for toleration in items_mut(result, "tolerations") {
                 put_default(toleration, "operator", "Equal");
             }

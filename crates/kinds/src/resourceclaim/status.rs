@@ -59,11 +59,18 @@ pub(super) fn update(claim: &Value, old: &Value, errors: &mut Errors) {
 fn users(status: &Value, path: &Path, errors: &mut Errors) {
     let uid = |user: &Value| string(user, "uid").to_string();
     let (all, path) = (list(status, "reservedFor"), path.child("reservedFor"));
-    each_once(all, Some(USERS_MAX), uid, &path, errors, &mut |user, path, errors| {
-        for field in ["resource", "name", "uid"] {
-            required(user, field, path, errors);
-        }
-    });
+    each_once(
+        all,
+        Some(USERS_MAX),
+        uid,
+        &path,
+        errors,
+        &mut |user, path, errors| {
+            for field in ["resource", "name", "uid"] {
+                required(user, field, path, errors);
+            }
+        },
+    );
 }
 
 fn devices(status: &Value, allocated: &BTreeSet<String>, path: &Path, errors: &mut Errors) {
@@ -96,7 +103,12 @@ fn devices(status: &Value, allocated: &BTreeSet<String>, path: &Path, errors: &m
 }
 
 fn shown_id(device: &Value) -> Shown {
-    let parts = [("Driver", "driver"), ("Pool", "pool"), ("Device", "device"), ("ShareID", "shareID")];
+    let parts = [
+        ("Driver", "driver"),
+        ("Pool", "pool"),
+        ("Device", "device"),
+        ("ShareID", "shareID"),
+    ];
     Shown::members(parts.map(|(shown, field)| (shown, Some(string(device, field).into()))))
 }
 
@@ -107,36 +119,62 @@ fn device_names(device: &Value, path: &Path, errors: &mut Errors) {
 }
 
 fn network(data: &Value, path: &Path, errors: &mut Errors) {
-    for (field, most) in [("interfaceName", INTERFACE_MAX), ("hardwareAddress", HARDWARE_MAX)] {
+    for (field, most) in [
+        ("interfaceName", INTERFACE_MAX),
+        ("hardwareAddress", HARDWARE_MAX),
+    ] {
         if string(data, field).len() > most {
             errors.too_long(&path.child(field), most);
         }
     }
     let path = path.child("ips");
-    each_once(list(data, "ips"), Some(ADDRESSES_MAX), text_of, &path, errors, &mut |ip, path, errors| {
-        interface_address(ip.as_str().unwrap_or_default(), path, errors);
-    });
+    each_once(
+        list(data, "ips"),
+        Some(ADDRESSES_MAX),
+        text_of,
+        &path,
+        errors,
+        &mut |ip, path, errors| {
+            interface_address(ip.as_str().unwrap_or_default(), path, errors);
+        },
+    );
 }
 
 fn allocation_result(allocation: &Value, names: &Names, path: &Path, errors: &mut Errors) {
     let (devices, of_devices) = (get(allocation, "devices"), path.child("devices"));
     let results = list(devices, "results");
-    each(results, Some(REQUESTS_MAX), &of_devices.child("results"), errors, &mut |result, path, errors| {
-        names.check(string(result, "request"), &path.child("request"), errors);
-        device_names(result, path, errors);
-        binding_conditions(result, path, errors);
-        if let Some(share) = get(result, "shareID").as_str() {
-            uid(share, &path.child("shareID"), errors);
-        }
-    });
+    each(
+        results,
+        Some(REQUESTS_MAX),
+        &of_devices.child("results"),
+        errors,
+        &mut |result, path, errors| {
+            names.check(string(result, "request"), &path.child("request"), errors);
+            device_names(result, path, errors);
+            binding_conditions(result, path, errors);
+            if let Some(share) = get(result, "shareID").as_str() {
+                uid(share, &path.child("shareID"), errors);
+            }
+        },
+    );
     // Those of the class and those of the claim.
     let (configs, most) = (list(devices, "config"), Some(2 * CONFIG_MAX));
-    each(configs, most, &of_devices.child("config"), errors, &mut |config, path, errors| {
-        crate::check::one_of(config, "source", &["FromClaim", "FromClass"], true, path, errors);
-        names.check_list(config, path, errors);
-        configuration(config, false, path, errors);
-    });
+    each(
+        configs,
+        most,
+        &of_devices.child("config"),
+        errors,
+        &mut |config, path, errors| {
+            crate::check::one_of(config, "source", &["FromClaim", "FromClass"], true, path, errors);
+            names.check_list(config, path, errors);
+            configuration(config, false, path, errors);
+        },
+    );
     if has(allocation, "nodeSelector") {
-        node_selector(get(allocation, "nodeSelector"), &path.child("nodeSelector"), errors);
+        node_selector(
+            get(allocation, "nodeSelector"),
+            &path.child("nodeSelector"),
+            errors,
+        );
     }
 }

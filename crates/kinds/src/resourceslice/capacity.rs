@@ -14,7 +14,10 @@ struct Amount {
 
 impl Amount {
     fn of(value: &Value) -> Self {
-        let text = quantity_text(value);
+        let text = match value {
+            Value::Null => "0".to_string(),
+            given => quantity_text(given),
+        };
         let size = Quantity::parse(&text).unwrap_or_default();
         Self { size, text }
     }
@@ -76,14 +79,21 @@ fn valid_values(options: &[Value], default: &Amount, all: &Amount, path: &Path, 
     }
     let mut found = false;
     let whole = |value: &Value| Amount::of(value).size.value().to_string();
-    crate::devices::each_once(options, Some(OPTIONS_MAX), whole, path, errors, &mut |option, path, errors| {
-        let option = Amount::of(option);
-        if option.size > all.size {
-            let detail = format!("option is larger than capacity value: {}", all.text);
-            errors.invalid(path, option.text.as_str(), &detail);
-        }
-        found |= option.size == default.size;
-    });
+    crate::devices::each_once(
+        options,
+        Some(OPTIONS_MAX),
+        whole,
+        path,
+        errors,
+        &mut |option, path, errors| {
+            let option = Amount::of(option);
+            if option.size > all.size {
+                let detail = format!("option is larger than capacity value: {}", all.text);
+                errors.invalid(path, option.text.as_str(), &detail);
+            }
+            found |= option.size == default.size;
+        },
+    );
     if !found {
         let detail = "default value is not valid according to the requestPolicy";
         errors.invalid(path, default.text.as_str(), detail);
@@ -98,7 +108,11 @@ fn valid_range(range: &Value, default: &Amount, all: &Amount, path: &Path, error
     };
     let mut exceeds = |what: &str, one: &Amount, other: &Amount, shown: &Amount, path: &Path| {
         if one.size > other.size {
-            let named = if what.starts_with("default is less") { one } else { other };
+            let named = if what.starts_with("default is less") {
+                one
+            } else {
+                other
+            };
             errors.invalid(path, shown.text.as_str(), &format!("{what}: {}", named.text));
         }
     };

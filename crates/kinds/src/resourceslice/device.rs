@@ -38,7 +38,11 @@ pub(super) fn drop_disabled(object: &mut Value, old: Option<&Value>) {
             take(device, MAPPINGS);
         }
         let attributes = child_mut(device, "attributes").and_then(Value::as_object_mut);
-        for attribute in attributes.into_iter().flat_map(|a| a.values_mut()).filter(|_| !lists) {
+        for attribute in attributes
+            .into_iter()
+            .flat_map(|a| a.values_mut())
+            .filter(|_| !lists)
+        {
             LISTS.iter().for_each(|list| {
                 take(attribute, list);
             });
@@ -53,12 +57,25 @@ pub(super) fn devices(spec: &Value, before: &Value, path: &Path, errors: &mut Er
         let lists = members(device, "attributes").any(|(_, a)| LISTS.iter().any(|l| has(a, l)));
         any("taints") || any("consumesCounters") || lists
     };
-    let most = if all.iter().any(advanced) { ADVANCED_MAX } else { DEVICES_MAX };
+    let most = if all.iter().any(advanced) {
+        ADVANCED_MAX
+    } else {
+        DEVICES_MAX
+    };
     let name = |device: &Value| string(device, "name").to_string();
-    each_once(all, Some(most), name, &path.child("devices"), errors, &mut |device, path, errors| {
-        let old = list(before, "devices").iter().find(|old| name(old) == name(device));
-        one(device, old, is_true(spec, "perDeviceNodeSelection"), path, errors);
-    });
+    each_once(
+        all,
+        Some(most),
+        name,
+        &path.child("devices"),
+        errors,
+        &mut |device, path, errors| {
+            let old = list(before, "devices")
+                .iter()
+                .find(|old| name(old) == name(device));
+            one(device, old, is_true(spec, "perDeviceNodeSelection"), path, errors);
+        },
+    );
 }
 
 fn one(device: &Value, old: Option<&Value>, by_device: bool, path: &Path, errors: &mut Errors) {
@@ -78,7 +95,10 @@ fn one(device: &Value, old: Option<&Value>, by_device: bool, path: &Path, errors
         attribute_name(key, &of_attributes, errors);
         attribute(value, &attribute_path(&of_attributes, key), errors);
     }
-    let (shared, of_capacity) = (is_true(device, "allowMultipleAllocations"), path.child("capacity"));
+    let (shared, of_capacity) = (
+        is_true(device, "allowMultipleAllocations"),
+        path.child("capacity"),
+    );
     for (key, value) in members(device, "capacity") {
         attribute_name(key, &of_capacity, errors);
         capacity::check(value, shared, &attribute_path(&of_capacity, key), errors);
@@ -86,14 +106,27 @@ fn one(device: &Value, old: Option<&Value>, by_device: bool, path: &Path, errors
     // What is as it was is not looked at again.
     let taints = list(device, "taints");
     if old.is_none_or(|old| list(old, "taints") != taints) {
-        each(taints, Some(TAINTS_MAX), &path.child("taints"), errors, &mut taint);
+        each(
+            taints,
+            Some(TAINTS_MAX),
+            &path.child("taints"),
+            errors,
+            &mut taint,
+        );
     }
     let set = |taken: &Value| string(taken, "counterSet").to_string();
     let taken = list(device, "consumesCounters");
     let of_counters = path.child("consumesCounters");
-    each_once(taken, Some(COUNTERS_MAX), set, &of_counters, errors, &mut |taken, path, errors| {
-        counters(taken, "counterSet", path, errors);
-    });
+    each_once(
+        taken,
+        Some(COUNTERS_MAX),
+        set,
+        &of_counters,
+        errors,
+        &mut |taken, path, errors| {
+            counters(taken, "counterSet", path, errors);
+        },
+    );
     place(device, by_device, path, errors);
     binding_conditions(device, path, errors);
     mappings(device, &path.child(MAPPINGS), errors);
@@ -147,8 +180,7 @@ fn is_semantic_version(text: &str) -> bool {
     const PRE: &str = r"(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)";
     const BUILD: &str = r"[0-9a-zA-Z-]+";
     let form = FORM.get_or_init(|| {
-        let form =
-            format!(r"^{NUMBER}\.{NUMBER}\.{NUMBER}(-{PRE}(\.{PRE})*)?(\+{BUILD}(\.{BUILD})*)?$");
+        let form = format!(r"^{NUMBER}\.{NUMBER}\.{NUMBER}(-{PRE}(\.{PRE})*)?(\+{BUILD}(\.{BUILD})*)?$");
         Regex::new(&form).ok()
     });
     form.as_ref().is_some_and(|form| form.is_match(text))
@@ -201,7 +233,10 @@ fn mappings(device: &Value, path: &Path, errors: &mut Errors) {
             let detail = "must be a node allocatable resource name";
             errors.invalid(&path, resource.as_str(), detail);
         }
-        let (factor, key) = (some(mapping, "allocationMultiplier"), get(mapping, "capacityKey").as_str());
+        let (factor, key) = (
+            some(mapping, "allocationMultiplier"),
+            get(mapping, "capacityKey").as_str(),
+        );
         if factor.is_none() && key.is_none() {
             let detail = "at least one of allocationMultiplier or capacityKey must be set";
             errors.invalid(&path, "", detail);

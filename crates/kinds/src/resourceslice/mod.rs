@@ -125,7 +125,11 @@ fn pool(pool: &Value, path: &Path, errors: &mut Errors) {
     pool_name(string(pool, "name"), &path.child("name"), errors);
     let (count, generation) = (number(pool, "resourceSliceCount"), number(pool, "generation"));
     if count <= 0 {
-        errors.invalid(&path.child("resourceSliceCount"), count, "must be greater than zero");
+        errors.invalid(
+            &path.child("resourceSliceCount"),
+            count,
+            "must be greater than zero",
+        );
     }
     if generation < 0 {
         let detail = "must be greater than or equal to zero";
@@ -175,7 +179,10 @@ fn place(spec: &Value, path: &Path, errors: &mut Errors) {
             errors.invalid(&path.child("nodeSelectorTerms"), shown, detail);
         }
     }
-    for (field, name) in [("allNodes", "`allNodes`"), ("perDeviceNodeSelection", "`perDeviceNodeSelection`")] {
+    for (field, name) in [
+        ("allNodes", "`allNodes`"),
+        ("perDeviceNodeSelection", "`perDeviceNodeSelection`"),
+    ] {
         match flag(spec, field) {
             None => {}
             Some(true) => given.push(name),
@@ -184,7 +191,8 @@ fn place(spec: &Value, path: &Path, errors: &mut Errors) {
             }
         }
     }
-    let detail = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
+    let detail =
+        "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
     match given.len() {
         0 => errors.required(path, detail),
         1 => {}
@@ -198,9 +206,16 @@ fn place(spec: &Value, path: &Path, errors: &mut Errors) {
 fn counter_sets(spec: &Value, path: &Path, errors: &mut Errors) {
     let (sets, path) = (list(spec, "sharedCounters"), path.child("sharedCounters"));
     let name = |set: &Value| string(set, "name").to_string();
-    each_once(sets, Some(COUNTER_SETS_MAX), name, &path, errors, &mut |set, path, errors| {
-        counters(set, "name", path, errors);
-    });
+    each_once(
+        sets,
+        Some(COUNTER_SETS_MAX),
+        name,
+        &path,
+        errors,
+        &mut |set, path, errors| {
+            counters(set, "name", path, errors);
+        },
+    );
 }
 
 /// A set of counters, here or as a device takes of it: its name and what is counted.

@@ -62,7 +62,10 @@ pub struct Attributes {
 impl User {
     /// As Go prints it, which some refusals do.
     pub(crate) fn as_go(&self) -> String {
-        let extra = self.extra.iter().map(|(key, values)| format!("{key}:[{}]", values.join(" ")));
+        let extra = self
+            .extra
+            .iter()
+            .map(|(key, values)| format!("{key}:[{}]", values.join(" ")));
         let extra = extra.collect::<Vec<_>>().join(" ");
         let groups = self.groups.join(" ");
         format!("&{{{} {} [{groups}] map[{extra}]}}", self.name, self.uid)

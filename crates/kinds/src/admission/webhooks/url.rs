@@ -18,7 +18,10 @@ pub(super) fn check(text: &str, path: &Path, errors: &mut Errors) {
     let parts = match parts(text) {
         Ok(parts) => parts,
         Err(why) => {
-            errors.required(path, &format!("url must be a valid URL: parse {text:?}: {why}{FORM}"));
+            errors.required(
+                path,
+                &format!("url must be a valid URL: parse {text:?}: {why}{FORM}"),
+            );
             return;
         }
     };
