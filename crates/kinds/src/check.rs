@@ -5,7 +5,7 @@ use meta::field::Shown;
 use meta::selector::LabelSelector;
 use meta::{Errors, Path, Quantity, name};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 pub(crate) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
@@ -213,6 +213,37 @@ pub(crate) fn cidr_message(text: &str) -> Option<&'static str> {
     (of_host != 0).then_some("must not have bits set beyond the prefix length")
 }
 
+/// An interface's address with the bits of its network: `10.9.8.7/24`, in the one form that it has.
+pub(crate) fn interface_address(text: &str, path: &Path, errors: &mut Errors) {
+    let parsed = || {
+        let (address, bits) = text.split_once('/')?;
+        let plain = || without_leading_zeros(address).parse::<Ipv4Addr>().map(IpAddr::V4);
+        let ip = address.parse::<IpAddr>().or_else(|_| plain()).ok()?;
+        let digits = !bits.is_empty() && bits.bytes().all(|b| b.is_ascii_digit());
+        let length = bits.parse::<u32>().ok().filter(|_| digits)?;
+        let most = if ip.is_ipv4() { 32 } else { 128 };
+        let mapped = matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
+        // Upstream takes an IPv4 address within IPv6 for what it is.
+        let length_shown = if mapped && length > 32 {
+            length - 96
+        } else {
+            length
+        };
+        (length <= most).then(|| format!("{}/{length_shown}", ip.to_canonical()))
+    };
+    match parsed() {
+        None => {
+            let detail = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+            errors.invalid(path, text, detail);
+        }
+        Some(canonical) if canonical != text => {
+            let detail = format!("must be in canonical form ({canonical:?})");
+            errors.invalid(path, text, &detail);
+        }
+        Some(_) => {}
+    }
+}
+
 pub(crate) fn in_range(value: i64, low: i64, high: i64, path: &Path, errors: &mut Errors) {
     if value < low || value > high {
         errors.invalid(
@@ -279,6 +310,16 @@ pub(crate) fn annotations(metadata: &Value, path: &Path, errors: &mut Errors) {
 
 /// A `metav1.LabelSelector`, where there is one.
 pub(crate) fn label_selector(selector: &Value, path: &Path, errors: &mut Errors) {
+    label_selector_over(selector, &Value::Null, path, errors);
+}
+
+/// A selector that takes the place of `old`: what was stored with wrong values may have others.
+pub(crate) fn label_selector_over(selector: &Value, old: &Value, path: &Path, errors: &mut Errors) {
+    let mut of_old = Errors::new();
+    if !old.is_null() {
+        label_selector(old, path, &mut of_old);
+    }
+    let any_value = !of_old.is_empty();
     labels(selector, "matchLabels", &path.child("matchLabels"), errors);
     for (i, e) in list(selector, "matchExpressions").iter().enumerate() {
         let path = path.child("matchExpressions").index(i);
@@ -297,7 +338,7 @@ pub(crate) fn label_selector(selector: &Value, path: &Path, errors: &mut Errors)
             other => errors.invalid(&path.child("operator"), other, "not a valid selector operator"),
         }
         qualified_name(&path.child("key"), string(e, "key"), errors);
-        for (i, value) in values.iter().enumerate() {
+        for (i, value) in values.iter().enumerate().filter(|_| !any_value) {
             let text = value.as_str().unwrap_or_default();
             let path = path.child("values").index(i);
             messages(&path, text, name::check_label_value(text), errors);
@@ -442,6 +483,59 @@ pub(crate) fn immutable_selector(object: &Value, old: &Value, errors: &mut Error
             true => errors.invalid(&path, Value::Null, IMMUTABLE),
             false => errors.invalid(&path, selector_shown(new), IMMUTABLE),
         }
+    }
+}
+
+/// Conditions in the form that all kinds share since there is one (`metav1.Condition`).
+pub(crate) fn conditions(all: &[Value], path: &Path, errors: &mut Errors) {
+    let mut types = BTreeSet::new();
+    for (i, condition) in all.iter().enumerate() {
+        let (kind, path) = (string(condition, "type"), path.index(i));
+        if !types.insert(kind) {
+            errors.duplicate(&path.child("type"), kind);
+        }
+        one_condition(condition, &path, errors);
+    }
+}
+
+fn one_condition(condition: &Value, path: &Path, errors: &mut Errors) {
+    const REASON_MAX: usize = 1024;
+    const MESSAGE_MAX: usize = 32 * 1024;
+    qualified_name(&path.child("type"), string(condition, "type"), errors);
+    let status = string(condition, "status");
+    if !matches!(status, "True" | "False" | "Unknown") {
+        errors.not_supported(&path.child("status"), status, &["False", "True", "Unknown"]);
+    }
+    let seen = crate::json::number(condition, "observedGeneration");
+    if seen < 0 {
+        let detail = "must be greater than or equal to zero";
+        errors.invalid(&path.child("observedGeneration"), seen, detail);
+    }
+    required(condition, "lastTransitionTime", path, errors);
+    let (reason, at) = (string(condition, "reason"), path.child("reason"));
+    let inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if reason.is_empty() {
+        errors.required(&at, "");
+    } else if !(reason.starts_with(|c: char| c.is_ascii_alphabetic())
+        && reason.ends_with(inner)
+        && reason.chars().all(|c| inner(c) || matches!(c, ',' | ':')))
+    {
+        let why = "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'";
+        let examples = [
+            "my_name",
+            "MY_NAME",
+            "MyName",
+            "ReasonA,ReasonB",
+            "ReasonA:ReasonB",
+        ];
+        let why = name::regex_error(why, "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", &examples);
+        errors.invalid(&at, reason, &why);
+    }
+    if reason.len() > REASON_MAX {
+        errors.too_long(&at, REASON_MAX);
+    }
+    if string(condition, "message").len() > MESSAGE_MAX {
+        errors.too_long(&path.child("message"), MESSAGE_MAX);
     }
 }
 

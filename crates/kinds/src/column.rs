@@ -53,6 +53,14 @@ impl Column {
         }
     }
 
+    /// Shows something by which clients know rows, though not the row's own name.
+    pub const fn as_name(self) -> Self {
+        Self {
+            format: "name",
+            ..self
+        }
+    }
+
     /// Shows a field: its documentation describes the column.
     pub const fn shows(self, kind: &'static str, field: &'static str) -> Self {
         Self {

@@ -2,6 +2,7 @@
 //! This file holds the only list of kinds; everything else is derived from the rows.
 
 mod address;
+mod admission;
 mod check;
 pub mod collector;
 pub mod column;
@@ -15,13 +16,20 @@ pub mod row;
 pub mod schema;
 
 pub mod componentstatus;
+pub mod apiservice;
+pub mod certificatesigningrequest;
 pub mod configmap;
 pub mod custom;
 pub mod controllerrevision;
 pub mod customresourcedefinition;
 pub mod cronjob;
 pub mod daemonset;
+pub mod csidriver;
+pub mod csinode;
+pub mod csistoragecapacity;
 pub mod deployment;
+pub mod deviceclass;
+mod devices;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
@@ -33,6 +41,10 @@ pub mod job;
 pub mod lease;
 pub mod metadata;
 pub mod limitrange;
+pub mod flowschema;
+pub mod mutatingadmissionpolicy;
+pub mod mutatingadmissionpolicybinding;
+pub mod mutatingwebhookconfiguration;
 pub mod namespace;
 pub mod networkpolicy;
 pub mod node;
@@ -45,7 +57,13 @@ pub mod podtemplate;
 pub mod replicaset;
 pub mod replicationcontroller;
 pub mod resourcequota;
+pub mod priorityclass;
+pub mod prioritylevelconfiguration;
+pub mod resourceclaim;
+pub mod resourceclaimtemplate;
+pub mod resourceslice;
 pub mod review;
+pub mod runtimeclass;
 pub mod scale;
 pub mod secret;
 pub mod service;
@@ -53,6 +71,11 @@ pub mod serviceaccount;
 pub mod servicecidr;
 pub mod statefulset;
 pub mod storageclass;
+pub mod validatingadmissionpolicy;
+pub mod validatingadmissionpolicybinding;
+pub mod validatingwebhookconfiguration;
+pub mod volumeattachment;
+pub mod volumeattributesclass;
 mod volumes;
 pub mod wire;
 pub mod workload;
@@ -60,7 +83,7 @@ pub mod workload;
 pub use column::Column;
 pub use plan::{Act, Controller, Key, Plan, Seen, Target};
 pub use registry::Registry;
-pub use row::{Check, Row, Rules, Write};
+pub use row::{Check, Row, Rules, Within, Write};
 
 /// Every built-in kind.
 pub fn rows() -> Vec<Row> {
@@ -71,7 +94,13 @@ pub fn rows() -> Vec<Row> {
         customresourcedefinition::row(),
         cronjob::row(),
         daemonset::row(),
+        apiservice::row(),
+        certificatesigningrequest::row(),
+        csidriver::row(),
+        csinode::row(),
+        csistoragecapacity::row(),
         deployment::row(),
+        deviceclass::row(),
         endpoints::row(),
         endpointslice::row(),
         event::row(),
@@ -84,6 +113,10 @@ pub fn rows() -> Vec<Row> {
         job::row(),
         lease::row(),
         limitrange::row(),
+        flowschema::row(),
+        mutatingadmissionpolicy::row(),
+        mutatingadmissionpolicybinding::row(),
+        mutatingwebhookconfiguration::row(),
         namespace::row(),
         networkpolicy::row(),
         node::row(),
@@ -95,12 +128,23 @@ pub fn rows() -> Vec<Row> {
         replicaset::row(),
         replicationcontroller::row(),
         resourcequota::row(),
+        priorityclass::row(),
+        prioritylevelconfiguration::row(),
+        resourceclaim::row(),
+        resourceclaimtemplate::row(),
+        resourceslice::row(),
+        runtimeclass::row(),
         secret::row(),
         service::row(),
         serviceaccount::row(),
         servicecidr::row(),
         statefulset::row(),
         storageclass::row(),
+        validatingadmissionpolicy::row(),
+        validatingadmissionpolicybinding::row(),
+        validatingwebhookconfiguration::row(),
+        volumeattachment::row(),
+        volumeattributesclass::row(),
     ];
     rows.extend(review::rows());
     rows

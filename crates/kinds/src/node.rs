@@ -1,6 +1,7 @@
 //! Node: a machine that runs pods. Source: core/v1 API reference.
 
 pub mod cordon;
+pub(crate) mod labels;
 
 use crate::check::{cidr_message, qualified_name};
 use crate::json::{at, child_mut, ensure_object, get, list, members, put, string, take, texts};

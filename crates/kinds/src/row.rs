@@ -2,7 +2,7 @@
 //! Built-in kinds are rows made once; a CustomResourceDefinition is a row made at run time.
 
 use crate::column::Column;
-use crate::review::Asks;
+use crate::review::{Asks, User};
 use meta::schema::Schema;
 use meta::selector::LabelSelector;
 use meta::{Errors, Object, Res, Snapshot, Status, Timestamp};
@@ -52,6 +52,9 @@ pub struct MadeOf {
     pub since: u64,
 }
 
+/// What a status write of most kinds leaves of the metadata (`Rules::status_keeps`).
+pub const STATUS_KEEPS: &[&str] = &["labels", "annotations", "finalizers", "ownerReferences"];
+
 /// Which write is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
@@ -84,6 +87,14 @@ impl Check {
     pub const OBJECT_FIRST: &[Self] = &[Self::Metadata, Self::Object, Self::MetadataChange, Self::Change];
 }
 
+/// What a check of a write may look at besides the objects.
+pub struct Within<'a> {
+    /// What the object was; absent on create.
+    pub old: Option<&'a Value>,
+    pub seen: &'a Snapshot,
+    pub asks: &'a dyn Asks,
+}
+
 /// What is special about a kind. All of it pure; the pipeline does the rest the same for every kind.
 pub trait Rules: Send + Sync {
     /// Fills in defaults, idempotently, whatever comes in (types were checked before).
@@ -92,6 +103,15 @@ pub trait Rules: Send + Sync {
     /// Sets what clients may not choose and resets what this write may not touch, beyond the pipeline's own rule
     /// (status is dropped on create and kept on update; all but status is kept on a status write).
     fn prepare(&self, _write: Write, _object: &mut Value, _old: Option<&Value>, _now: Timestamp) {}
+
+    /// Writes into a new object who made it, after `prepare`.
+    fn sign(&self, _object: &mut Value, _maker: &User) {}
+
+    /// Errors that come of the rest of the cluster or of the caller's rights, before all others.
+    fn validate_within(&self, _write: Write, _object: &Value, _within: &Within, _errors: &mut Errors) {}
+
+    /// Errors that come of what the caller may do elsewhere: asked when nothing else is wrong.
+    fn authorize(&self, _write: Write, _object: &Value, _within: &Within, _errors: &mut Errors) {}
 
     /// All errors of an object that is about to be stored (metadata is checked by the pipeline).
     fn validate(&self, _object: &Value, _errors: &mut Errors) {}
@@ -327,6 +347,11 @@ pub trait Rules: Send + Sync {
     /// Messages about a name that is not allowed for this kind.
     fn check_name(&self, name: &str) -> Vec<String> {
         meta::name::check_dns1123_subdomain(name)
+    }
+
+    /// … or for this object, whose name follows from what it says.
+    fn check_name_of(&self, _object: &Value, name: &str) -> Vec<String> {
+        self.check_name(name)
     }
 
     /// The cells of a printed row, one a column of `Row::columns`.

@@ -254,6 +254,19 @@ fn with_default(arena: &mut Arena, owner: &str, field: &str, node: u32) -> u32 {
     }
 }
 
+/// Whether two values of a type (`storage.v1.CSIDriverSpec`) are the same when they are stored.
+pub(crate) fn same(type_name: &str, one: &Value, other: &Value) -> bool {
+    let Some(schema) = meta::schema::Schema::of(arena(), &format!("io.k8s.api.{type_name}")) else {
+        return one == other;
+    };
+    let stored = |value: &Value| {
+        let mut value = value.clone();
+        codec::strict::complete(&schema, &mut value);
+        value
+    };
+    one == other || stored(one) == stored(other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -51,7 +51,7 @@ impl Rules for StorageClass {
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
         let root = Path::root();
-        provisioner(object, errors);
+        provisioner(object, "provisioner", errors);
         parameters(object, errors);
         one_of(object, "reclaimPolicy", &POLICIES, false, &root, errors);
         one_of_given(object, "volumeBindingMode", &MODES, &root, errors);
@@ -110,8 +110,9 @@ const MODES: [&str; 2] = ["Immediate", "WaitForFirstConsumer"];
 const PARAMETERS_MAX: usize = 512;
 const PARAMETERS_SIZE_MAX: usize = 256 * 1024;
 
-fn provisioner(object: &Value, errors: &mut Errors) {
-    let (given, path) = (string(object, "provisioner"), Path::new("provisioner"));
+/// Who makes the volumes of a class.
+pub(crate) fn provisioner(object: &Value, field: &str, errors: &mut Errors) {
+    let (given, path) = (string(object, field), Path::new(field));
     if given.is_empty() {
         errors.required(&path, "");
     } else {
@@ -119,11 +120,12 @@ fn provisioner(object: &Value, errors: &mut Errors) {
     }
 }
 
-fn parameters(object: &Value, errors: &mut Errors) {
+/// What a class tells who makes its volumes.
+pub(crate) fn parameters(object: &Value, errors: &mut Errors) {
     let path = Path::new("parameters");
     let count = members(object, "parameters").count();
     if count > PARAMETERS_MAX {
-        errors.too_long(&path.child("Provisioner Parameters Length"), PARAMETERS_MAX);
+        errors.too_long(&path, PARAMETERS_MAX);
         return;
     }
     let mut size = 0;

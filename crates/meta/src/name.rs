@@ -138,11 +138,13 @@ pub fn check_qualified_name(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 errors.push("prefix part must be non-empty".to_string());
             } else {
-                errors.extend(
-                    check_dns1123_subdomain(prefix)
-                        .into_iter()
-                        .map(|e| format!("prefix part {e}")),
-                );
+                // Here alone its length is told in bytes.
+                let in_bytes = |e: String| match e == max_len_error(SUBDOMAIN_MAX) {
+                    true => max_bytes_error(SUBDOMAIN_MAX),
+                    false => e,
+                };
+                let wrong = check_dns1123_subdomain(prefix).into_iter().map(in_bytes);
+                errors.extend(wrong.map(|e| format!("prefix part {e}")));
             }
             name
         }

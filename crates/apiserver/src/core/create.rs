@@ -2,7 +2,7 @@
 
 use super::prepare::{self, Attempt};
 use super::{Cx, Decision, Pending, Then, managed, metadata, review};
-use kinds::{Check, Row, Write as Verb};
+use kinds::{Check, Row, Within, Write as Verb};
 use meta::{Call, Draft, Errors, Reply, Status};
 use serde_json::Value;
 use store::{Expect, Write};
@@ -48,13 +48,14 @@ pub fn object_of(
         prepare::drop_status(&mut object);
     }
     row.rules.prepare(Verb::Create, &mut object, None, cx.now);
+    row.rules.sign(&mut object, &review::user(cx.caller));
     prepare::token(cx, &mut object)?;
     // What the server chooses is nobody's.
     let mut sent = row.rules.allocates().then(|| object.clone());
     row.rules
         .begin(Verb::Create, &mut object, None, cx.seen.snapshot)?;
     let name = metadata::text(&object, "name").to_string();
-    let errors = errors_of(&row, &object);
+    let errors = errors_of(cx, &row, &object);
     if !errors.is_empty() {
         return Err(cx.invalid(&name, &errors));
     }
@@ -92,8 +93,15 @@ pub fn object_of(
     }))
 }
 
-fn errors_of(row: &Row, object: &Value) -> Errors {
+fn errors_of(cx: &Cx, row: &Row, object: &Value) -> Errors {
     let mut errors = Errors::new();
+    let within = Within {
+        old: None,
+        seen: cx.seen.snapshot,
+        asks: &review::Known(cx),
+    };
+    row.rules
+        .validate_within(Verb::Create, object, &within, &mut errors);
     let checks = row.rules.create_checks();
     for check in checks {
         match check {
@@ -106,6 +114,9 @@ fn errors_of(row: &Row, object: &Value) -> Errors {
     row.rules.validate_new(object, &mut errors);
     if errors.is_empty() && !checks.contains(&Check::Metadata) {
         metadata::validate(row, object, &mut errors);
+    }
+    if errors.is_empty() {
+        row.rules.authorize(Verb::Create, object, &within, &mut errors);
     }
     errors
 }

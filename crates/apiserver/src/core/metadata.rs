@@ -58,7 +58,7 @@ pub fn validate(row: &Row, object: &Value, errors: &mut Errors) {
         errors.required(&at, "");
         return;
     };
-    validate_names(row, meta, &at, errors);
+    validate_names(row, object, meta, &at, errors);
     validate_common(meta, &at, errors);
     if row.rules.checks_finalizer_names() {
         validate_finalizer_names(meta.get("finalizers"), &at.child("finalizers"), errors);
@@ -72,7 +72,7 @@ pub fn validate_any(object: &Value, errors: &mut Errors) {
     }
 }
 
-fn validate_names(row: &Row, meta: &Value, at: &Path, errors: &mut Errors) {
+fn validate_names(row: &Row, object: &Value, meta: &Value, at: &Path, errors: &mut Errors) {
     let get = |field: &str| meta.get(field).and_then(Value::as_str).unwrap_or_default();
     let base = get("generateName");
     if !base.is_empty() {
@@ -85,7 +85,7 @@ fn validate_names(row: &Row, meta: &Value, at: &Path, errors: &mut Errors) {
     if own.is_empty() {
         errors.required(&at.child("name"), "name or generateName is required");
     } else {
-        for message in row.rules.check_name(own) {
+        for message in row.rules.check_name_of(object, own) {
             errors.invalid(&at.child("name"), own, &message);
         }
     }

@@ -23,11 +23,16 @@ pub fn answer(cx: &mut Cx, mut question: Value) -> Result<Decision, Status> {
     Ok(Decision::Answer(reply, cx.warnings()))
 }
 
-struct Known<'a, 'b>(&'a Cx<'b>);
+pub struct Known<'a, 'b>(pub &'a Cx<'b>);
 
 impl Asks for Known<'_, '_> {
     fn caller(&self) -> User {
         user(self.0.caller)
+    }
+
+    fn resource_of(&self, api_version: &str, kind: &str) -> Option<meta::Res> {
+        let row = self.0.seen.registry.by_kind(api_version, kind)?;
+        Some(row.res)
     }
 
     fn holder(&self, token: &str, audiences: &[String]) -> Option<(User, Vec<String>)> {
@@ -61,7 +66,7 @@ impl Asks for Known<'_, '_> {
     }
 }
 
-fn user(caller: &Caller) -> User {
+pub fn user(caller: &Caller) -> User {
     User {
         name: caller.name.clone(),
         uid: caller.uid.clone(),

@@ -2,8 +2,8 @@
 
 use super::managed::By;
 use super::prepare::{self, Attempt};
-use super::{Cx, Decision, Pending, Then, create, managed, metadata, page, scale, success};
-use kinds::{Check, Write as Verb};
+use super::{Cx, Decision, Pending, Then, create, managed, metadata, page, review, scale, success};
+use kinds::{Check, Within, Write as Verb};
 use meta::{Call, Draft, Errors, Object, Path, Reply, Status};
 use serde_json::Value;
 use store::{Expect, Write};
@@ -95,8 +95,8 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
         new = only_status(new, &old, row.rules.status_keeps());
     }
     row.rules.default(&mut new);
-    // A binding is the one write that touches both spec and status.
-    if row.status && !matches!(attempt.subresource, "status" | "binding") {
+    // A binding touches both spec and status, an approval the status alone.
+    if row.status && !matches!(attempt.subresource, "status" | "binding" | "approval") {
         keep_member(&mut new, &old, "status");
     }
     row.rules.prepare(write, &mut new, Some(&old), cx.now);
@@ -277,6 +277,12 @@ fn validate(cx: &Cx, write: Verb, new: &mut Value, old: &Value, name: &str) -> R
     let rules = &cx.row.rules;
     metadata::validate_any(new, &mut errors);
     metadata::validate_update(new, old, &mut errors);
+    let within = Within {
+        old: Some(old),
+        seen: cx.seen.snapshot,
+        asks: &review::Known(cx),
+    };
+    rules.validate_within(write, new, &within, &mut errors);
     for check in rules.update_checks(write) {
         match check {
             Check::Metadata => metadata::validate(cx.row, new, &mut errors),
@@ -294,6 +300,9 @@ fn validate(cx: &Cx, write: Verb, new: &mut Value, old: &Value, name: &str) -> R
         }
     }
     prepare::complete(cx.row, new);
+    if errors.is_empty() {
+        rules.authorize(write, new, &within, &mut errors);
+    }
     if errors.is_empty() {
         Ok(())
     } else {

@@ -219,7 +219,7 @@ fn options_kind(method: &Method, place: &Place) -> &'static str {
 
 /// Whether there are tables of what stands there: of objects, not of questions and tokens.
 fn has_tables(place: &Place) -> bool {
-    matches!(place.subresource, "" | "status" | "scale") && !place.row.rules.is_question()
+    matches!(place.subresource, "" | "status" | "scale" | "approval") && !place.row.rules.is_question()
 }
 
 fn named_in_body(call: &Call) -> Result<String, Status> {
@@ -256,7 +256,7 @@ fn take_body(
         return Ok(());
     }
     // The pipeline tells of all that is wrong with an object's fields at once, in the order in which they were sent.
-    let is_object = matches!(call.subresource, "" | "status") && !place.row.rules.is_question();
+    let is_object = matches!(call.subresource, "" | "status" | "approval") && !place.row.rules.is_question();
     if is_object && strictness != FieldValidation::Ignore && media_type.ends_with("json") {
         call.sent = Some(Sent {
             json: bytes,

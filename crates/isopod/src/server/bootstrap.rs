@@ -1,13 +1,18 @@
 //! What every cluster has from its first moment: namespaces, the default storage class, the `kubernetes` Service, the
-//! range of Services and the CA for pods. Written through the API; what is there already stays as it is, unless it must follow the machine.
+//! range of Services, the CA for pods, and what upstream's server makes for itself. Written through the API; what is there
+//! already stays as it is, unless it must follow the machine.
 //! The storage class is the user's from then on: changed, replaced or deleted, it stays so.
 
 use anyhow::{Result, anyhow};
 use futures::StreamExt;
+use kinds::apiservice::{APISERVICES, of_own_groups};
 use kinds::configmap::CONFIGMAPS;
 use kinds::endpoints::ENDPOINTS;
 use kinds::endpointslice::ENDPOINTSLICES;
+use kinds::flowschema::FLOWSCHEMAS;
 use kinds::namespace::NAMESPACES;
+use kinds::priorityclass::PRIORITYCLASSES;
+use kinds::prioritylevelconfiguration::PRIORITYLEVELCONFIGURATIONS;
 use kinds::service::{CLUSTER_IPS, SERVICES};
 use kinds::serviceaccount::{ROOT_CA_NAME, ROOT_CA_SOURCE};
 use kinds::servicecidr::{self, SERVICECIDRS};
@@ -40,7 +45,7 @@ pub async fn run(client: &dyn Client, ca: &str, addresses: &Addresses) -> Result
     ensure_all(client, namespaces.map(|n| (NAMESPACES, "", n))).await?;
     let ca = (CONFIGMAPS, ROOT_CA_SOURCE, root_ca(ca));
     let range = (SERVICECIDRS, "", service_range());
-    ensure_all(client, own_services(addresses).into_iter().chain([ca, range])).await?;
+    ensure_all(client, own_services(addresses).into_iter().chain([ca, range]).chain(initial())).await?;
     range_is_ready(client).await
 }
 
@@ -77,6 +82,19 @@ async fn range_is_ready(client: &dyn Client) -> Result<()> {
     patched
         .map(|_| ())
         .map_err(|status| anyhow!("cannot write the status of the range of Services: {status}"))
+}
+
+/// What upstream's server makes for itself when it starts: classes of its own pods, what is served first, and the
+/// groups that it has.
+fn initial() -> impl Iterator<Item = (Res, &'static str, Value)> {
+    let of = |res: Res| move |object: Value| (res, "", object);
+    let rows = kinds::Registry::builtin();
+    let own = of_own_groups(rows.iter().map(AsRef::as_ref));
+    kinds::priorityclass::system_classes()
+        .map(of(PRIORITYCLASSES))
+        .chain(kinds::prioritylevelconfiguration::initial().map(of(PRIORITYLEVELCONFIGURATIONS)))
+        .chain(kinds::flowschema::initial().map(of(FLOWSCHEMAS)))
+        .chain(own.into_iter().map(of(APISERVICES)))
 }
 
 /// The API and DNS, as pods find them.
@@ -142,7 +160,8 @@ async fn ensure_all<'a>(
 async fn ensure(client: &dyn Client, res: Res, namespace: &str, object: Value) -> Result<()> {
     let name = kinds::row::text(&object, "/metadata/name").to_string();
     let call = match client.snapshot().get(res, namespace, &name) {
-        Some(_) if [NAMESPACES, SERVICES, SERVICECIDRS].contains(&res) => return Ok(()),
+        Some(_) if [NAMESPACES, SERVICES, SERVICECIDRS, PRIORITYCLASSES].contains(&res) => return Ok(()),
+        Some(found) if is_taken_over(res, &found.value()) => return Ok(()),
         Some(_) => Call::merge_patch(res, namespace, &name, object),
         None => Call::create(res, namespace, object),
     };
@@ -152,6 +171,12 @@ async fn ensure(client: &dyn Client, res: Res, namespace: &str, object: Value) -
         .await
         .map(|_| ())
         .map_err(|status| anyhow!("cannot write {} {name}: {status}", res.qualified()))
+}
+
+/// Somebody said that the server is to leave this alone from now on.
+fn is_taken_over(res: Res, object: &Value) -> bool {
+    let left = kinds::row::annotation(object, "apf.kubernetes.io/autoupdate-spec");
+    [FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS].contains(&res) && left != Some("true")
 }
 
 fn namespace(name: &str) -> Value {

@@ -51,7 +51,9 @@ fn json_name(go: &str) -> String {
     go[..small].to_ascii_lowercase() + &go[small..]
 }
 
-const TYPES: [&str; 5] = [PODS, CONTAINERS, VOLUMES, PERSISTENT, OTHERS];
+const TYPES: [&str; 8] = [
+    PODS, CONTAINERS, VOLUMES, PERSISTENT, STORAGE, DEVICES, FLOWS, OTHERS,
+];
 
 const PODS: &str = "
 PodSpec: Volumes InitContainers Containers EphemeralContainers RestartPolicy TerminationGracePeriodSeconds ActiveDeadlineSeconds DNSPolicy NodeSelector ServiceAccountName AutomountServiceAccountToken NodeName SecurityContext ImagePullSecrets Hostname Subdomain SetHostnameAsFQDN Affinity SchedulerName Tolerations HostAliases PriorityClassName Priority PreemptionPolicy DNSConfig ReadinessGates RuntimeClassName Overhead EnableServiceLinks TopologySpreadConstraints OS SchedulingGates ResourceClaims Resources HostnameOverride SchedulingGroup
@@ -181,6 +183,54 @@ PersistentVolumeClaimSpec: AccessModes Selector Resources VolumeName StorageClas
 VolumeResourceRequirements: Limits Requests
 TypedLocalObjectReference: APIGroup Kind Name
 TypedObjectReference: APIGroup Kind Name Namespace
+";
+
+const STORAGE: &str = "
+VolumeAttachmentSpec: Attacher Source NodeName
+VolumeAttachmentSource: PersistentVolumeName InlineVolumeSpec
+PersistentVolumeSpec: Capacity GCEPersistentDisk AWSElasticBlockStore HostPath Glusterfs NFS RBD Quobyte ISCSI FlexVolume Cinder CephFS=cephfs FC Flocker AzureFile VsphereVolume AzureDisk PhotonPersistentDisk PortworxVolume ScaleIO Local StorageOS=storageos CSI AccessModes ClaimRef PersistentVolumeReclaimPolicy StorageClassName MountOptions VolumeMode NodeAffinity VolumeAttributesClassName
+VolumeNodeAffinity: Required
+CSINodeDriver: Name NodeID TopologyKeys Allocatable
+VolumeNodeResources: Count
+";
+
+const DEVICES: &str = "
+ResourceClaimTemplateSpec: ObjectMeta=metadata Spec
+ResourceClaimSpec: Devices
+DeviceClaim: Requests Constraints Config
+DeviceRequest: Name Exactly FirstAvailable
+ExactDeviceRequest: DeviceClassName Selectors AllocationMode Count AdminAccess Tolerations Capacity
+DeviceSubRequest: Name DeviceClassName Selectors AllocationMode Count Tolerations Capacity
+DeviceSelector: CEL
+CELDeviceSelector: Expression
+DeviceToleration: Key Operator Value Effect TolerationSeconds
+CapacityRequirements: Requests
+DeviceConstraint: Requests MatchAttribute DistinctAttribute
+DeviceClaimConfiguration: Requests Opaque
+OpaqueDeviceConfiguration: Driver Parameters
+AllocationResult: Devices NodeSelector AllocationTimestamp
+DeviceAllocationResult: Results Config
+DeviceRequestAllocationResult: Request Driver Pool Device AdminAccess Tolerations BindingConditions BindingFailureConditions ShareID ConsumedCapacity
+DeviceAllocationConfiguration: Source Requests Opaque
+DeviceAttribute: IntValue=int BoolValue=bool StringValue=string VersionValue=version IntValues=ints BoolValues=bools StringValues=strings VersionValues=versions
+";
+
+const FLOWS: &str = "
+FlowSchemaSpec: PriorityLevelConfiguration MatchingPrecedence DistinguisherMethod Rules
+PriorityLevelConfigurationReference: Name
+FlowDistinguisherMethod: Type
+PolicyRulesWithSubjects: Subjects ResourceRules NonResourceRules
+Subject: Kind User Group ServiceAccount
+UserSubject: Name
+GroupSubject: Name
+ServiceAccountSubject: Namespace Name
+ResourcePolicyRule: Verbs APIGroups Resources ClusterScope Namespaces
+NonResourcePolicyRule: Verbs NonResourceURLs
+PriorityLevelConfigurationSpec: Type Limited Exempt
+LimitedPriorityLevelConfiguration: NominalConcurrencyShares LimitResponse LendablePercent BorrowingLimitPercent
+LimitResponse: Type Queuing
+QueuingConfiguration: Queues HandSize QueueLengthLimit
+ExemptPriorityLevelConfiguration: NominalConcurrencyShares LendablePercent
 ";
 
 const OTHERS: &str = "

@@ -52,19 +52,24 @@ fn text(type_name: &str, value: &Value, purpose: For) -> String {
     out
 }
 
+/// Groups whose types are printed, the first that knows a name before the others.
+const PACKAGES: [&str; 8] = [
+    "core.v1",
+    "storage.v1",
+    "resource.v1",
+    "flowcontrol.v1",
+    "batch.v1",
+    "policy.v1",
+    "networking.v1",
+    "autoscaling.v2",
+];
+
 /// The part of a type's layout that is printed, and the schema it comes from.
 fn schema_of(type_name: &str) -> Option<(&str, Schema)> {
     let (layout, holder) = match type_name {
         "PersistentVolumeSource" => (type_name, "PersistentVolumeSpec"),
         name => (name, name),
     };
-    const PACKAGES: [&str; 5] = [
-        "core.v1",
-        "batch.v1",
-        "policy.v1",
-        "networking.v1",
-        "autoscaling.v2",
-    ];
     let mut names = PACKAGES
         .iter()
         .map(|package| format!("io.k8s.api.{package}.{holder}"));

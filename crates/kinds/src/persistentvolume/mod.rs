@@ -4,6 +4,7 @@ mod plan;
 mod validate;
 
 pub use plan::{PROTECTION, VOLUME_FINALIZER};
+pub(crate) use validate::inline_spec;
 
 use crate::json::{child_mut, ensure_object, get, list, put, put_default, string};
 use crate::row::{age, text};
@@ -51,6 +52,14 @@ pub fn row() -> Row {
 
 struct PersistentVolume;
 
+/// Defaults of where the storage is, wherever a volume's spec stands.
+pub(crate) fn default_source(spec: &mut Value) {
+    if let Some(path) = child_mut(spec, "hostPath") {
+        put_default(path, "type", "");
+    }
+    crate::pod::defaults::disks(spec);
+}
+
 impl Rules for PersistentVolume {
     fn default(&self, object: &mut Value) {
         if let Some(status) = ensure_object(object, "status") {
@@ -61,10 +70,7 @@ impl Rules for PersistentVolume {
         };
         put_default(spec, "persistentVolumeReclaimPolicy", "Retain");
         put_default(spec, "volumeMode", "Filesystem");
-        if let Some(path) = child_mut(spec, "hostPath") {
-            put_default(path, "type", "");
-        }
-        crate::pod::defaults::disks(spec);
+        default_source(spec);
     }
 
     fn prepare(&self, write: Write, object: &mut Value, old: Option<&Value>, now: Timestamp) {

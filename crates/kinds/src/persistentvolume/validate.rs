@@ -45,7 +45,8 @@ pub(super) fn volume(object: &Value, errors: &mut Errors) {
     let policy = "persistentVolumeReclaimPolicy";
     one_of(spec, policy, &POLICIES, false, &root, errors);
     affinity(spec, errors);
-    source(object, errors);
+    let holder = Holder::Volume(text(object, "/metadata/name"));
+    source(spec, holder, &root, errors);
     check_class_and_mode(spec, &root, errors);
     attributes_class(spec, &root, errors);
 }
@@ -70,8 +71,45 @@ fn capacity(spec: &Value, errors: &mut Errors) {
     }
 }
 
-fn source(object: &Value, errors: &mut Errors) {
-    let (spec, root) = (get(object, "spec"), Path::new("spec"));
+/// What stands in the place of a volume where a pod names none (VolumeAttachment).
+pub(crate) fn inline_spec(spec: &Value, path: &Path, errors: &mut Errors) {
+    const INLINE: &str = "in the context of inline volumes";
+    let may_not = format!("may not be specified {INLINE}");
+    for field in ["claimRef", "capacity"] {
+        if some(spec, field).is_some_and(|v| {
+            v.as_object()
+                .is_none_or(|map| field != "capacity" || !map.is_empty())
+        }) {
+            errors.forbidden(&path.child(field), &may_not);
+        }
+    }
+    if !has(spec, "csi") {
+        let detail = format!("has to be specified {INLINE}");
+        errors.required(&path.child("csi"), &detail);
+    }
+    check_modes(spec, path, "", errors);
+    let policy = "persistentVolumeReclaimPolicy";
+    if !matches!(string(spec, policy), "" | "Retain") {
+        let detail = format!("may only be Retain {INLINE}");
+        errors.forbidden(&path.child(policy), &detail);
+    }
+    if has(spec, "nodeAffinity") {
+        errors.forbidden(&path.child("nodeAffinity"), &may_not);
+    }
+    source(spec, Holder::Volume(""), path, errors);
+    if !string(spec, "storageClassName").is_empty() {
+        errors.forbidden(&path.child("storageClassName"), &may_not);
+    }
+    if get(spec, "volumeMode")
+        .as_str()
+        .is_some_and(|mode| mode != "Filesystem")
+    {
+        let detail = format!("may not specify volumeMode other than Filesystem {INLINE}");
+        errors.forbidden(&path.child("volumeMode"), &detail);
+    }
+}
+
+fn source(spec: &Value, holder: Holder, root: &Path, errors: &mut Errors) {
     let given: Vec<&str> = SOURCES.iter().copied().filter(|s| has(spec, s)).collect();
     for (i, kind) in given.iter().copied().enumerate() {
         // Upstream never counts this one against those before it.
@@ -80,15 +118,14 @@ fn source(object: &Value, errors: &mut Errors) {
             errors.forbidden(&path, "may not specify more than 1 volume type");
             continue;
         }
-        let (body, path) = (get(spec, kind), source_path(kind, &root));
-        let holder = Holder::Volume(text(object, "/metadata/name"));
+        let (body, path) = (get(spec, kind), source_path(kind, root));
         check_source(kind, body, holder, &path, errors);
         if kind == "local" {
-            local(spec, body, &path, errors);
+            local(spec, body, (root, &path), errors);
         }
     }
     if given.is_empty() {
-        errors.required(&root, "must specify a volume type");
+        errors.required(root, "must specify a volume type");
     }
     let folder = string(get(spec, "hostPath"), "path");
     let is_root = folder.starts_with('/') && folder.split('/').all(|part| matches!(part, "" | "." | ".."));
@@ -98,13 +135,13 @@ fn source(object: &Value, errors: &mut Errors) {
     }
 }
 
-fn local(spec: &Value, body: &Value, path: &Path, errors: &mut Errors) {
+fn local(spec: &Value, body: &Value, (root, path): (&Path, &Path), errors: &mut Errors) {
     match string(body, "path") {
         "" => errors.required(&path.child("path"), ""),
         folder => no_backsteps(folder, &path.child("path"), errors),
     }
     if !has(spec, "nodeAffinity") {
-        let path = Path::new("spec").child("nodeAffinity");
+        let path = root.child("nodeAffinity");
         errors.required(&path, "Local volume requires node affinity");
     }
 }

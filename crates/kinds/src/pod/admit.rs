@@ -1,8 +1,11 @@
 //! What the cluster adds to a new pod: its identity and token, tolerations for failing nodes, its priority.
-//! Source: the admission plugins ServiceAccount, DefaultTolerationSeconds and Priority.
+//! Source: the admission plugins ServiceAccount, DefaultTolerationSeconds, Priority and RuntimeClass.
+
+mod runtime;
 
 use super::{PODS, template_hash};
-use crate::json::{at, flag, get, int, is_true, items_mut, list, push, put, put_default, string};
+use crate::json::{at, flag, get, int, items_mut, list, number, push, put, put_default, some, string};
+use crate::priorityclass::{PRIORITYCLASSES, default_class};
 use crate::serviceaccount::SERVICEACCOUNTS;
 use meta::{Res, Snapshot, Status};
 use serde_json::{Value, json};
@@ -12,8 +15,6 @@ const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const TOKEN_SECONDS: i64 = 3607;
 /// How conflicts of a binding name what they are about.
 const BINDINGS: Res = Res::new("", "pods/binding");
-pub const RUNTIMECLASSES: Res = Res::new("node.k8s.io", "runtimeclasses");
-const PRIORITYCLASSES: Res = Res::new("scheduling.k8s.io", "priorityclasses");
 
 /// What needs nothing but the pod. It runs before validation, which counts on it.
 pub(super) fn fill_in(spec: &mut Value) {
@@ -21,7 +22,6 @@ pub(super) fn fill_in(spec: &mut Value) {
     let account = string(spec, "serviceAccountName").to_string();
     put(spec, "serviceAccount", account);
     tolerate(spec);
-    put_default(spec, "preemptionPolicy", "PreemptLowerPriority");
 }
 
 /// Five minutes on a node that is not ready or cannot be reached, unless the pod says otherwise.
@@ -39,16 +39,23 @@ pub(super) fn tolerate(spec: &mut Value) {
     }
 }
 
+/// An update need not say again what the class gave.
+pub(super) fn keep_priority(spec: &mut Value, before: &Value) {
+    for field in ["priority", "preemptionPolicy"] {
+        if let Some(kept) = some(before, field) {
+            put_default(spec, field, kept.clone());
+        }
+    }
+}
+
 /// What depends on the cluster; refuses pods of accounts and priority classes that do not exist.
 pub(super) fn admit(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {
-    priority(pod, seen)?;
-    runtime_class(pod, seen)?;
     // Mirror pods stand for what a node runs by itself; they carry no token.
-    let mirror = at(pod, "/metadata/annotations/kubernetes.io~1config.mirror");
-    if !mirror.is_null() {
-        return Ok(());
+    if at(pod, "/metadata/annotations/kubernetes.io~1config.mirror").is_null() {
+        identity(pod, seen)?;
     }
-    identity(pod, seen)
+    priority(pod, seen)?;
+    runtime::admit(pod, seen)
 }
 
 /// A pod is bound once, and not when it is about to go.
@@ -71,16 +78,6 @@ fn name(pod: &Value) -> &str {
     crate::row::text(pod, "/metadata/name")
 }
 
-/// Source: the admission plugin RuntimeClass.
-fn runtime_class(pod: &Value, seen: &Snapshot) -> Result<(), Status> {
-    let class = crate::row::text(pod, "/spec/runtimeClassName");
-    if class.is_empty() || seen.get(RUNTIMECLASSES, "", class).is_some() {
-        return Ok(());
-    }
-    let why = format!("pod rejected: RuntimeClass {class:?} not found");
-    Err(Status::forbidden(PODS, asked_name(pod), &why))
-}
-
 /// How a refusal names the pod: admission comes before a name is generated upstream, so that it is the prefix, and the
 /// same refusal reads the same each time.
 fn asked_name(pod: &Value) -> &str {
@@ -93,64 +90,46 @@ fn asked_name(pod: &Value) -> &str {
     if generated { prefix } else { name }
 }
 
+fn refused(pod: &Value, why: &str) -> Status {
+    Status::forbidden(PODS, asked_name(pod), why)
+}
+
+/// What a pod's class, or the cluster's default, says of its priority.
 fn priority(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {
-    let class = crate::row::text(pod, "/spec/priorityClassName");
-    let (value, policy, class) = if class.is_empty() {
-        default_class(seen)
+    let name = crate::row::text(pod, "/spec/priorityClassName");
+    let class = if name.is_empty() {
+        let nothing = || json!({"value": 0, "preemptionPolicy": "PreemptLowerPriority"});
+        default_class(seen).unwrap_or_else(nothing)
     } else {
-        let known = class_of(class, seen);
-        let (value, policy) = known.ok_or_else(|| {
-            let why = format!("no PriorityClass with name {class} was found");
-            Status::forbidden(PODS, asked_name(pod), &why)
-        })?;
-        (value, policy, class.to_string())
+        let found = seen.get(PRIORITYCLASSES, "", name);
+        let missing = || refused(pod, &format!("no PriorityClass with name {name} was found"));
+        found.ok_or_else(missing)?.value()
     };
-    let given = int(get(pod, "spec"), "priority");
-    if let Some(given) = given.filter(|given| *given != value) {
+    let (value, policy) = (number(&class, "value"), string(&class, "preemptionPolicy"));
+    let spec = get(pod, "spec");
+    if let Some(given) = int(spec, "priority").filter(|given| *given != value) {
         let why = format!(
             "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
         );
-        return Err(Status::forbidden(PODS, asked_name(pod), &why));
+        return Err(refused(pod, &why));
     }
+    let given = get(spec, "preemptionPolicy").as_str();
+    if let Some(given) = given.filter(|given| !policy.is_empty() && *given != policy) {
+        let why = format!(
+            "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name"
+        );
+        return Err(refused(pod, &why));
+    }
+    let name = crate::row::text(&class, "/metadata/name");
     if let Some(spec) = pod.get_mut("spec") {
         put(spec, "priority", value);
-        if !class.is_empty() {
-            put(spec, "priorityClassName", class);
-        }
-        if let Some(policy) = policy {
-            put(spec, "preemptionPolicy", policy);
+        for (field, text) in [("priorityClassName", name), ("preemptionPolicy", policy)] {
+            if !text.is_empty() {
+                put(spec, field, text);
+            }
         }
     }
     Ok(())
-}
-
-/// Priority and preemption policy of a class by its name.
-fn class_of(class: &str, seen: &Snapshot) -> Option<(i64, Option<String>)> {
-    match class {
-        "system-cluster-critical" => return Some((2_000_000_000, None)),
-        "system-node-critical" => return Some((2_000_001_000, None)),
-        _ => {}
-    }
-    let class = seen.get(PRIORITYCLASSES, "", class)?.value();
-    Some(read_class(&class))
-}
-
-fn read_class(class: &Value) -> (i64, Option<String>) {
-    let policy = get(class, "preemptionPolicy").as_str().map(String::from);
-    (int(class, "value").unwrap_or(0), policy)
-}
-
-/// The class that the cluster gives pods without one: the lowest of those marked so, or 0 without a class.
-fn default_class(seen: &Snapshot) -> (i64, Option<String>, String) {
-    seen.list(PRIORITYCLASSES, "")
-        .map(|class| class.value())
-        .filter(|class| is_true(class, "globalDefault"))
-        .map(|class| {
-            let (value, policy) = read_class(&class);
-            (value, policy, name(&class).to_string())
-        })
-        .min_by_key(|(value, _, _)| *value)
-        .unwrap_or((0, None, String::new()))
 }
 
 fn identity(pod: &mut Value, seen: &Snapshot) -> Result<(), Status> {

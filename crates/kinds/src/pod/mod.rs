@@ -18,7 +18,6 @@ mod whole;
 
 pub(crate) use disabled::{drop_at, drop_in_template};
 
-pub use admit::RUNTIMECLASSES;
 pub use cells::Summary;
 pub use defaults::template as default_template;
 pub use status::{
@@ -102,8 +101,10 @@ impl Rules for Pod {
         if write == Write::Update
             && let Some(spec) = ensure_object(object, "spec")
         {
+            let before = old.map_or(&Value::Null, |old| get(old, "spec"));
             admit::tolerate(spec);
-            disabled::drop_disabled(spec, old.map_or(&Value::Null, |old| get(old, "spec")));
+            admit::keep_priority(spec, before);
+            disabled::drop_disabled(spec, before);
         }
         let spec = get(object, "spec");
         let qos = match old {

@@ -22,6 +22,9 @@ pub trait Asks {
     /// Who asks.
     fn caller(&self) -> User;
 
+    /// The resource of a kind that is served.
+    fn resource_of(&self, api_version: &str, kind: &str) -> Option<Res>;
+
     /// Who holds a token that is meant for one of these audiences (none: the server's own), and for which of them.
     fn holder(&self, token: &str, audiences: &[String]) -> Option<(User, Vec<String>)>;
 
@@ -57,6 +60,17 @@ pub struct Attributes {
 }
 
 impl User {
+    /// As Go prints it, which some refusals do.
+    pub(crate) fn as_go(&self) -> String {
+        let extra = self
+            .extra
+            .iter()
+            .map(|(key, values)| format!("{key}:[{}]", values.join(" ")));
+        let extra = extra.collect::<Vec<_>>().join(" ");
+        let groups = self.groups.join(" ");
+        format!("&{{{} {} [{groups}] map[{extra}]}}", self.name, self.uid)
+    }
+
     /// As `UserInfo`.
     fn to_value(&self) -> Value {
         let mut info = json!({"username": self.name});

@@ -3,7 +3,9 @@
 
 mod sources;
 
-pub(crate) use sources::{Holder, check_iscsi_name, check_source, descending, no_backsteps, source_path};
+pub(crate) use sources::{
+    Holder, check_driver, check_iscsi_name, check_source, descending, no_backsteps, source_path,
+};
 
 use crate::check::{dns_label, dns_subdomain, label_selector, one_of_given};
 use crate::json::{at, get, has, list, some, string, texts};

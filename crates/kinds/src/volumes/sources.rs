@@ -321,19 +321,22 @@ fn storage_os(source: &Value, path: &Path, errors: &mut Errors) {
     }
 }
 
-/// The name of a CSI driver.
 fn driver(source: &Value, path: &Path, errors: &mut Errors) {
+    check_driver(string(source, "driver"), &path.child("driver"), errors);
+}
+
+/// The name of a CSI driver.
+pub(crate) fn check_driver(name: &str, path: &Path, errors: &mut Errors) {
     const MAX: usize = 63;
-    let (name, path) = (string(source, "driver"), path.child("driver"));
     if name.is_empty() {
-        errors.required(&path, "");
+        errors.required(path, "");
         return;
     }
     if name.len() > MAX {
-        errors.too_long(&path, MAX);
+        errors.too_long(path, MAX);
     }
     let wrong = meta::name::check_dns1123_subdomain(&name.to_lowercase());
-    check::messages(&path, name, wrong, errors);
+    check::messages(path, name, wrong, errors);
 }
 
 fn csi_inline(source: &Value, path: &Path, errors: &mut Errors) {

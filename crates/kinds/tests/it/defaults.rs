@@ -138,7 +138,11 @@ fn a_pod_gets_its_identity_tolerations_and_priority() {
 #[test]
 fn a_pod_without_token_keeps_its_volumes() {
     let spec = json!({"containers": [{"name": "web", "image": "a:1"}], "automountServiceAccountToken": false, "tolerations": [{"operator": "Exists"}], "priorityClassName": "system-node-critical"});
-    let pod = admitted(spec, &[]).expect("admitted");
+    let classes = kinds::priorityclass::system_classes();
+    let classes: Vec<(Res, Value)> = classes
+        .map(|class| (kinds::priorityclass::PRIORITYCLASSES, class))
+        .collect();
+    let pod = admitted(spec, &classes).expect("admitted");
     assert_eq!(pod["spec"].get("volumes"), None);
     assert_eq!(pod["spec"]["tolerations"], json!([{"operator": "Exists"}]));
     assert_eq!(pod["spec"]["priority"], 2_000_001_000);

@@ -2,15 +2,20 @@
 
 mod autoscaling;
 mod cases;
+mod classes;
 mod cluster_kinds;
 mod customresourcedefinitions;
 mod defaults;
+mod devices;
+mod flows;
 mod helpers;
 mod invalid;
 mod networking;
 mod plans;
+mod policies;
 mod printed;
 mod quotas;
+mod requests;
 mod robust;
 mod services;
 mod sources;
@@ -84,4 +89,59 @@ fn cluster(objects: &[(Res, Value)]) -> Snapshot {
 /// A pod with this spec.
 fn pod(spec: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-0", "namespace": "shop", "uid": "u-1"}, "spec": spec})
+}
+
+/// A base object with each of these merged into it, and all that is then wrong with it.
+fn wrong(res: Res, base: &Value, changes: &[Value]) -> String {
+    let one = |change: &Value| {
+        let mut object = base.clone();
+        merge(&mut object, change);
+        format!("{change}\n{}\n", indented(&errors(res, object)))
+    };
+    assert_eq!(errors(res, base.clone()), "", "the base is good");
+    changes.iter().map(one).collect::<Vec<_>>().join("")
+}
+
+/// The same for an object that takes the place of the base.
+fn wrong_update(res: Res, write: Write, base: &Value, changes: &[Value]) -> String {
+    let old = prepared(res, decoded(res, base.clone()));
+    let one = |change: &Value| {
+        let mut object = base.clone();
+        merge(&mut object, change);
+        let new = defaulted(res, decoded(res, object));
+        let mut found = Errors::new();
+        if write == Write::Update {
+            rules(res).validate_replacement(&new, &old, &mut found);
+        }
+        rules(res).validate_update(write, &new, &old, &mut found);
+        format!("{change}\n{}\n", indented(&lines(&found)))
+    };
+    changes.iter().map(one).collect::<Vec<_>>().join("")
+}
+
+fn indented(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| format!("    {line}")).collect();
+    lines.join("\n")
+}
+
+/// Members of objects are merged, null takes away, all else takes the place of what was there.
+fn merge(to: &mut Value, from: &Value) {
+    match (to, from) {
+        (Value::Object(to), Value::Object(from)) => {
+            for (key, value) in from {
+                if value.is_null() {
+                    to.remove(key);
+                } else {
+                    merge(to.entry(key.clone()).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (to, Value::Object(from)) => {
+            *to = json!({});
+            for (key, value) in from {
+                merge(&mut to[key.as_str()], value);
+            }
+        }
+        (to, from) => *to = from.clone(),
+    }
 }

@@ -12,7 +12,7 @@ use kinds::statefulset::STATEFULSETS;
 use meta::Res;
 use serde_json::{Value, json};
 
-fn line(res: Res, object: &Value) -> String {
+pub(crate) fn line(res: Res, object: &Value) -> String {
     let cells = rules(res).cells(object, now());
     let text = |cell: &Value| cell.as_str().map_or(cell.to_string(), String::from);
     cells.iter().map(text).collect::<Vec<_>>().join(" | ")

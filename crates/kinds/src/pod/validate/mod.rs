@@ -17,8 +17,9 @@ mod volumes;
 mod windows;
 
 pub(crate) use annotations::sync_apparmor;
-pub(crate) use resources::{container_resource, may_overcommit, resource};
-pub(crate) use scheduling::node_selector;
+pub(crate) use projected::signer;
+pub(crate) use resources::{container_resource, may_overcommit, overhead, resource};
+pub(crate) use scheduling::{node_selector, toleration_list};
 pub(crate) use update::node_selector_shown;
 pub(super) use update::update;
 pub(crate) use volumes::forbidden_name;

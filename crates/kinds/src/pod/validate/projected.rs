@@ -150,7 +150,7 @@ fn trust_bundle(bundle: &Value, path: &Path, errors: &mut Errors) {
 }
 
 /// `domain/name`
-fn signer(text: &str, path: &Path, errors: &mut Errors) {
+pub(crate) fn signer(text: &str, path: &Path, errors: &mut Errors) {
     let Some((domain, rest)) = text.split_once('/').filter(|(_, rest)| !rest.contains('/')) else {
         match text.is_empty() {
             true => errors.required(path, ""),
@@ -162,6 +162,11 @@ fn signer(text: &str, path: &Path, errors: &mut Errors) {
         }
         return;
     };
+    const DOMAIN_MAX: usize = 253;
+    const WHOLE_MAX: usize = DOMAIN_MAX + 1 + (253 + 63 + 1);
+    if domain.len() > DOMAIN_MAX {
+        errors.too_long(path, DOMAIN_MAX);
+    }
     // Of several bad labels, one is said.
     let first_wrong = |check: fn(&str) -> Vec<String>, text: &str| {
         let mut parts = text.split('.').map(|part| (part.to_string(), check(part)));
@@ -182,6 +187,9 @@ fn signer(text: &str, path: &Path, errors: &mut Errors) {
             let detail = "should be a domain with at least two segments separated by dots";
             errors.invalid(path, domain, detail);
         }
+    }
+    if text.len() > WHOLE_MAX {
+        errors.too_long(path, WHOLE_MAX);
     }
 }
 

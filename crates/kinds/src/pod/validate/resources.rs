@@ -37,7 +37,7 @@ pub(super) fn of_pod(spec: &Value, path: &Path, errors: &mut Errors) {
 }
 
 /// Overhead is checked as limits are, and its errors say so.
-pub(super) fn overhead(overhead: &Value, path: &Path, errors: &mut Errors) {
+pub(crate) fn overhead(overhead: &Value, path: &Path, errors: &mut Errors) {
     let limits = json!({"limits": overhead});
     requirements(&limits, container_resource, path, errors);
 }

@@ -189,7 +189,7 @@ pub(super) fn tolerations(spec: &Value, path: &Path, errors: &mut Errors) {
     toleration_list(list(spec, "tolerations"), &path.child("tolerations"), errors);
 }
 
-pub(super) fn toleration_list(tolerations: &[Value], path: &Path, errors: &mut Errors) {
+pub(crate) fn toleration_list(tolerations: &[Value], path: &Path, errors: &mut Errors) {
     for (i, toleration) in tolerations.iter().enumerate() {
         let path = path.index(i);
         let (key, value) = (string(toleration, "key"), string(toleration, "value"));
