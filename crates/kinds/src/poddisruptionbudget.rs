@@ -275,16 +275,21 @@ fn no_more(status: &mut Value, now: Timestamp) {
     if observed != 0 {
         put(&mut condition, "observedGeneration", observed);
     }
-    for old in items_mut(status, "conditions").filter(|c| string(c, "type") == ALLOWED) {
-        if string(old, "status") == "False" {
-            put(
-                &mut condition,
-                "lastTransitionTime",
-                get(old, "lastTransitionTime").clone(),
-            );
+    let mut conditions = items_mut(status, "conditions");
+    match conditions.find(|c| string(c, "type") == ALLOWED) {
+        Some(old) => {
+            if string(old, "status") == "False" {
+                put(
+                    &mut condition,
+                    "lastTransitionTime",
+                    get(old, "lastTransitionTime").clone(),
+                );
+            }
+            *old = condition;
         }
-        *old = condition;
-        return;
+        None => {
+            drop(conditions);
+            crate::json::push(status, "conditions", condition);
+        }
     }
-    crate::json::push(status, "conditions", condition);
 }
