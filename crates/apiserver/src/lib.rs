@@ -12,6 +12,6 @@ mod views;
 
 pub use api::{Api, Parts};
 pub use core::Caller;
-pub use core::access::{Authenticator, Authorizer, Groups, Signer};
+pub use core::access::{Authenticator, Authorizer, Signer};
 pub use node_ops::NodeOps;
 pub use tokens::Tokens;

@@ -2,7 +2,7 @@
 //! bound to) is there.
 
 use crate::core::Caller;
-use crate::core::access::{Authenticator, Holder, Signer};
+use crate::core::access::{Authenticator, Holder, Signer, Unknown};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use kinds::review::Extra;
 use meta::{Object, Res, Snapshot, Status, Timestamp};
@@ -119,7 +119,13 @@ impl Authenticator for Tokens {
         audiences: &[String],
         seen: &Snapshot,
         now: Timestamp,
-    ) -> Option<Holder> {
+    ) -> Result<Holder, Unknown> {
+        self.holder(token, audiences, seen, now).ok_or(Unknown::Foreign)
+    }
+}
+
+impl Tokens {
+    fn holder(&self, token: &str, audiences: &[String], seen: &Snapshot, now: Timestamp) -> Option<Holder> {
         let wanted = if audiences.is_empty() {
             &self.audiences
         } else {

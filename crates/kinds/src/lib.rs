@@ -27,6 +27,7 @@ pub mod node_selector;
 pub mod persistentvolume;
 pub mod persistentvolumeclaim;
 pub mod pod;
+pub mod rbac;
 pub mod replicaset;
 pub mod review;
 pub mod scale;
@@ -67,6 +68,7 @@ pub fn rows() -> Vec<Row> {
         statefulset::row(),
         storageclass::row(),
     ];
+    rows.extend(rbac::rows());
     rows.extend(review::rows());
     rows
 }
@@ -85,6 +87,7 @@ pub fn controllers() -> Vec<Controller> {
         persistentvolumeclaim::CONTROLLER,
         persistentvolumeclaim::PROTECTION,
         pod::orphans::CONTROLLER,
+        rbac::CONTROLLER,
         replicaset::CONTROLLER,
         secret::TOKENS,
         serviceaccount::ACCOUNTS,

@@ -1,5 +1,6 @@
 //! Node: a machine that runs pods. Source: core/v1 API reference.
 
+pub mod access;
 pub mod cordon;
 
 use crate::check::{cidr_message, qualified_name};

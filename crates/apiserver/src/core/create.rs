@@ -41,6 +41,7 @@ pub fn object_of(
 ) -> Result<Decision, Status> {
     let row = cx.row.clone();
     row.rules.default(&mut object);
+    cx.admit_caller(&object, None)?;
     let generated = name_it(cx, &mut object)?;
     metadata::forget_system_fields(&mut object);
     prepare::system_fields(cx, &mut object);

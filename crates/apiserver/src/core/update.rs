@@ -2,7 +2,7 @@
 
 use super::managed::By;
 use super::prepare::{self, Attempt};
-use super::{Cx, Decision, Pending, Then, create, managed, metadata, page, scale, success};
+use super::{Cx, Decision, Pending, Then, access, create, managed, metadata, page, scale, success};
 use kinds::{Check, Write as Verb};
 use meta::{Call, Draft, Errors, Object, Path, Reply, Status};
 use serde_json::Value;
@@ -35,6 +35,7 @@ pub fn update(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
         .cloned();
     let Some(stored) = stored else {
         if cx.row.rules.creates_on_update() && call.subresource.is_empty() {
+            access::require_create(cx, &call.namespace, &call.name)?;
             return create::object_of(cx, new, &attempt, By::Update).map(Decision::whoever_was_faster);
         }
         return Err(Status::not_found(cx.row.res, &call.name));
@@ -95,6 +96,7 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
         new = only_status(new, &old, row.rules.status_keeps());
     }
     row.rules.default(&mut new);
+    cx.admit_caller(&new, Some(&old))?;
     // A binding is the one write that touches both spec and status.
     if row.status && !matches!(attempt.subresource, "status" | "binding") {
         keep_member(&mut new, &old, "status");

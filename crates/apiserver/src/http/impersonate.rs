@@ -1,19 +1,17 @@
 //! Impersonation: a caller who may acts as somebody else for one request. Source: Kubernetes' documentation,
 //! "User impersonation"; apiserver's impersonation filter.
 
-use super::request::AUTHENTICATED;
+use super::request::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED};
 use crate::Api;
-use crate::core::{Caller, Seen, access};
+use crate::core::Caller;
+use crate::core::access::Ask;
 use http::{HeaderMap, HeaderName};
-use kinds::Registry;
 use kinds::review::{Extra, GROUPS, UIDS, USER_EXTRAS, USERS};
 use kinds::serviceaccount::SERVICEACCOUNTS;
 use meta::{Res, Status};
 
 const PREFIX: &str = "impersonate-";
 const EXTRA: &str = "impersonate-extra-";
-const ANONYMOUS: &str = "system:anonymous";
-const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// Who the request asks to be.
 #[derive(Default)]
@@ -27,12 +25,7 @@ struct Wanted {
 
 /// The caller that the request runs as: the one who sent it, unless its headers ask for another. The headers are
 /// taken out, so that nothing behind this reads them.
-pub fn acting_as(
-    api: &Api,
-    registry: &Registry,
-    caller: Caller,
-    headers: &mut HeaderMap,
-) -> Result<Caller, Status> {
+pub fn acting_as(api: &Api, caller: Caller, headers: &mut HeaderMap) -> Result<Caller, Status> {
     let names = headers.keys().filter(|name| name.as_str().starts_with(PREFIX));
     let names: Vec<HeaderName> = names.cloned().collect();
     if names.is_empty() {
@@ -40,16 +33,7 @@ pub fn acting_as(
     }
     let wanted = read(headers, &names)?;
     names.iter().for_each(|name| drop(headers.remove(name)));
-    let parts = api.parts();
-    let snapshot = parts.store.snapshot();
-    let seen = Seen {
-        registry,
-        snapshot: &snapshot,
-        authorizer: &*parts.authorizer,
-        signer: None,
-        authenticator: None,
-    };
-    authorize(&seen, &caller, &wanted)?;
+    authorize(api, &caller, &wanted)?;
     Ok(Caller {
         groups: groups(&wanted),
         name: wanted.user,
@@ -110,17 +94,19 @@ fn account(user: &str) -> Option<(&str, &str)> {
     (!namespace.is_empty() && !name.is_empty()).then_some((namespace, name))
 }
 
-fn authorize(seen: &Seen, caller: &Caller, wanted: &Wanted) -> Result<(), Status> {
+fn authorize(api: &Api, caller: &Caller, wanted: &Wanted) -> Result<(), Status> {
     let may = |res: Res, subresource: &str, namespace: &str, name: &str| {
-        let ask = access::Ask {
+        let ask = Ask {
             verb: "impersonate",
             group: res.group,
+            version: "v1",
             resource: res.plural,
             subresource,
             namespace,
             name,
+            ..Ask::default()
         };
-        access::require(seen, caller, res, &ask)
+        api.require(caller, &ask)
     };
     match account(&wanted.user) {
         Some((namespace, name)) => may(SERVICEACCOUNTS, "", namespace, name)?,

@@ -1,5 +1,6 @@
 //! HTTP/1.1 and HTTP/2 over TLS: connections, who is at the other end, limits, and a guard around every request.
 
+mod asked;
 mod body;
 mod channel;
 mod forward;

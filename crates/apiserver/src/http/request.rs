@@ -1,19 +1,17 @@
 //! Requests in: who sends them, and bodies within limits, decoded by their content type.
 
-use super::route::Place;
-use super::{Peer, Server};
+use super::Peer;
 use crate::Api;
-use crate::core::{Caller, Seen, access};
+use crate::core::Caller;
 use bytes::{Bytes, BytesMut};
 use codec::Decoded;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use kinds::Registry;
 use kinds::review::Extra;
 use meta::client::FieldValidation;
-use meta::{Snapshot, Status, Verb};
+use meta::{Status, Verb};
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use std::pin::Pin;
@@ -23,6 +21,9 @@ use std::time::Duration;
 const BODY_LIMIT: Duration = Duration::from_secs(60);
 /// The group of all who are known.
 pub const AUTHENTICATED: &str = "system:authenticated";
+/// Who sends a request without credentials.
+pub const ANONYMOUS: &str = "system:anonymous";
+pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// What a client may still send after it was answered. Most clients read no answer before they have sent all.
 const UNREAD_MAX_BYTES: usize = 8 << 20;
@@ -125,18 +126,21 @@ pub fn caller_of_certificate(certificate: &CertificateDer<'_>) -> Option<Caller>
     })
 }
 
-/// Who sends this request; `None` is nobody that we know, an error somebody who claims to be known.
-pub fn authenticate(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<Option<Caller>, Status> {
+/// Who sends this request: somebody who proves it, or nobody in particular. An error is somebody who claims to be known
+/// and is not.
+pub fn authenticate(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Status> {
     let mut caller = match (&peer.caller, bearer(headers)) {
         (Some(caller), _) => caller.clone(),
-        (None, None) => return Ok(None),
+        (None, None) => anonymous(),
         (None, Some(token)) => {
             let parts = api.parts();
             let authenticator = parts.authenticator.as_ref().ok_or_else(Status::unauthorized)?;
-            let mut caller = authenticator
-                .authenticate(token, &[], &parts.store.snapshot(), parts.env.now())
-                .ok_or_else(Status::unauthorized)?
-                .caller;
+            let found = authenticator.authenticate(token, &[], &parts.store.snapshot(), parts.env.now());
+            let holder = found.map_err(|unknown| {
+                tracing::debug!(?unknown, "a bearer token is not believed");
+                Status::unauthorized()
+            })?;
+            let mut caller = holder.caller;
             if !caller.groups.iter().any(|g| g == AUTHENTICATED) {
                 caller.groups.push(AUTHENTICATED.to_string());
             }
@@ -149,7 +153,15 @@ pub fn authenticate(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<Optio
         .unwrap_or_default();
     let agent = agent.split('/').next().unwrap_or_default();
     caller.agent = agent.chars().filter(|c| !c.is_control()).take(128).collect();
-    Ok(Some(caller))
+    Ok(caller)
+}
+
+fn anonymous() -> Caller {
+    Caller {
+        name: ANONYMOUS.to_string(),
+        groups: vec![UNAUTHENTICATED.to_string()],
+        ..Caller::default()
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -271,31 +283,4 @@ pub fn judge(
         }
     }
     Ok(())
-}
-
-/// Whether the caller may do this there: 403 if not.
-pub fn authorize(
-    server: &Server,
-    caller: &Caller,
-    registry: &Registry,
-    snapshot: &Snapshot,
-    place: &Place,
-    verb: &str,
-) -> Result<(), Status> {
-    let seen = Seen {
-        registry,
-        snapshot,
-        authorizer: &*server.api().parts().authorizer,
-        signer: None,
-        authenticator: None,
-    };
-    let ask = access::Ask {
-        verb,
-        group: place.row.res.group,
-        resource: place.row.res.plural,
-        subresource: place.subresource,
-        namespace: &place.namespace,
-        name: &place.name,
-    };
-    access::require(&seen, caller, place.row.res, &ask)
 }

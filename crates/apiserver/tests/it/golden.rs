@@ -159,10 +159,10 @@ async fn strangers_see_probes_only() {
         ("/livez", 200),
         ("/readyz?verbose", 200),
         ("/version", 200),
-        ("/api", 401),
-        ("/apis", 401),
-        ("/metrics", 401),
-        ("/api/v1/pods", 401),
+        ("/api", 403),
+        ("/apis", 403),
+        ("/metrics", 403),
+        ("/api/v1/pods", 403),
     ] {
         let request = http::Request::get(path)
             .body(bytes::Bytes::new())

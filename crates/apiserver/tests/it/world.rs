@@ -67,13 +67,16 @@ impl World {
     async fn of(parts: Parts) -> Self {
         let api = Api::new(parts);
         let client = api.client(admin());
-        for name in ["default", "other"] {
+        for name in ["default", "other", "kube-system", "kube-public"] {
             let call = Call::create(
                 kinds::lifecycle::NAMESPACES,
                 "",
                 json!({"metadata": {"name": name}}),
             );
             client.call(call).await.expect("a namespace");
+        }
+        for call in kinds::rbac::policy::calls(&client.snapshot()).into_iter().flatten() {
+            client.call(call).await.expect("a default role");
         }
         let peer = Peer {
             caller: Some(admin()),

@@ -38,7 +38,24 @@ pub async fn run(client: &dyn Client, ca: &str, addresses: &Addresses) -> Result
     let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"].map(namespace);
     ensure_all(client, namespaces.map(|n| (NAMESPACES, "", n))).await?;
     let ca = (CONFIGMAPS, ROOT_CA_SOURCE, root_ca(ca));
-    ensure_all(client, own_services(addresses).into_iter().chain([ca])).await
+    let objects = ensure_all(client, own_services(addresses).into_iter().chain([ca]));
+    futures::future::try_join(objects, reconcile_policy(client))
+        .await
+        .map(|_| ())
+}
+
+/// Default roles and bindings: what is missing of them.
+async fn reconcile_policy(client: &dyn Client) -> Result<()> {
+    let calls = kinds::rbac::policy::calls(&client.snapshot());
+    let each = calls.into_iter().map(|calls| async move {
+        for call in calls {
+            let what = format!("{} {}", call.res.qualified(), call.name);
+            let written = client.call(call.manager("isopod")).await;
+            written.map_err(|status| anyhow!("cannot reconcile {what}: {status}"))?;
+        }
+        Ok(())
+    });
+    futures::future::try_join_all(each).await.map(|_| ())
 }
 
 /// The API and DNS, as pods find them.
