@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod cordon;
+pub mod restriction;
 
 use crate::check::{cidr_message, qualified_name};
 use crate::json::{at, child_mut, ensure_object, get, list, members, put, string, take, texts};

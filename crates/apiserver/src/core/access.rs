@@ -107,7 +107,10 @@ pub fn require_create(cx: &Cx, namespace: &str, name: &str) -> Result<(), Status
 fn refusal(user: &str, ask: &Ask, reason: &str) -> Status {
     let told = |what: String| {
         // Nothing in it may look like HTML.
-        let what = what.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let what = what
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;");
         match reason {
             "" => what,
             reason => format!("{what}: {reason}"),

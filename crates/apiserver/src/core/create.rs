@@ -2,6 +2,7 @@
 
 use super::prepare::{self, Attempt};
 use super::{Cx, Decision, Pending, Then, managed, metadata, review};
+use kinds::node::restriction;
 use kinds::{Check, Row, Write as Verb};
 use meta::{Call, Draft, Errors, Reply, Status};
 use serde_json::Value;
@@ -64,6 +65,15 @@ pub fn object_of(
         prepare::complete(&row, sent);
     }
     managed::record_of(cx, None, &mut object, sent, attempt, by);
+    cx.restrict_node(&restriction::Attempt {
+        operation: restriction::Operation::Create,
+        res: row.res,
+        subresource: "",
+        namespace: attempt.namespace,
+        name: &name,
+        object: &object,
+        old: &Value::Null,
+    })?;
     kinds::lifecycle::admit_create(&row, attempt.namespace, &name, cx.seen.snapshot)?;
     row.rules
         .admit(Verb::Create, &mut object, None, cx.seen.snapshot)?;

@@ -15,9 +15,11 @@ pub mod review;
 pub mod scale;
 pub mod select;
 pub mod subresource;
+pub mod token;
 pub mod update;
 
 use access::{Authenticator, Authorizer, Signer};
+use kinds::node::{self, restriction};
 use kinds::review::Extra;
 use kinds::{Registry, Row};
 use meta::{Call, Draft, Object, Reply, Snapshot, Status, Timestamp, Verb};
@@ -244,6 +246,15 @@ impl Cx<'_> {
         self.row
             .rules
             .admit_caller(object, old, &asks, self.seen.snapshot)
+    }
+
+    /// Refuses what a node may not write of others. The server's own node is no stranger to it.
+    pub fn restrict_node(&self, attempt: &restriction::Attempt) -> Result<(), Status> {
+        let caller = self.caller;
+        match node::access::node_of(&caller.name, &caller.groups) {
+            Some(node) if !self.seen.trusted => restriction::admit(node, attempt, self.seen.snapshot),
+            _ => Ok(()),
+        }
     }
 
     pub fn warnings(&mut self) -> Vec<String> {

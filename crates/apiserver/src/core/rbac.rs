@@ -141,7 +141,10 @@ impl Index {
 
     /// What is given to a caller: to the user, then to each group.
     fn of<'a>(&'a self, who: Who<'a>) -> impl Iterator<Item = &'a Grants> {
-        let groups = who.groups.iter().filter_map(|group| self.groups.get(group.as_str()));
+        let groups = who
+            .groups
+            .iter()
+            .filter_map(|group| self.groups.get(group.as_str()));
         self.users
             .get(who.name)
             .into_iter()

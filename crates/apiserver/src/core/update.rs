@@ -3,6 +3,7 @@
 use super::managed::By;
 use super::prepare::{self, Attempt};
 use super::{Cx, Decision, Pending, Then, access, create, managed, metadata, page, scale, success};
+use kinds::node::restriction;
 use kinds::{Check, Write as Verb};
 use meta::{Call, Draft, Errors, Object, Path, Reply, Status};
 use serde_json::Value;
@@ -116,6 +117,15 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
         prepare::complete(&row, sent);
     }
     managed::record_of(cx, Some(&old), &mut new, sent, attempt, by);
+    cx.restrict_node(&restriction::Attempt {
+        operation: restriction::Operation::Update,
+        res: row.res,
+        subresource: attempt.subresource,
+        namespace: attempt.namespace,
+        name: stored.name(),
+        object: &new,
+        old: &old,
+    })?;
     row.rules.admit(write, &mut new, Some(&old), cx.seen.snapshot)?;
     cx.warnings.extend(row.rules.warnings(&new, Some(&old)));
     merge::timestamps_only(&old, &mut new);

@@ -46,7 +46,7 @@ async fn sent(world: &World, path: &str, body: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn impersonation_runs_as_the_other_user() {
-    let world = World::new().await;
+    let world = World::new().await.with_roles().await;
     let bob = [("impersonate-user", "bob")];
     let (code, answer) = asked(&world, CONFIGMAPS, &bob).await;
     let text = "configmaps is forbidden: User \"bob\" cannot list resource \"configmaps\" in API group \"\" in the namespace \"default\"";
@@ -63,7 +63,7 @@ async fn impersonation_runs_as_the_other_user() {
 
 #[tokio::test]
 async fn impersonation_needs_permission() {
-    let mut world = World::new().await;
+    let mut world = World::new().await.with_roles().await;
     world.admin = Arc::new(Peer {
         caller: Some(Caller {
             name: "alice".into(),

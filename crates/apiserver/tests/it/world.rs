@@ -67,16 +67,13 @@ impl World {
     async fn of(parts: Parts) -> Self {
         let api = Api::new(parts);
         let client = api.client(admin());
-        for name in ["default", "other", "kube-system", "kube-public"] {
+        for name in ["default", "other"] {
             let call = Call::create(
                 kinds::lifecycle::NAMESPACES,
                 "",
                 json!({"metadata": {"name": name}}),
             );
             client.call(call).await.expect("a namespace");
-        }
-        for call in kinds::rbac::policy::calls(&client.snapshot()).into_iter().flatten() {
-            client.call(call).await.expect("a default role");
         }
         let peer = Peer {
             caller: Some(admin()),
@@ -87,6 +84,23 @@ impl World {
             server: Server::new(api, Config::default()),
             admin: Arc::new(peer),
         }
+    }
+
+    /// The roles and bindings that every cluster has.
+    pub async fn with_roles(self) -> Self {
+        let client = self.server.api().client(admin());
+        for name in ["kube-system", "kube-public"] {
+            let namespace = json!({"metadata": {"name": name}});
+            let call = Call::create(kinds::lifecycle::NAMESPACES, "", namespace);
+            client.call(call).await.expect("a namespace");
+        }
+        for call in kinds::rbac::policy::calls(&client.snapshot())
+            .into_iter()
+            .flatten()
+        {
+            client.call(call).await.expect("a default role");
+        }
+        self
     }
 
     pub fn with_node(self, node: Arc<dyn NodeOps>) -> Self {

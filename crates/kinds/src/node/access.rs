@@ -66,7 +66,9 @@ fn static_rules(asked: &Attributes) -> Result<(), String> {
     static RULES: OnceLock<Vec<PolicyRule>> = OnceLock::new();
     let rules = RULES.get_or_init(|| {
         let all = policy::defaults().into_iter();
-        let role = all.map(|d| d.object).find(|o| text(o, "/metadata/name") == "system:node");
+        let role = all
+            .map(|d| d.object)
+            .find(|o| text(o, "/metadata/name") == "system:node");
         role.and_then(|role| Vec::deserialize(get(&role, "rules")).ok())
             .unwrap_or_default()
     });
@@ -203,7 +205,9 @@ fn related(node: &str, asked: &Attributes, seen: &Snapshot) -> Result<(), String
     }
     let (namespace, name) = (asked.namespace, asked.name);
     let found = match asked.resource {
-        "pods" => seen.get(PODS, namespace, name).is_some_and(|pod| runs_on(pod, node)),
+        "pods" => seen
+            .get(PODS, namespace, name)
+            .is_some_and(|pod| runs_on(pod, node)),
         "persistentvolumes" => volume_is_used(node, seen.by_key(VOLUMES, name), seen),
         "volumeattachments" => names_node(seen.by_key(ATTACHMENTS, name), node),
         "resourceslices" => names_node(seen.by_key(SLICES, name), node),
@@ -294,21 +298,32 @@ fn refers(pod: &Value, resource: &str, name: &str) -> bool {
             pulls.clone().any(|secret| string(secret, "name") == name)
                 || mentions(
                     spec,
-                    &["secretKeyRef", "secretRef", "nodePublishSecretRef", "secret", "azureFile"],
-                    name,
+                    &[
+                        "secretKeyRef",
+                        "secretRef",
+                        "nodePublishSecretRef",
+                        "secret",
+                        "azureFile",
+                    ],
+                    Some(name),
                 )
         }
-        "configmaps" => mentions(spec, &["configMapKeyRef", "configMapRef", "configMap"], name),
+        "configmaps" => mentions(
+            spec,
+            &["configMapKeyRef", "configMapRef", "configMap"],
+            Some(name),
+        ),
         _ => false,
     }
 }
 
-/// Whether a reference under one of these keys, wherever in the spec, has this name.
-fn mentions(value: &Value, keys: &[&str], name: &str) -> bool {
+/// Whether there is a reference under one of these keys, wherever in the spec, with this name (or any).
+pub(super) fn mentions(value: &Value, keys: &[&str], name: Option<&str>) -> bool {
     match value {
         Value::Object(members) => members.iter().any(|(key, value)| {
-            let named = || ["name", "secretName"].iter().any(|f| string(value, f) == name);
-            (keys.contains(&key.as_str()) && named()) || mentions(value, keys, name)
+            let named = |wanted: &str| ["name", "secretName"].iter().any(|f| string(value, f) == wanted);
+            let meant = value.is_object() && keys.contains(&key.as_str());
+            (meant && name.is_none_or(named)) || mentions(value, keys, name)
         }),
         Value::Array(items) => items.iter().any(|item| mentions(item, keys, name)),
         _ => false,

@@ -41,7 +41,11 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
     let Ok(own) = role.typed::<RoleView>() else {
         return plan.why("its rules cannot be read");
     };
-    let Some(aggregation) = own.aggregation_rule.as_ref().filter(|_| !role.meta().is_deleting()) else {
+    let Some(aggregation) = own
+        .aggregation_rule
+        .as_ref()
+        .filter(|_| !role.meta().is_deleting())
+    else {
         return plan;
     };
     let mut rules = Vec::new();

@@ -127,7 +127,10 @@ impl Rules for Binding {
         if is_master(&user) || old.is_some_and(|old| changes_only_references(object, old)) {
             return Ok(());
         }
-        let (name, namespace) = (text(object, "/metadata/name"), text(object, "/metadata/namespace"));
+        let (name, namespace) = (
+            text(object, "/metadata/name"),
+            text(object, "/metadata/namespace"),
+        );
         let view = BindingView::deserialize(object).map_err(|e| Status::bad_request(e.to_string()))?;
         if let Some((res, _)) = view.role_ref.role() {
             let bind = Attributes {

@@ -149,7 +149,10 @@ fn confirm_no_escalation(
         rule::described(&missing).join("\n")
     );
     if !held.errors.is_empty() {
-        why.push_str(&format!("; resolution errors: [{}]", aggregate_errors(&held.errors)));
+        why.push_str(&format!(
+            "; resolution errors: [{}]",
+            aggregate_errors(&held.errors)
+        ));
     }
     Err(why)
 }
@@ -234,7 +237,13 @@ pub fn rows() -> Vec<Row> {
     };
     let (cluster, own) = (role::Role { cluster: true }, role::Role { cluster: false });
     vec![
-        row(CLUSTERROLES, "ClusterRole", "clusterrole", role, Arc::new(cluster)),
+        row(
+            CLUSTERROLES,
+            "ClusterRole",
+            "clusterrole",
+            role,
+            Arc::new(cluster),
+        ),
         row(
             CLUSTERROLEBINDINGS,
             "ClusterRoleBinding",

@@ -3,10 +3,8 @@
 //! `rbac.authorization.kubernetes.io/autoupdate: "false"` is left alone. Source: "Using RBAC Authorization",
 //! default roles and auto-reconciliation.
 
-use super::{
-    CLUSTERROLEBINDINGS, CLUSTERROLES, GROUP, PolicyRule, ROLEBINDINGS, ROLES, rule, rules_of,
-};
-use crate::json::{ensure_object, get, has, list, put, push, string, take, texts};
+use super::{CLUSTERROLEBINDINGS, CLUSTERROLES, GROUP, PolicyRule, ROLEBINDINGS, ROLES, rule, rules_of};
+use crate::json::{ensure_object, get, has, list, push, put, string, take, texts};
 use crate::row::{annotation, text};
 use meta::{Call, Res, Snapshot};
 use serde_json::{Map, Value, json};
@@ -60,7 +58,9 @@ pub fn calls(seen: &Snapshot) -> Vec<Vec<Call>> {
 /// All default objects, in the order of the table.
 pub fn defaults() -> Vec<Default> {
     let mut all: Vec<Default> = Vec::new();
-    let lines = TABLE.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let lines = TABLE
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
     for line in lines {
         match (line.strip_prefix("  "), all.last_mut()) {
             (Some(rule), Some(role)) => add_rule(&mut role.object, rule),
@@ -91,7 +91,10 @@ fn object(line: &'static str) -> Default {
         },
     });
     if kind.ends_with("Binding") {
-        let (kind, name) = words.next().and_then(|role| role.split_once('/')).unwrap_or_default();
+        let (kind, name) = words
+            .next()
+            .and_then(|role| role.split_once('/'))
+            .unwrap_or_default();
         object["roleRef"] = json!({"apiGroup": GROUP, "kind": kind, "name": name});
         object["subjects"] = words.map(subject).collect();
     } else {
@@ -182,7 +185,10 @@ fn add_members(new: &mut Value, wanted: &Value, field: &str) {
     if missing.is_empty() {
         return;
     }
-    let Some(own) = new.get_mut("metadata").and_then(|meta| ensure_object(meta, field)) else {
+    let Some(own) = new
+        .get_mut("metadata")
+        .and_then(|meta| ensure_object(meta, field))
+    else {
         return;
     };
     for (key, value) in missing {
@@ -216,7 +222,9 @@ fn add_selectors(new: &mut Value, wanted: &Value) {
         return;
     }
     if let Some(rule) = ensure_object(new, "aggregationRule") {
-        missing.into_iter().for_each(|s| push(rule, "clusterRoleSelectors", s));
+        missing
+            .into_iter()
+            .for_each(|s| push(rule, "clusterRoleSelectors", s));
     }
 }
 

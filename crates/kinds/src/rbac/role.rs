@@ -73,7 +73,10 @@ impl Rules for Role {
         if is_master(&user) || old.is_some_and(|old| super::changes_only_references(object, old)) {
             return Ok(());
         }
-        let (name, namespace) = (text(object, "/metadata/name"), text(object, "/metadata/namespace"));
+        let (name, namespace) = (
+            text(object, "/metadata/name"),
+            text(object, "/metadata/namespace"),
+        );
         let escalate = Attributes {
             verb: "escalate",
             group: GROUP,

@@ -84,12 +84,17 @@ impl Rules for Access {
         if !verdict.reason.is_empty() {
             status["reason"] = verdict.reason.into();
         }
-        let ignored = [("fieldSelector", fields.ignored), ("labelSelector", selector::labels(resource))];
+        let ignored = [
+            ("fieldSelector", fields.ignored),
+            ("labelSelector", selector::labels(resource)),
+        ];
         let ignored: Vec<String> = ignored
             .into_iter()
             .filter_map(|(field, how)| {
                 let how = how.word()?;
-                Some(format!("spec.resourceAttributes.{field} {how} due to parse error"))
+                Some(format!(
+                    "spec.resourceAttributes.{field} {how} due to parse error"
+                ))
             })
             .collect();
         if !ignored.is_empty() {
@@ -163,7 +168,8 @@ impl Rules for OwnRules {
         let (mut resources, mut others) = (Vec::new(), Vec::new());
         for rule in &held.rules {
             if !rule.resources.is_empty() {
-                let mut shown = json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources});
+                let mut shown =
+                    json!({"verbs": rule.verbs, "apiGroups": rule.api_groups, "resources": rule.resources});
                 if !rule.resource_names.is_empty() {
                     shown["resourceNames"] = json!(rule.resource_names);
                 }
@@ -177,9 +183,13 @@ impl Rules for OwnRules {
         // What a node may do is not a list of rules: it depends on what runs there.
         let incomplete = crate::node::access::is_node(&user.name, &user.groups);
         if incomplete {
-            errors.insert(0, "node authorizer does not support user rule resolution".to_string());
+            errors.insert(
+                0,
+                "node authorizer does not support user rule resolution".to_string(),
+            );
         }
-        let mut status = json!({"resourceRules": resources, "nonResourceRules": others, "incomplete": incomplete});
+        let mut status =
+            json!({"resourceRules": resources, "nonResourceRules": others, "incomplete": incomplete});
         if !errors.is_empty() {
             status["evaluationError"] = crate::rbac::aggregate_errors(&errors).into();
         }
