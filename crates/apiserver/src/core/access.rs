@@ -69,6 +69,8 @@ pub trait Signer: Send + Sync {
     fn issuer(&self) -> &str;
     /// Audiences of tokens that ask for none.
     fn audiences(&self) -> Vec<String>;
+    /// What others check its tokens with (a JWKS).
+    fn public_keys(&self) -> Value;
 }
 
 /// 403 in upstream's words unless the caller may.
@@ -104,7 +106,7 @@ pub fn require_create(cx: &Cx, namespace: &str, name: &str) -> Result<(), Status
 }
 
 /// What is told to those who may not.
-fn refusal(user: &str, ask: &Ask, reason: &str) -> Status {
+pub fn refusal(user: &str, ask: &Ask, reason: &str) -> Status {
     let told = |what: String| {
         // Nothing in it may look like HTML.
         let what = what

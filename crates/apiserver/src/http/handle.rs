@@ -7,7 +7,7 @@ use super::request::{self, RequestBody};
 use super::respond::{self, Wanted};
 use super::route::{self, Place, Route};
 use super::table::Include;
-use super::{Compress, Peer, Server, impersonate, probes, watch};
+use super::{Compress, Peer, Server, impersonate, issuer, probes, watch};
 use crate::core::{self, Caller};
 use crate::options::{self, Query};
 use bytes::Bytes;
@@ -74,7 +74,7 @@ async fn answer(
     let caller = request::authenticate(api, peer, &parts.headers)?;
     let asked = Asked::of(&parts.method, &path, &query);
     let ask = asked.ask();
-    let caller = impersonate::acting_as(api, caller, &mut parts.headers)?;
+    let caller = impersonate::acting_as(api, caller, &ask, &mut parts.headers)?;
     if !ALWAYS_ALLOWED.contains(&path.as_str()) {
         api.require(&caller, &ask)?;
     }
@@ -120,6 +120,9 @@ async fn other_path(
     if path == kinds::added::PATH {
         let revision = server.api().parts().store.snapshot().revision();
         return Ok(super::respond_json(&kinds::added::list(revision)));
+    }
+    if let Some(response) = issuer::answer(server.api().parts().signer.as_deref(), path) {
+        return Ok(response);
     }
     if let Some(response) = crate::discovery::answer(&server.discovery, registry, path, &parts.headers) {
         return response;

@@ -7,6 +7,7 @@ mod forward;
 mod gather;
 mod handle;
 mod impersonate;
+mod issuer;
 mod negotiate;
 mod pods;
 mod probes;

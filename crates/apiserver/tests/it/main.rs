@@ -1,5 +1,6 @@
 //! The API at its boundary: requests in, responses out, over a store in memory.
 
+mod access;
 mod answers;
 mod bad;
 mod discovery;

@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod access;
 mod corpus;
 mod deployment;
 mod environment;

@@ -6,6 +6,7 @@ mod helpers;
 mod invalid;
 mod plans;
 mod printed;
+mod rbac;
 mod robust;
 mod services;
 mod sources;
