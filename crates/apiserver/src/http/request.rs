@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use x509_parser::der_parser::oid;
 
 const BODY_LIMIT: Duration = Duration::from_secs(60);
 /// The group of all who are known.
@@ -108,7 +109,7 @@ impl Body for RequestBody {
     }
 }
 
-/// The caller that a client certificate names: CN is the user, each O a group.
+/// The caller that a client certificate names: CN is the user, each O a group, and an attribute of Kubernetes' own the uid.
 pub fn caller_of_certificate(certificate: &CertificateDer<'_>) -> Option<Caller> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let subject = parsed.subject();
@@ -117,9 +118,13 @@ pub fn caller_of_certificate(certificate: &CertificateDer<'_>) -> Option<Caller>
         .iter_organization()
         .filter_map(|o| o.as_str().ok().map(str::to_string));
     let groups = groups.chain([AUTHENTICATED.to_string()]).collect();
+    // Source: KEP-4827's OID of a user's uid.
+    let uid = subject.iter_by_oid(&oid!(1.3.6.1.4.1.57683.2)).next();
+    let uid = uid.and_then(|uid| uid.as_str().ok()).unwrap_or_default();
     let print = format!("X509SHA256={:x}", Sha256::digest(certificate));
     Some(Caller {
         name,
+        uid: uid.to_string(),
         groups,
         extra: Extra::from([("authentication.kubernetes.io/credential-id".into(), vec![print])]),
         ..Caller::default()

@@ -5,6 +5,7 @@ mod answers;
 mod bad;
 mod discovery;
 mod golden;
+mod identity;
 mod manners;
 mod properties;
 mod proxy;

@@ -1,7 +1,7 @@
 //! A server over memory with a clock and randomness that repeat, and a way to send it requests.
 
 use apiserver::http::{Body, Config, Peer, Server};
-use apiserver::{Api, Caller, NodeOps, Parts, Tokens};
+use apiserver::{Api, Authenticator, Authenticators, Caller, NodeOps, Parts, Tokens};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -62,6 +62,14 @@ impl World {
         parts.signer = Some(tokens.clone());
         parts.authenticator = Some(tokens);
         Self::of(parts).await
+    }
+
+    /// A server that signs with the first and believes all.
+    pub async fn with_authenticators(tokens: Arc<Tokens>, all: Vec<Arc<dyn Authenticator>>) -> Self {
+        let mut parts = Self::parts();
+        parts.signer = Some(tokens);
+        parts.authenticator = Some(Arc::new(Authenticators(all)));
+        Self::of(parts).await.with_roles().await
     }
 
     async fn of(parts: Parts) -> Self {

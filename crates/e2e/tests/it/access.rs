@@ -96,7 +96,8 @@ fn a_node_reads_what_its_pods_need() {
     let run = cluster
         .kubectl_with(&format!("auth can-i get secret/hidden {node}"))
         .run();
-    assert_eq!(run.stdout.lines().next(), Some("no"), "{}", run.stdout);
+    let why = format!("no - no relationship found between node '{nodes}' and this object\n");
+    assert_eq!(run.stdout.lines().next(), why.lines().next());
     let refused = cluster.kubectl_fails(&format!("get secret hidden {node}"));
     assert!(
         refused.contains(&format!(

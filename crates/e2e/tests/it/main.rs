@@ -15,6 +15,7 @@ mod host;
 mod hostnetwork;
 mod images;
 mod interactive;
+mod issuer;
 mod kubectl;
 mod lifecycle;
 mod probes;

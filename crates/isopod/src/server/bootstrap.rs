@@ -37,8 +37,8 @@ pub async fn first(client: &dyn Client) -> Result<()> {
 pub async fn run(client: &dyn Client, ca: &str, addresses: &Addresses) -> Result<()> {
     let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"].map(namespace);
     ensure_all(client, namespaces.map(|n| (NAMESPACES, "", n))).await?;
-    let ca = (CONFIGMAPS, ROOT_CA_SOURCE, root_ca(ca));
-    let objects = ensure_all(client, own_services(addresses).into_iter().chain([ca]));
+    let authorities = [root_ca(ca), client_ca(ca)].map(|object| (CONFIGMAPS, ROOT_CA_SOURCE, object));
+    let objects = ensure_all(client, own_services(addresses).into_iter().chain(authorities));
     futures::future::try_join(objects, reconcile_policy(client))
         .await
         .map(|_| ())
@@ -150,6 +150,14 @@ fn root_ca(ca: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap", "data": {"ca.crt": ca},
         "metadata": {"name": ROOT_CA_NAME, "namespace": ROOT_CA_SOURCE},
+    })
+}
+
+/// Whose client certificates are believed, for API servers that extend this one.
+fn client_ca(ca: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "data": {"client-ca-file": ca},
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
     })
 }
 

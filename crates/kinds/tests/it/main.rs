@@ -4,6 +4,7 @@ mod cluster_kinds;
 mod defaults;
 mod helpers;
 mod invalid;
+mod node_access;
 mod plans;
 mod printed;
 mod rbac;
