@@ -4,6 +4,9 @@ use crate::core::access::{Authenticator, Holder, Unknown};
 use meta::{Snapshot, Timestamp};
 use std::sync::Arc;
 
+/// The group of all who are known.
+pub const AUTHENTICATED: &str = "system:authenticated";
+
 pub struct Authenticators(pub Vec<Arc<dyn Authenticator>>);
 
 impl Authenticator for Authenticators {
@@ -20,7 +23,13 @@ impl Authenticator for Authenticators {
             match each.authenticate(token, audiences, seen, now) {
                 Err(Unknown::Foreign) => {}
                 Err(Unknown::Invalid(why)) => whys.push(why),
-                found => return found,
+                Ok(mut holder) => {
+                    let groups = &mut holder.caller.groups;
+                    if !groups.iter().any(|group| group == AUTHENTICATED) {
+                        groups.push(AUTHENTICATED.to_string());
+                    }
+                    return Ok(holder);
+                }
             }
         }
         match whys.is_empty() {

@@ -1,11 +1,12 @@
 //! A TokenRequest: POST to the `token` subresource of a service account answers with a signed token, bound to a pod, a
 //! node or a secret if that is asked for. Source: authentication.k8s.io/v1 API reference, "Managing Service Accounts".
 
+use super::access::Signer;
 use super::{Cx, Decision, metadata};
 use kinds::node::{NODES, restriction};
 use kinds::pod::PODS;
 use kinds::row::text;
-use kinds::secret::SECRETS;
+use kinds::serviceaccount::BINDABLE;
 use meta::{Call, Errors, Object, Path, Reply, Res, Status};
 use serde_json::{Value, json};
 
@@ -56,28 +57,7 @@ pub fn create(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
         none if none.is_empty() => signer.audiences(),
         asked => asked,
     };
-    let mut bound = json!({
-        "namespace": account.namespace(),
-        "serviceaccount": {"name": account.name(), "uid": account.uid()},
-    });
-    bind(cx, &call, &spec, &mut bound)?;
-    let own = signer.audiences();
-    let extends = bound.get("pod").is_some() && audiences.iter().all(|a| own.contains(a));
-    let lives = match extends && seconds == PROJECTED_SECONDS {
-        true => {
-            bound["warnafter"] = cx.now.plus_seconds(seconds).unix_seconds().into();
-            EXTENDED_SECONDS
-        }
-        false => seconds,
-    };
-    let now = cx.now.unix_seconds();
-    let claims = json!({
-        "iss": signer.issuer(), "aud": audiences,
-        "sub": format!("system:serviceaccount:{}:{}", account.namespace(), account.name()),
-        "exp": cx.now.plus_seconds(lives).unix_seconds(), "iat": now, "nbf": now,
-        "jti": meta::env::uuid_from((cx.random)(), (cx.random)()),
-        "kubernetes.io": bound,
-    });
+    let claims = claims(cx, &call, &account, signer, &spec, (seconds, &audiences))?;
     let token = signer.sign(&claims)?;
     let expires = cx.now.plus_seconds(seconds).rfc3339();
     request["apiVersion"] = format!("{GROUP}/v1").into();
@@ -93,6 +73,39 @@ pub fn create(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
         created: true,
     };
     Ok(Decision::Answer(reply, cx.warnings()))
+}
+
+/// What the token says; `seconds` and `audiences` are as asked for.
+fn claims(
+    cx: &mut Cx,
+    call: &Call,
+    account: &Object,
+    signer: &dyn Signer,
+    spec: &Value,
+    (seconds, audiences): (i64, &[String]),
+) -> Result<Value, Status> {
+    let mut bound = json!({
+        "namespace": account.namespace(),
+        "serviceaccount": {"name": account.name(), "uid": account.uid()},
+    });
+    bind(cx, call, spec, &mut bound)?;
+    let own = signer.audiences();
+    let extends = bound.get("pod").is_some() && audiences.iter().all(|a| own.contains(a));
+    let lives = match extends && seconds == PROJECTED_SECONDS {
+        true => {
+            bound["warnafter"] = cx.now.plus_seconds(seconds).unix_seconds().into();
+            EXTENDED_SECONDS
+        }
+        false => seconds,
+    };
+    let now = cx.now.unix_seconds();
+    Ok(json!({
+        "iss": signer.issuer(), "aud": audiences,
+        "sub": format!("system:serviceaccount:{}:{}", account.namespace(), account.name()),
+        "exp": cx.now.plus_seconds(lives).unix_seconds(), "iat": now, "nbf": now,
+        "jti": meta::env::uuid_from((cx.random)(), (cx.random)()),
+        "kubernetes.io": bound,
+    }))
 }
 
 fn audiences(spec: &Value) -> Vec<String> {
@@ -138,36 +151,29 @@ fn bind(cx: &Cx, call: &Call, spec: &Value, bound: &mut Value) -> Result<(), Sta
     };
     let given = |key: &str| reference.get(key).and_then(Value::as_str).unwrap_or_default();
     let (version, kind, name) = (given("apiVersion"), given("kind"), given("name"));
-    let core = !version.contains('/');
-    let find = |res: Res, namespace: &str| -> Result<Object, Status> {
-        let found = cx.seen.snapshot.get(res, namespace, name);
-        found.cloned().ok_or_else(|| Status::not_found(res, name))
+    let known = BINDABLE
+        .iter()
+        .find(|(own, ..)| *own == kind && !version.contains('/'));
+    let Some((kind, res, claim)) = known else {
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        return Err(Status::bad_request(format!(
+            "cannot bind token to object of type {group}/{version}, Kind={kind}"
+        )));
     };
-    let claim = |object: &Object| json!({"name": object.name(), "uid": object.uid()});
-    let (key, object) = match kind {
-        "Pod" if core => {
-            let pod = find(PODS, &call.namespace)?;
-            add_node(cx, call, &pod, bound)?;
-            ("pod", pod)
-        }
-        "Node" if core => ("node", find(NODES, "")?),
-        "Secret" if core => ("secret", find(SECRETS, &call.namespace)?),
-        _ => {
-            let (group, version) = version.split_once('/').unwrap_or(("", version));
-            return Err(Status::bad_request(format!(
-                "cannot bind token to object of type {group}/{version}, Kind={kind}"
-            )));
-        }
-    };
+    let namespace = if *res == NODES { "" } else { &call.namespace };
+    let object = cx.seen.snapshot.get(*res, namespace, name);
+    let object = object.ok_or_else(|| Status::not_found(*res, name))?;
+    if *res == PODS {
+        add_node(cx, call, object, bound)?;
+    }
     let uid = given("uid");
     if !uid.is_empty() && uid != object.uid() {
         let why = format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
         );
-        let res = Res::interned("", kind);
-        return Err(Status::conflict(res, name, &why));
+        return Err(Status::conflict(Res::new("", kind), name, &why));
     }
-    bound[key] = claim(&object);
+    bound[*claim] = json!({"name": object.name(), "uid": object.uid()});
     Ok(())
 }
 

@@ -1,11 +1,13 @@
 //! Impersonation: a caller who may acts as somebody else for one request. Source: Kubernetes' documentation,
 //! "User impersonation"; apiserver's impersonation filter.
 
-use super::request::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED};
+use super::request::{ANONYMOUS, UNAUTHENTICATED};
 use crate::Api;
+use crate::authenticators::AUTHENTICATED;
 use crate::core::Caller;
 use crate::core::access::{self, Ask};
 use http::{HeaderMap, HeaderName};
+use kinds::node::NODES;
 use kinds::rbac::MASTERS;
 use kinds::review::{Extra, GROUPS, UIDS, USER_EXTRAS, USERS};
 use kinds::serviceaccount::SERVICEACCOUNTS;
@@ -217,8 +219,8 @@ impl Attempt<'_> {
         let group = if constrained { UIDS.group } else { USERS.group };
         may(match (account(&wanted.user), node(&wanted.user)) {
             (Some((namespace, name)), _) => ask(group, SERVICEACCOUNTS.plural, namespace, name),
-            (None, Some(_)) if mode == Mode::AssociatedNode => ask(group, "nodes", "", "*"),
-            (None, Some(name)) if constrained => ask(group, "nodes", "", name),
+            (None, Some(_)) if mode == Mode::AssociatedNode => ask(group, NODES.plural, "", "*"),
+            (None, Some(name)) if constrained => ask(group, NODES.plural, "", name),
             (None, _) => ask(group, USERS.plural, "", &wanted.user),
         })?;
         if !wanted.uid.is_empty() {

@@ -2,6 +2,7 @@
 
 use super::Peer;
 use crate::Api;
+use crate::authenticators::AUTHENTICATED;
 use crate::core::Caller;
 use bytes::{Bytes, BytesMut};
 use codec::Decoded;
@@ -20,8 +21,6 @@ use std::time::Duration;
 use x509_parser::der_parser::oid;
 
 const BODY_LIMIT: Duration = Duration::from_secs(60);
-/// The group of all who are known.
-pub const AUTHENTICATED: &str = "system:authenticated";
 /// Who sends a request without credentials.
 pub const ANONYMOUS: &str = "system:anonymous";
 pub const UNAUTHENTICATED: &str = "system:unauthenticated";
@@ -145,11 +144,7 @@ pub fn authenticate(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<Calle
                 tracing::debug!(?unknown, "a bearer token is not believed");
                 Status::unauthorized()
             })?;
-            let mut caller = holder.caller;
-            if !caller.groups.iter().any(|g| g == AUTHENTICATED) {
-                caller.groups.push(AUTHENTICATED.to_string());
-            }
-            caller
+            holder.caller
         }
     };
     let agent = headers

@@ -111,11 +111,7 @@ async fn serve(place: &Place) -> Result<()> {
     let env: Arc<dyn Env> = Arc::new(env::RealEnv);
     let tokens = Arc::new(tokens::open(&pki.token_key)?);
     let oidc = issuer(&settings, &tokens)?;
-    let api = Api::new(Parts {
-        signer: Some(tokens.clone()),
-        authenticator: Some(authenticators(tokens, oidc.clone())),
-        ..Parts::new(store.clone(), env.clone())
-    });
+    let api = api(&store, &env, tokens, oidc.clone());
     let listener = listen(&settings, &place.name).await?;
     let acceptor = tls(tls_parts(&pki)?)
         .with_context(|| format!("the certificates in {} do not fit", place.pki().display()))?;
@@ -172,6 +168,19 @@ async fn serve(place: &Place) -> Result<()> {
     store.close().await;
     std::fs::remove_file(place.pid_file()).or_else(ignore_missing)?;
     Ok(())
+}
+
+fn api(
+    store: &Store,
+    env: &Arc<dyn Env>,
+    tokens: Arc<apiserver::Tokens>,
+    oidc: Option<Arc<apiserver::oidc::Oidc>>,
+) -> Api {
+    Api::new(Parts {
+        signer: Some(tokens.clone()),
+        authenticator: Some(authenticators(tokens, oidc)),
+        ..Parts::new(store.clone(), env.clone())
+    })
 }
 
 /// Whose tokens are believed.
