@@ -60,8 +60,8 @@ impl PolicyRule {
     /// Whether it allows this. The most selective list is looked at first: it is asked on every call.
     pub fn allows(&self, asked: &Attributes) -> bool {
         if let Some(path) = asked.path {
-            let matches = |pattern: &Box<str>| path_matches(pattern, path);
-            return self.non_resource_urls.iter().any(matches) && has_or_all(&self.verbs, asked.verb);
+            let mut patterns = self.non_resource_urls.iter();
+            return patterns.any(|own| path_matches(own, path)) && has_or_all(&self.verbs, asked.verb);
         }
         has_or_all(&self.api_groups, asked.group)
             && self.matches_resource(asked.resource, asked.subresource)
@@ -119,19 +119,19 @@ impl PolicyRule {
     /// Whether it gives all that another rule of one verb, resource and name does.
     fn covers(&self, atom: &Self) -> bool {
         let all = |own: &Texts, wanted: &Texts| has(own, ALL) || wanted.iter().all(|text| has(own, text));
-        let resource = |wanted: &Box<str>| {
+        let resource = |wanted: &str| {
             has_or_all(&self.resources, wanted)
                 || subresource(wanted).is_some_and(|sub| has(&self.resources, &format!("*/{sub}")))
         };
-        let path = |wanted: &Box<str>| self.non_resource_urls.iter().any(|own| path_matches(own, wanted));
+        let path = |wanted: &str| self.non_resource_urls.iter().any(|own| path_matches(own, wanted));
         let names = self.resource_names.is_empty()
             || (!atom.resource_names.is_empty()
                 && atom.resource_names.iter().all(|n| has(&self.resource_names, n)));
         all(&self.verbs, &atom.verbs)
             && all(&self.api_groups, &atom.api_groups)
-            && atom.resources.iter().all(resource)
+            && atom.resources.iter().all(|wanted| resource(wanted))
             && names
-            && atom.non_resource_urls.iter().all(path)
+            && atom.non_resource_urls.iter().all(|wanted| path(wanted))
     }
 
     /// As messages show it: `{APIGroups:["apps"], Resources:["deployments"], Verbs:["get"]}`.
