@@ -83,6 +83,7 @@ impl Bench {
 }
 
 /// What it costs to find out whether somebody may, with the roles that every cluster has and 500 bindings besides.
+// LONG: what is asked, and the cluster that it is asked of.
 fn decisions() {
     let mut seen = Snapshot::default();
     let put = |seen: &mut Snapshot, res, namespace: &str, mut object: Value| {

@@ -98,6 +98,7 @@ async fn refusals_say_what_upstreams_say() {
     insta::assert_snapshot!(lines.join("\n"));
 }
 
+// LONG: one story, from what jane holds to all that she tries.
 #[tokio::test]
 async fn nobody_gives_away_more_than_they_hold() {
     let mut world = World::new().await.with_roles().await;

@@ -90,6 +90,7 @@ fn a_node_reads_what_its_pods_refer_to() {
     assert!(decide("b", &ephemeral, &seen).is_err());
 }
 
+// LONG: a table.
 #[test]
 fn what_a_node_may_not_is_told() {
     let seen = seen();
@@ -176,6 +177,7 @@ fn what_a_node_may_not_is_told() {
     assert_snapshot!(lines.join("\n"));
 }
 
+// LONG: a table.
 #[test]
 fn what_a_node_may_not_write_is_told() {
     let seen = seen();
