@@ -1,19 +1,24 @@
 //! What one call costs the server, on one thread, from request to response without TLS and disk:
 //! `cargo run --release -p apiserver --example cost`.
 
+use apiserver::core::access::{Ask, Who};
+use apiserver::core::rbac::Rbac;
 use apiserver::http::{Config, Peer, Server};
-use apiserver::{Api, Caller, Parts};
+use apiserver::{Api, Authorizer, Caller, Parts};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::Request;
 use http_body_util::BodyExt;
-use meta::{Env, Timestamp};
+use kinds::rbac::{ROLEBINDINGS, policy};
+use meta::{Draft, Env, Snapshot, Timestamp};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 const CALLS: usize = 5_000;
 const LISTS: usize = 50;
+const DECISIONS: usize = 200_000;
 const JSON: &str = "application/json";
 const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -77,8 +82,93 @@ impl Bench {
     }
 }
 
+/// What it costs to find out whether somebody may, with the roles that every cluster has and 500 bindings besides.
+// LONG: what is asked, and the cluster that it is asked of.
+fn decisions() {
+    let mut seen = Snapshot::default();
+    let put = |seen: &mut Snapshot, res, namespace: &str, mut object: Value| {
+        object["metadata"]["namespace"] = namespace.into();
+        if let Ok(draft) = Draft::new(object) {
+            let revision = seen.revision() + 1;
+            seen.put(res, draft.seal(revision));
+        }
+    };
+    for default in policy::defaults() {
+        put(&mut seen, default.res, default.namespace, default.object);
+    }
+    for i in 0..500 {
+        let subjects = json!([{"kind": "ServiceAccount", "name": "app"}]);
+        let role = json!({"kind": "ClusterRole", "name": "system:aggregate-to-edit"});
+        let binding = json!({"metadata": {"name": format!("b{i}")}, "roleRef": role, "subjects": subjects});
+        put(&mut seen, ROLEBINDINGS, &format!("n{}", i % 100), binding);
+    }
+    let rbac = Rbac::default();
+    let groups = |own: &[&str]| own.iter().map(|g| (*g).to_string()).collect::<Vec<String>>();
+    let app = groups(&[
+        "system:serviceaccounts",
+        "system:serviceaccounts:n7",
+        "system:authenticated",
+    ]);
+    let admin = groups(&["system:masters", "system:authenticated"]);
+    let ask = |verb, group, resource| Ask {
+        verb,
+        group,
+        resource,
+        namespace: "n7",
+        ..Ask::default()
+    };
+    for (what, name, groups, ask) in [
+        ("administrator", "admin", &admin, ask("get", "", "pods")),
+        (
+            "account, first rule",
+            "system:serviceaccount:n7:app",
+            &app,
+            ask("get", "", "secrets"),
+        ),
+        (
+            "account, last rule",
+            "system:serviceaccount:n7:app",
+            &app,
+            ask("create", "resource.k8s.io", "resourceclaims"),
+        ),
+        (
+            "account, refused",
+            "system:serviceaccount:n7:app",
+            &app,
+            ask("create", "", "nodes"),
+        ),
+    ] {
+        let start = Instant::now();
+        let allowed = (0..DECISIONS)
+            .filter(|_| rbac.allows(Who { name, groups }, &ask, &seen))
+            .count();
+        let each = start.elapsed().as_secs_f64() * 1e9 / DECISIONS as f64;
+        eprintln!(
+            "decision: {what:<24} {each:>9.0} ns  allowed {}",
+            allowed == DECISIONS
+        );
+    }
+    let start = Instant::now();
+    for i in 0..100 {
+        let binding =
+            json!({"metadata": {"name": format!("c{i}")}, "roleRef": {"kind": "Role", "name": "r"}});
+        put(&mut seen, ROLEBINDINGS, "n1", binding);
+        rbac.allows(
+            Who {
+                name: "x",
+                groups: &app,
+            },
+            &ask("get", "", "pods"),
+            &seen,
+        );
+    }
+    let each = start.elapsed().as_secs_f64() * 1e6 / 100.0;
+    eprintln!("decision: after a new binding      {each:>9.1} µs");
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
+    decisions();
     let store = store::Store::memory(store::Options::new("cost"));
     let api = Api::new(Parts::new(store, Arc::new(Still::default())));
     let admin = Caller {

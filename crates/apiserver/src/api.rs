@@ -1,6 +1,7 @@
 //! The API as calls: what HTTP and the in-process client share. Decides, commits, and tries again after a conflict.
 
-use crate::core::access::{Authenticator, Authorizer, Groups, Signer};
+use crate::core::access::{self, Ask, Authenticator, Authorizer, Signer};
+use crate::core::rbac::Rbac;
 use crate::core::{self, Caller, Decision, Pending, Seen, page};
 use crate::node_ops::NodeOps;
 use crate::views;
@@ -51,12 +52,19 @@ impl Parts {
         Self {
             store,
             env,
-            authorizer: Arc::new(Groups),
+            authorizer: Arc::new(Rbac::default()),
             authenticator: None,
             signer: None,
             node: ArcSwap::from_pointee(None),
         }
     }
+}
+
+/// Who makes a call, and whether that is a part of this server (`Seen::trusted`).
+#[derive(Clone, Copy)]
+struct By<'a> {
+    caller: &'a Caller,
+    trusted: bool,
 }
 
 /// A reply and the warnings that go with it.
@@ -94,7 +102,13 @@ impl Api {
         &self.0
     }
 
-    /// The API as `caller` sees it, in process and without encoding.
+    /// Refuses what a caller may not do.
+    pub fn require(&self, caller: &Caller, ask: &Ask) -> Result<(), Status> {
+        access::require(&*self.0.authorizer, &self.0.store.snapshot(), caller, ask)
+    }
+
+    /// The API for a part of this server, in process and without encoding. It acts under its own name, and is not asked
+    /// whether it may.
     pub fn client(&self, caller: Caller) -> Arc<dyn Client> {
         Arc::new(InProcess {
             api: self.clone(),
@@ -107,28 +121,40 @@ impl Api {
         self.0.node.store(Arc::new(Some(node)));
     }
 
-    /// One call, from authorization to reply.
+    /// One call of a part of this server.
     pub async fn call(&self, caller: &Caller, call: Call) -> Outcome {
         let registry = self.registry();
         let row = registry
             .by_res(call.res)
             .cloned()
             .ok_or_else(Status::no_such_path)?;
-        self.call_row(&registry, &row, caller, call).await
+        let by = By {
+            caller,
+            trusted: true,
+        };
+        self.call_by(&registry, &row, by, call).await
     }
 
-    /// A call on a row that the router has found.
+    /// A call on a row that the router has found, of a caller who has been authorized.
     pub async fn call_row(
         &self,
         registry: &Registry,
         row: &Arc<Row>,
         caller: &Caller,
-        mut call: Call,
+        call: Call,
     ) -> Outcome {
+        let by = By {
+            caller,
+            trusted: false,
+        };
+        self.call_by(registry, row, by, call).await
+    }
+
+    async fn call_by(&self, registry: &Registry, row: &Arc<Row>, by: By<'_>, mut call: Call) -> Outcome {
         if call.verb == Verb::List {
             let snapshot = self.read_snapshot(&call.options).await?;
             let snapshot = views::snapshot(row, &call, snapshot)?;
-            let decided = self.decide(registry, row, caller, call, &snapshot)?;
+            let decided = self.decide(registry, row, by, call, &snapshot)?;
             return match decided {
                 Decision::Answer(reply, warnings) => Ok((reply, warnings)),
                 Decision::Write(_) => Err(Status::internal("a list decided to write")),
@@ -152,7 +178,7 @@ impl Api {
             let snapshot = views::snapshot(row, &call, self.0.store.snapshot())?;
             let again = may_retry(&call) && attempts < MAX_ATTEMPTS;
             let next = again.then(|| call.clone());
-            let pending = match self.decide(registry, row, caller, call, &snapshot)? {
+            let pending = match self.decide(registry, row, by, call, &snapshot)? {
                 Decision::Answer(reply, warnings) => return Ok((reply, warnings)),
                 Decision::Write(pending) => pending,
             };
@@ -185,7 +211,7 @@ impl Api {
         &self,
         registry: &Registry,
         row: &Arc<Row>,
-        caller: &Caller,
+        by: By<'_>,
         call: Call,
         snapshot: &Snapshot,
     ) -> Result<Decision, Status> {
@@ -193,12 +219,12 @@ impl Api {
             registry,
             snapshot,
             authorizer: &*self.0.authorizer,
+            trusted: by.trusted,
             signer: self.0.signer.as_deref(),
             authenticator: self.0.authenticator.as_deref(),
         };
-        core::authorize(&seen, caller, &call)?;
         let env = &self.0.env;
-        core::decide_for(&seen, caller, row, call, env.now(), &mut || env.random())
+        core::decide(&seen, by.caller, row, call, env.now(), &mut || env.random())
     }
 
     /// The snapshot that a list's options ask for.

@@ -134,6 +134,11 @@ option on the command line wins:
     docker.io: {mirrors: [https://mirror.example, cache.example:5000]}
     registry.example:5000: {ca: ./registry-ca.pem}    # trusted as well as the system's authorities
     registry.lan:5000: {insecure: true}               # plain http
+  oidc:                                               # whose ID tokens are believed
+    issuer-url: https://id.example
+    client-id: isopod
+    username-claim: email                             # also: username-prefix, groups-prefix, required-claims,
+    groups-claim: groups                              # signing-algs, ca-file
 
 Examples:
   isopod up

@@ -47,6 +47,9 @@ pub struct Settings {
     /// What is special about registries, by their names in images.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub registries: BTreeMap<String, HostConfig>,
+    /// Whose ID tokens are believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<apiserver::oidc::Settings>,
 }
 
 impl Settings {
@@ -281,6 +284,7 @@ impl Place {
             kubeconfig: kubeconfig::default_path().unwrap_or_else(|_| "/root/.kube/config".into()),
             simulated_nodes: 0,
             registries: BTreeMap::new(),
+            oidc: None,
         };
         let anew = serde_json::to_string(&settings).unwrap_or_default();
         anyhow::anyhow!(

@@ -7,6 +7,7 @@ use crate::print::outln;
 use crate::server::{Progress, note_running};
 use crate::{cli, down, process};
 use anyhow::{Context, Result, anyhow, bail};
+use apiserver::oidc;
 use indicatif::ProgressBar;
 use node::images::HostConfig;
 use serde::Deserialize;
@@ -36,6 +37,7 @@ struct Orders {
     wait: Option<u64>,
     simulated_nodes: Option<u32>,
     registries: Option<BTreeMap<String, HostConfig>>,
+    oidc: Option<oidc::Settings>,
 }
 
 impl Orders {
@@ -53,6 +55,7 @@ impl Orders {
             wait: args.wait.or(file.wait),
             simulated_nodes: args.simulated_nodes.or(file.simulated_nodes),
             registries: file.registries.map(settled_registries).transpose()?,
+            oidc: file.oidc.map(settled_issuer).transpose()?,
         })
     }
 
@@ -84,6 +87,17 @@ impl Orders {
             (line, text.lines().next().unwrap_or_default().to_string())
         })
     }
+}
+
+/// Checked at once; its file is found from wherever the server runs.
+fn settled_issuer(mut settings: oidc::Settings) -> Result<oidc::Settings> {
+    if let Some(file) = &mut settings.ca_file {
+        *file = std::path::absolute(&*file)?;
+        std::fs::metadata(&*file)
+            .with_context(|| format!("oidc: ca-file: cannot read {}", file.display()))?;
+    }
+    oidc::Oidc::new(settings.clone(), Vec::new())?;
+    Ok(settings)
 }
 
 /// With files named from the root, since the server runs there, and checked: what cannot be is said now, not at a pull.
@@ -199,6 +213,10 @@ fn settle(place: &Place, orders: &Orders, known: Option<&Settings>) -> Result<Se
             (None, Some(known)) => known.registries.clone(),
             (None, None) => BTreeMap::new(),
         },
+        oidc: orders
+            .oidc
+            .clone()
+            .or_else(|| known.and_then(|known| known.oidc.clone())),
     };
     if known != Some(&settings) {
         place.write_settings(&settings)?;

@@ -54,6 +54,7 @@ pub mod persistentvolumeclaim;
 pub mod pod;
 pub mod poddisruptionbudget;
 pub mod podtemplate;
+pub mod rbac;
 pub mod replicaset;
 pub mod replicationcontroller;
 pub mod resourcequota;
@@ -146,6 +147,7 @@ pub fn rows() -> Vec<Row> {
         volumeattachment::row(),
         volumeattributesclass::row(),
     ];
+    rows.extend(rbac::rows());
     rows.extend(review::rows());
     rows
 }
@@ -165,6 +167,7 @@ pub fn controllers() -> Vec<Controller> {
         persistentvolumeclaim::CONTROLLER,
         persistentvolumeclaim::PROTECTION,
         pod::orphans::CONTROLLER,
+        rbac::CONTROLLER,
         replicaset::CONTROLLER,
         secret::TOKENS,
         serviceaccount::ACCOUNTS,

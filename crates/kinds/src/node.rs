@@ -1,7 +1,9 @@
 //! Node: a machine that runs pods. Source: core/v1 API reference.
 
+pub mod access;
 pub mod cordon;
 pub(crate) mod labels;
+pub mod restriction;
 
 use crate::check::{cidr_message, qualified_name};
 use crate::json::{at, child_mut, ensure_object, get, list, members, put, string, take, texts};

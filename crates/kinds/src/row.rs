@@ -170,6 +170,18 @@ pub trait Rules: Send + Sync {
         Ok(())
     }
 
+    /// What the one who writes must hold besides the right to write the kind: nobody grants more than that. Asked before
+    /// anything is checked; `old` is absent on create.
+    fn admit_caller(
+        &self,
+        _object: &Value,
+        _old: Option<&Value>,
+        _asks: &dyn Asks,
+        _seen: &Snapshot,
+    ) -> Result<(), Status> {
+        Ok(())
+    }
+
     /// Checks against the rest of the cluster: claims in use. Runs last, before the write; `old` is absent on create.
     fn admit(
         &self,

@@ -94,6 +94,11 @@ impl Snapshot {
         self.tables.get(&res).map_or(0, OrdMap::len)
     }
 
+    /// The table of one resource, if it has objects. Tables that are the same (`ptr_eq`) hold the same objects.
+    pub fn table(&self, res: Res) -> Option<&Table> {
+        self.tables.get(&res)
+    }
+
     /// Every resource that has objects, with its table.
     pub fn tables(&self) -> impl Iterator<Item = (Res, &Table)> {
         self.tables.iter().map(|(res, table)| (*res, table))

@@ -85,12 +85,29 @@ impl Status {
     }
 
     pub fn forbidden(res: Res, name: &str, why: &str) -> Self {
-        let message = if name.is_empty() {
-            format!("{} is forbidden: {why}", res.qualified())
-        } else {
-            format!("{} \"{name}\" is forbidden: {why}", res.qualified())
-        };
-        Self::about(403, "Forbidden", res, name, message)
+        Self::forbidden_there(res.group, res.plural, name, why)
+    }
+
+    /// `forbidden` for what need not be a resource: a path that a client made up.
+    pub fn forbidden_there(group: &str, plural: &str, name: &str, why: &str) -> Self {
+        let mut message = plural.to_string();
+        if !group.is_empty() {
+            message.push_str(&format!(".{group}"));
+        }
+        if !name.is_empty() {
+            message.push_str(&format!(" \"{name}\""));
+        }
+        message.push_str(&format!(" is forbidden: {why}"));
+        let mut details = json!({"kind": plural});
+        for (field, text) in [("name", name), ("group", group)] {
+            if !text.is_empty() {
+                details[field] = text.into();
+            }
+        }
+        Self {
+            details,
+            ..Self::new(403, "Forbidden", message)
+        }
     }
 
     /// All field errors of one object at once. `kind` is `StatefulSet.apps` (or `Pod` for the core group).

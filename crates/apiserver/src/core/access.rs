@@ -1,34 +1,41 @@
-//! Who may do what: the traits that the server is given, and the built-in table that serves until RBAC's kinds do.
+//! Who may do what: the traits that the server is given, what a request asks for, and the words of a refusal.
 
-use super::{Caller, Seen};
-use meta::{Res, Snapshot, Status, Timestamp, Verb};
+use super::{Caller, Cx};
+use kinds::rbac::Held;
+use meta::{Snapshot, Status, Timestamp};
 use serde_json::{Value, json};
 
-/// One question to an authorizer about a resource.
+pub use kinds::review::{Attributes as Ask, Verdict};
+
+/// Who asks, as far as decisions look at it.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
-    pub verb: &'a str,
-    pub group: &'a str,
-    pub resource: &'a str,
-    pub subresource: &'a str,
-    pub namespace: &'a str,
+pub struct Who<'a> {
     pub name: &'a str,
+    pub groups: &'a [String],
+}
+
+impl<'a> From<&'a Caller> for Who<'a> {
+    fn from(caller: &'a Caller) -> Self {
+        Self {
+            name: &caller.name,
+            groups: &caller.groups,
+        }
+    }
 }
 
 /// Decides who may do what.
 pub trait Authorizer: Send + Sync {
-    fn allows(&self, caller: &Caller, ask: &Ask, seen: &Snapshot) -> bool;
+    /// Asked on every request, so without a reason.
+    fn allows(&self, who: Who, ask: &Ask, seen: &Snapshot) -> bool;
 
-    /// Paths that are no resource: `/metrics`, `/openapi/v3`, …
-    fn allows_path(&self, caller: &Caller, verb: &str, path: &str) -> bool;
+    /// The same with its reason.
+    fn verdict(&self, who: Who, ask: &Ask, seen: &Snapshot) -> Verdict;
 
-    /// All that a caller may do in a namespace, as the `resourceRules` and `nonResourceRules` of a
-    /// SelfSubjectRulesReview.
-    fn rules(&self, caller: &Caller, namespace: &str, seen: &Snapshot) -> (Value, Value);
+    /// All rules that hold for somebody in a namespace (empty: in the cluster as a whole).
+    fn held(&self, who: Who, namespace: &str, seen: &Snapshot) -> Held;
 }
 
-/// Finds out who holds a bearer token. `None`: nobody that we know.
+/// Finds out who holds a bearer token.
 pub trait Authenticator: Send + Sync {
     /// `audiences`: one of these must be meant; none are the server's own.
     fn authenticate(
@@ -37,7 +44,16 @@ pub trait Authenticator: Send + Sync {
         audiences: &[String],
         seen: &Snapshot,
         now: Timestamp,
-    ) -> Option<Holder>;
+    ) -> Result<Holder, Unknown>;
+}
+
+/// Why nobody was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// The token is not of a kind that this authenticator knows: others may.
+    Foreign,
+    /// It is, but is not valid, in words.
+    Invalid(String),
 }
 
 /// Whom a token names.
@@ -53,108 +69,73 @@ pub trait Signer: Send + Sync {
     fn issuer(&self) -> &str;
     /// Audiences of tokens that ask for none.
     fn audiences(&self) -> Vec<String>;
-}
-
-/// Groups whose members may do everything: administrators, the server's own controllers, and nodes.
-const ALL_POWERFUL: [&str; 3] = [
-    "system:masters",
-    "system:nodes",
-    "system:serviceaccounts:kube-system",
-];
-
-/// Paths that every authenticated caller may read (upstream's `system:discovery`).
-const DISCOVERY: [&str; 8] = [
-    "/api",
-    "/apis",
-    "/healthz",
-    "/livez",
-    "/readyz",
-    "/version",
-    "/openapi",
-    "/.well-known",
-];
-
-/// Questions that every authenticated caller may ask (upstream's `system:basic-user`).
-const REVIEWS: [(&str, &str); 3] = [
-    ("authentication.k8s.io", "selfsubjectreviews"),
-    ("authorization.k8s.io", "selfsubjectaccessreviews"),
-    ("authorization.k8s.io", "selfsubjectrulesreviews"),
-];
-
-/// The built-in authorizer: a table of groups.
-pub struct Groups;
-
-impl Authorizer for Groups {
-    fn allows(&self, caller: &Caller, ask: &Ask, _seen: &Snapshot) -> bool {
-        let reviews_itself = ask.verb == "create"
-            && REVIEWS
-                .iter()
-                .any(|(group, resource)| ask.group == *group && ask.resource == *resource);
-        is_powerful(caller) || reviews_itself
-    }
-
-    fn allows_path(&self, caller: &Caller, verb: &str, path: &str) -> bool {
-        let within = |root: &str| {
-            path.strip_prefix(root)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        is_powerful(caller) || (verb == "get" && DISCOVERY.iter().any(|root| within(root)))
-    }
-
-    fn rules(&self, caller: &Caller, _namespace: &str, _seen: &Snapshot) -> (Value, Value) {
-        if is_powerful(caller) {
-            return (
-                json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]),
-                json!([{"verbs": ["*"], "nonResourceURLs": ["*"]}]),
-            );
-        }
-        let reviews = REVIEWS.iter().map(
-            |(group, resource)| json!({"verbs": ["create"], "apiGroups": [group], "resources": [resource]}),
-        );
-        let paths = DISCOVERY
-            .iter()
-            .flat_map(|root| [(*root).to_string(), format!("{root}/*")]);
-        (
-            reviews.collect(),
-            json!([{"verbs": ["get"], "nonResourceURLs": paths.collect::<Vec<String>>()}]),
-        )
-    }
-}
-
-fn is_powerful(caller: &Caller) -> bool {
-    caller.groups.iter().any(|g| ALL_POWERFUL.contains(&g.as_str()))
-}
-
-pub fn verb_name(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Get => "get",
-        Verb::List => "list",
-        Verb::Create => "create",
-        Verb::Update => "update",
-        Verb::PatchJson | Verb::PatchMerge | Verb::PatchStrategic | Verb::Apply => "patch",
-        Verb::Delete => "delete",
-        Verb::DeleteCollection => "deletecollection",
-    }
+    /// What others check its tokens with (a JWKS).
+    fn public_keys(&self) -> Value;
 }
 
 /// 403 in upstream's words unless the caller may.
-pub fn require(seen: &Seen, caller: &Caller, res: Res, ask: &Ask) -> Result<(), Status> {
-    if seen.authorizer.allows(caller, ask, seen.snapshot) {
+pub fn require(
+    authorizer: &dyn Authorizer,
+    snapshot: &Snapshot,
+    caller: &Caller,
+    ask: &Ask,
+) -> Result<(), Status> {
+    if authorizer.allows(caller.into(), ask, snapshot) {
         return Ok(());
     }
-    let resource = if ask.subresource.is_empty() {
-        ask.resource.to_string()
-    } else {
-        format!("{}/{}", ask.resource, ask.subresource)
+    let verdict = authorizer.verdict(caller.into(), ask, snapshot);
+    Err(refusal(&caller.name, ask, &verdict.reason))
+}
+
+/// A write that makes what it was to change needs the right to make it.
+pub fn require_create(cx: &Cx, namespace: &str, name: &str) -> Result<(), Status> {
+    let (seen, row) = (cx.seen, cx.row);
+    if seen.trusted {
+        return Ok(());
+    }
+    let ask = Ask {
+        verb: "create",
+        group: row.res.group,
+        version: row.version,
+        resource: row.res.plural,
+        namespace,
+        name,
+        ..Ask::default()
     };
-    let scope = if ask.namespace.is_empty() {
-        "at the cluster scope".to_string()
-    } else {
-        format!("in the namespace {:?}", ask.namespace)
+    require(seen.authorizer, seen.snapshot, cx.caller, &ask)
+}
+
+/// What is told to those who may not.
+pub fn refusal(user: &str, ask: &Ask, reason: &str) -> Status {
+    let told = |what: String| {
+        // Nothing in it may look like HTML.
+        let what = what
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;");
+        match reason {
+            "" => what,
+            reason => format!("{what}: {reason}"),
+        }
     };
-    let why = format!(
-        "User {:?} cannot {} resource {resource:?} in API group {:?} {scope}",
-        caller.name, ask.verb, ask.group
-    );
-    Err(Status::forbidden(res, ask.name, &why))
+    if let Some(path) = ask.path {
+        let why = told(format!("User {user:?} cannot {} path {path:?}", ask.verb));
+        return Status {
+            details: json!({}),
+            ..Status::new(403, "Forbidden", format!("forbidden: {why}"))
+        };
+    }
+    let resource = match ask.subresource {
+        "" => ask.resource.to_string(),
+        subresource => format!("{}/{subresource}", ask.resource),
+    };
+    let scope = match ask.namespace {
+        "" => "at the cluster scope".to_string(),
+        namespace => format!("in the namespace {namespace:?}"),
+    };
+    let why = told(format!(
+        "User {user:?} cannot {} resource {resource:?} in API group {:?} {scope}",
+        ask.verb, ask.group
+    ));
+    Status::forbidden_there(ask.group, ask.resource, ask.name, &why)
 }

@@ -2,6 +2,7 @@
 
 use super::prepare::{self, Attempt};
 use super::{Cx, Decision, Pending, Then, managed, metadata, review};
+use kinds::node::restriction;
 use kinds::{Check, Row, Within, Write as Verb};
 use meta::{Call, Draft, Errors, Reply, Status};
 use serde_json::Value;
@@ -41,6 +42,7 @@ pub fn object_of(
 ) -> Result<Decision, Status> {
     let row = cx.row.clone();
     row.rules.default(&mut object);
+    cx.admit_caller(&object, None)?;
     let generated = name_it(cx, &mut object)?;
     metadata::forget_system_fields(&mut object);
     prepare::system_fields(cx, &mut object);
@@ -64,6 +66,15 @@ pub fn object_of(
         prepare::complete(&row, sent);
     }
     managed::record_of(cx, None, &mut object, sent, attempt, by);
+    cx.restrict_node(&restriction::Attempt {
+        operation: restriction::Operation::Create,
+        res: row.res,
+        subresource: "",
+        namespace: attempt.namespace,
+        name: &name,
+        object: &object,
+        old: &Value::Null,
+    })?;
     kinds::lifecycle::admit_create(&row, attempt.namespace, &name, cx.seen.snapshot)?;
     row.rules
         .admit(Verb::Create, &mut object, None, cx.seen.snapshot)?;

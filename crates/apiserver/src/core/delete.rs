@@ -3,6 +3,7 @@
 use super::prepare::Attempt;
 use super::update::check_uid;
 use super::{Cx, Decision, Pending, Then, metadata, select::Filter, success};
+use kinds::node::restriction;
 use meta::{Call, Draft, Object, Options, Propagation, Reply, Status};
 use serde_json::{Map, Value, json};
 use store::{Expect, Write};
@@ -37,6 +38,15 @@ pub fn one(cx: &mut Cx, stored: &Object, options: &Options) -> Result<Decision, 
 fn marked(cx: &mut Cx, stored: &Object, old: Value, options: &Options) -> Result<Decision, Status> {
     let row = cx.row.clone();
     check_preconditions(cx, stored, options)?;
+    cx.restrict_node(&restriction::Attempt {
+        operation: restriction::Operation::Delete,
+        res: row.res,
+        subresource: "",
+        namespace: stored.namespace(),
+        name: stored.name(),
+        object: &Value::Null,
+        old: &old,
+    })?;
     row.rules.admit_delete(&old, cx.seen.snapshot)?;
     let fate = fate(cx, stored, old, options);
     let expect = Expect::Revision(stored.revision());

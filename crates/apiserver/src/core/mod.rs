@@ -1,5 +1,5 @@
 //! The pipeline, pure: a call and what is stored go in, a decision comes out. One file a stage, one function a verb.
-//! authorize → row → check → default → mutate → prepare → validate → admit; the shell commits what comes out.
+//! row → check → default → mutate → prepare → validate → admit; the shell commits what comes out.
 
 pub mod access;
 pub mod create;
@@ -10,14 +10,17 @@ pub mod metadata;
 pub mod page;
 pub mod patch;
 pub mod prepare;
+pub mod rbac;
 pub mod read;
 pub mod review;
 pub mod scale;
 pub mod select;
 pub mod subresource;
+pub mod token;
 pub mod update;
 
-use access::{Ask, Authenticator, Authorizer, Signer};
+use access::{Authenticator, Authorizer, Signer};
+use kinds::node::{self, restriction};
 use kinds::review::Extra;
 use kinds::{Registry, Row};
 use meta::{Call, Draft, Object, Reply, Snapshot, Status, Timestamp, Verb};
@@ -40,6 +43,9 @@ pub struct Seen<'a> {
     pub registry: &'a Registry,
     pub snapshot: &'a Snapshot,
     pub authorizer: &'a dyn Authorizer,
+    /// The caller is a part of this server, which has its rights from what it is: it writes under a name of its own, and
+    /// is not asked whether it may. Whoever comes over a socket has been asked before the pipeline begins.
+    pub trusted: bool,
     /// Signs service account tokens, where the server has a key.
     pub signer: Option<&'a dyn Signer>,
     pub authenticator: Option<&'a dyn Authenticator>,
@@ -98,21 +104,8 @@ pub struct Cx<'a> {
     pub warnings: Vec<String>,
 }
 
-/// Decides one call. Reads the clock, randomness and the cluster only through its arguments.
+/// Decides one call of a caller who is authorized. Reads the clock, randomness and the cluster only through its arguments.
 pub fn decide(
-    seen: &Seen,
-    caller: &Caller,
-    call: Call,
-    now: Timestamp,
-    random: &mut dyn FnMut() -> u64,
-) -> Result<Decision, Status> {
-    authorize(seen, caller, &call)?;
-    let row = seen.registry.by_res(call.res).ok_or_else(Status::no_such_path)?;
-    decide_for(seen, caller, row, call, now, random)
-}
-
-/// `decide` for a row that the router found already (and a caller who is authorized).
-pub fn decide_for(
     seen: &Seen,
     caller: &Caller,
     row: &std::sync::Arc<Row>,
@@ -147,19 +140,6 @@ pub fn decide_for(
 
 fn spans_namespaces(verb: Verb) -> bool {
     matches!(verb, Verb::List | Verb::DeleteCollection)
-}
-
-/// Refuses callers who may not do this.
-pub fn authorize(seen: &Seen, caller: &Caller, call: &Call) -> Result<(), Status> {
-    let ask = Ask {
-        verb: access::verb_name(call.verb),
-        group: call.res.group,
-        resource: call.res.plural,
-        subresource: call.subresource,
-        namespace: &call.namespace,
-        name: &call.name,
-    };
-    access::require(seen, caller, call.res, &ask)
 }
 
 /// Options that only some verbs take, in upstream's words.
@@ -256,6 +236,26 @@ impl Cx<'_> {
         // What is stored as another group's kind is named so.
         let stored = self.row.rules.version_of().unwrap_or(self.row.res);
         Status::invalid(stored.group, self.row.kind, name, errors)
+    }
+
+    /// Refuses a write that gives away more than the caller holds.
+    pub fn admit_caller(&self, object: &Value, old: Option<&Value>) -> Result<(), Status> {
+        if self.seen.trusted {
+            return Ok(());
+        }
+        let asks = review::Known(self);
+        self.row
+            .rules
+            .admit_caller(object, old, &asks, self.seen.snapshot)
+    }
+
+    /// Refuses what a node may not write of others. The server's own node is no stranger to it.
+    pub fn restrict_node(&self, attempt: &restriction::Attempt) -> Result<(), Status> {
+        let caller = self.caller;
+        match node::access::node_of(&caller.name, &caller.groups) {
+            Some(node) if !self.seen.trusted => restriction::admit(node, attempt, self.seen.snapshot),
+            _ => Ok(()),
+        }
     }
 
     pub fn warnings(&mut self) -> Vec<String> {

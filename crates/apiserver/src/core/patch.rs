@@ -3,7 +3,7 @@
 use super::managed::By;
 use super::prepare::{self, Attempt, Unfit};
 use super::update::{Change, check_name, replace};
-use super::{Cx, Decision, create, managed, metadata, scale};
+use super::{Cx, Decision, access, create, managed, metadata, scale};
 use merge::json_patch::JsonPatchError;
 use merge::strategic::StrategicError;
 use merge::{ApplyError, ManagerId};
@@ -205,7 +205,10 @@ pub fn apply(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
                 &attempt,
             )
         }
-        _ => create::object_of(cx, new, &attempt, By::Apply).map(Decision::whoever_was_faster),
+        _ => {
+            access::require_create(cx, &call.namespace, &call.name)?;
+            create::object_of(cx, new, &attempt, By::Apply).map(Decision::whoever_was_faster)
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Kinds that are questions: what the answer may draw on, and the reply to the create that asks.
 
-use super::access::Ask;
+use super::access::{Unknown, Verdict, Who};
 use super::{Caller, Cx, Decision};
+use kinds::rbac::Held;
 use kinds::review::{Asks, Attributes, User};
 use meta::{Reply, Status};
 use serde_json::Value;
@@ -23,7 +24,15 @@ pub fn answer(cx: &mut Cx, mut question: Value) -> Result<Decision, Status> {
     Ok(Decision::Answer(reply, cx.warnings()))
 }
 
+/// What the server knows of callers, for rules that ask.
 pub struct Known<'a, 'b>(pub &'a Cx<'b>);
+
+fn who(user: &User) -> Who<'_> {
+    Who {
+        name: &user.name,
+        groups: &user.groups,
+    }
+}
 
 impl Asks for Known<'_, '_> {
     fn caller(&self) -> User {
@@ -35,34 +44,25 @@ impl Asks for Known<'_, '_> {
         Some(row.res)
     }
 
-    fn holder(&self, token: &str, audiences: &[String]) -> Option<(User, Vec<String>)> {
+    fn holder(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), String> {
         let seen = self.0.seen;
-        let holder = seen
-            .authenticator?
-            .authenticate(token, audiences, seen.snapshot, self.0.now)?;
-        Some((user(&holder.caller), holder.audiences))
+        let invalid = || "[invalid bearer token]".to_string();
+        let authenticator = seen.authenticator.ok_or_else(invalid)?;
+        match authenticator.authenticate(token, audiences, seen.snapshot, self.0.now) {
+            Ok(holder) => Ok((user(&holder.caller), holder.audiences)),
+            Err(Unknown::Foreign) => Err(invalid()),
+            Err(Unknown::Invalid(why)) => Err(format!("[invalid bearer token, {why}]")),
+        }
     }
 
-    fn allows(&self, user: &User, attributes: &Attributes) -> bool {
-        let ask = Ask {
-            verb: &attributes.verb,
-            group: &attributes.group,
-            resource: &attributes.resource,
-            subresource: &attributes.subresource,
-            namespace: &attributes.namespace,
-            name: &attributes.name,
-        };
+    fn verdict(&self, user: &User, asked: &Attributes) -> Verdict {
         let seen = self.0.seen;
-        seen.authorizer.allows(&caller(user), &ask, seen.snapshot)
+        seen.authorizer.verdict(who(user), asked, seen.snapshot)
     }
 
-    fn allows_path(&self, user: &User, verb: &str, path: &str) -> bool {
-        self.0.seen.authorizer.allows_path(&caller(user), verb, path)
-    }
-
-    fn rules(&self, user: &User, namespace: &str) -> (Value, Value) {
+    fn held(&self, user: &User, namespace: &str) -> Held {
         let seen = self.0.seen;
-        seen.authorizer.rules(&caller(user), namespace, seen.snapshot)
+        seen.authorizer.held(who(user), namespace, seen.snapshot)
     }
 }
 
@@ -72,15 +72,5 @@ pub fn user(caller: &Caller) -> User {
         uid: caller.uid.clone(),
         groups: caller.groups.clone(),
         extra: caller.extra.clone(),
-    }
-}
-
-fn caller(user: &User) -> Caller {
-    Caller {
-        name: user.name.clone(),
-        uid: user.uid.clone(),
-        groups: user.groups.clone(),
-        extra: user.extra.clone(),
-        agent: String::new(),
     }
 }

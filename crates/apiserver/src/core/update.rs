@@ -2,7 +2,8 @@
 
 use super::managed::By;
 use super::prepare::{self, Attempt};
-use super::{Cx, Decision, Pending, Then, create, managed, metadata, page, review, scale, success};
+use super::{Cx, Decision, Pending, Then, access, create, managed, metadata, page, review, scale, success};
+use kinds::node::restriction;
 use kinds::{Check, Within, Write as Verb};
 use meta::{Call, Draft, Errors, Object, Path, Reply, Status};
 use serde_json::Value;
@@ -35,6 +36,7 @@ pub fn update(cx: &mut Cx, call: Call) -> Result<Decision, Status> {
         .cloned();
     let Some(stored) = stored else {
         if cx.row.rules.creates_on_update() && call.subresource.is_empty() {
+            access::require_create(cx, &call.namespace, &call.name)?;
             return create::object_of(cx, new, &attempt, By::Update).map(Decision::whoever_was_faster);
         }
         return Err(Status::not_found(cx.row.res, &call.name));
@@ -95,6 +97,7 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
         new = only_status(new, &old, row.rules.status_keeps());
     }
     row.rules.default(&mut new);
+    cx.admit_caller(&new, Some(&old))?;
     // A binding touches both spec and status, an approval the status alone.
     if row.status && !matches!(attempt.subresource, "status" | "binding" | "approval") {
         keep_member(&mut new, &old, "status");
@@ -114,6 +117,15 @@ pub fn replace(cx: &mut Cx, change: Change, attempt: &Attempt) -> Result<Decisio
         prepare::complete(&row, sent);
     }
     managed::record_of(cx, Some(&old), &mut new, sent, attempt, by);
+    cx.restrict_node(&restriction::Attempt {
+        operation: restriction::Operation::Update,
+        res: row.res,
+        subresource: attempt.subresource,
+        namespace: attempt.namespace,
+        name: stored.name(),
+        object: &new,
+        old: &old,
+    })?;
     row.rules.admit(write, &mut new, Some(&old), cx.seen.snapshot)?;
     cx.warnings.extend(row.rules.warnings(&new, Some(&old)));
     merge::timestamps_only(&old, &mut new);

@@ -1,12 +1,13 @@
 //! One request: who, what, the call, and its reply in the form that was asked for.
 
+use super::asked::Asked;
 use super::body::{Body, CHUNK_BYTES};
 use super::negotiate::{self, Form, Offer};
 use super::request::{self, RequestBody};
 use super::respond::{self, Wanted};
 use super::route::{self, Place, Route};
 use super::table::Include;
-use super::{Compress, Peer, Server, impersonate, probes, watch};
+use super::{Compress, Peer, Server, impersonate, issuer, probes, watch};
 use crate::core::{self, Caller};
 use crate::options::{self, Query};
 use bytes::Bytes;
@@ -23,6 +24,9 @@ use std::sync::Arc;
 
 /// Smaller responses are not worth compressing, as upstream decides.
 const COMPRESS_FROM_BYTES: u64 = 128 * 1024;
+
+/// Whoever asks whether the server is there gets an answer, as with upstream's `--authorization-always-allow-paths`.
+const ALWAYS_ALLOWED: [&str; 3] = ["/healthz", "/livez", "/readyz"];
 
 /// Watches, streams and what pods answer: they do not count against the limit of requests.
 pub fn is_long_running(request: &Request<RequestBody>) -> bool {
@@ -65,6 +69,15 @@ async fn answer(
     body: RequestBody,
 ) -> Result<Response<Body>, Status> {
     let path = parts.uri.path().to_string();
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let api = server.api();
+    let caller = request::authenticate(api, peer, &parts.headers)?;
+    let asked = Asked::of(&parts.method, &path, &query);
+    let ask = asked.ask();
+    let caller = impersonate::acting_as(api, caller, &ask, &mut parts.headers)?;
+    if !ALWAYS_ALLOWED.contains(&path.as_str()) {
+        api.require(&caller, &ask)?;
+    }
     if let Some(response) = probes::answer(server, &path, parts.uri.query().unwrap_or_default()) {
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         return if reads {
@@ -73,22 +86,16 @@ async fn answer(
             Err(Status::method_not_allowed())
         };
     }
-    let api = server.api();
-    let Some(caller) = request::authenticate(api, peer, &parts.headers)? else {
-        return Err(Status::unauthorized());
-    };
     let registry = api.registry();
-    let caller = impersonate::acting_as(api, &registry, caller, &mut parts.headers)?;
-    let query = Query::parse(parts.uri.query().unwrap_or_default());
     // What is rare and large is boxed: each request's future is moved about whole.
     match route::route(&registry, &path)? {
-        Route::Path => Box::pin(other_path(server, &caller, &registry, &parts, &path, &query)).await,
+        Route::Path => Box::pin(other_path(server, &registry, &parts, &path, &query)).await,
         Route::Resource(place) if is_stream(place.subresource) => {
-            let served = super::pods::serve(server, &caller, &registry, place, &mut parts, &query);
+            let served = super::pods::serve(server, &caller, place, &mut parts, &query);
             Box::pin(served).await
         }
         Route::Resource(place) if place.subresource == route::PROXY => {
-            let served = super::proxy::serve(server, peer, &caller, &registry, place, parts, body);
+            let served = super::proxy::serve(server, peer, place, parts, body);
             Box::pin(served).await
         }
         Route::Resource(place) => resource(server, &caller, &registry, place, parts, body, &query).await,
@@ -102,28 +109,16 @@ fn is_stream(subresource: &str) -> bool {
 /// Discovery, OpenAPI and metrics: paths that are no resource.
 async fn other_path(
     server: &Arc<Server>,
-    caller: &Caller,
     registry: &Arc<Registry>,
     parts: &Parts,
     path: &str,
     query: &Query,
 ) -> Result<Response<Body>, Status> {
-    let verb = match parts.method {
-        Method::GET | Method::HEAD => "get",
-        Method::POST => "post",
-        Method::PUT => "put",
-        Method::PATCH => "patch",
-        _ => "delete",
-    };
-    if !server.api().parts().authorizer.allows_path(caller, verb, path) {
-        let why = format!("forbidden: User {:?} cannot {verb} path {path:?}", caller.name);
-        return Err(Status {
-            details: serde_json::json!({}),
-            ..Status::new(403, "Forbidden", why)
-        });
-    }
-    if verb != "get" {
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Err(Status::method_not_allowed());
+    }
+    if let Some(response) = issuer::answer(server.api().parts().signer.as_deref(), path) {
+        return Ok(response);
     }
     if let Some(response) = crate::discovery::answer(&server.discovery, registry, path, &parts.headers) {
         return response;
@@ -158,7 +153,7 @@ async fn resource(
     }
     if reading && watching && place.subresource.is_empty() && !place.row.rules.is_question() {
         let deprecation = place.row.rules.deprecation();
-        let watch = start_watch(server, caller, registry, place, options, query, form);
+        let watch = start_watch(server, place, options, query, form);
         let mut response = Box::pin(watch).await?;
         respond::warn(&mut response, deprecation);
         return Ok(response);
@@ -271,15 +266,11 @@ fn take_body(
 
 async fn start_watch(
     server: &Arc<Server>,
-    caller: &Caller,
-    registry: &Registry,
     place: Place,
     mut options: Options,
     query: &Query,
     form: Form,
 ) -> Result<Response<Body>, Status> {
-    let snapshot = server.api().parts().store.snapshot();
-    request::authorize(server, caller, registry, &snapshot, &place, "watch")?;
     if !place.name.is_empty() {
         let own = format!("metadata.name={}", place.name);
         options.field_selector = match options.field_selector.as_str() {

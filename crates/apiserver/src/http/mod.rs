@@ -1,11 +1,13 @@
 //! HTTP/1.1 and HTTP/2 over TLS: connections, who is at the other end, limits, and a guard around every request.
 
+mod asked;
 mod body;
 mod channel;
 mod forward;
 mod gather;
 mod handle;
 mod impersonate;
+mod issuer;
 mod negotiate;
 mod pods;
 mod probes;

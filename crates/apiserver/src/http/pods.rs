@@ -2,35 +2,33 @@
 
 use super::body::Body;
 use super::route::Place;
-use super::{Server, channel, request};
+use super::{Server, channel};
 use crate::core::Caller;
+use crate::core::access::Ask;
 use crate::node_ops::{ExecOptions, LogOptions, NodeOps};
 use crate::options::Query;
 use futures::StreamExt;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
-use kinds::Registry;
 use meta::{Status, Timestamp};
 use std::sync::Arc;
 
 pub async fn serve(
     server: &Arc<Server>,
     caller: &Caller,
-    registry: &Registry,
     place: Place,
     parts: &mut Parts,
     query: &Query,
 ) -> Result<Response<Body>, Status> {
     let log = place.subresource == "log";
-    let verb = match (&parts.method, log) {
-        (&Method::GET, true) => "get",
-        (&Method::GET | &Method::POST, false) => "create",
+    match (&parts.method, log) {
+        (&Method::GET, true) | (&Method::POST, false) => {}
+        (&Method::GET, false) => may_create(server, caller, &place)?,
         _ => return Err(Status::method_not_allowed()),
-    };
+    }
     let api = server.api().parts();
     let snapshot = api.store.snapshot();
-    request::authorize(server, caller, registry, &snapshot, &place, verb)?;
     let pod = snapshot.get(place.row.res, &place.namespace, &place.name);
     let pod = pod.ok_or_else(|| Status::not_found(place.row.res, &place.name))?;
     if !log && kinds::row::text(&pod.value(), "/spec/nodeName").is_empty() {
@@ -48,6 +46,26 @@ pub async fn serve(
             let options = exec_options(&place, query)?;
             channel::session(server, node.clone(), place, options, parts).await
         }
+    }
+}
+
+/// A WebSocket begins with GET, but what it opens is made: who may only read pods gets no session.
+fn may_create(server: &Server, caller: &Caller, place: &Place) -> Result<(), Status> {
+    let api = server.api().parts();
+    let ask = Ask {
+        verb: "create",
+        group: place.row.res.group,
+        version: place.row.version,
+        resource: place.row.res.plural,
+        subresource: place.subresource,
+        namespace: &place.namespace,
+        name: &place.name,
+        ..Ask::default()
+    };
+    let verdict = api.authorizer.verdict(caller.into(), &ask, &api.store.snapshot());
+    match verdict.allowed {
+        true => Ok(()),
+        false => Err(Status::forbidden(place.row.res, &place.name, &verdict.reason)),
     }
 }
 

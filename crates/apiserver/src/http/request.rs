@@ -1,28 +1,29 @@
 //! Requests in: who sends them, and bodies within limits, decoded by their content type.
 
-use super::route::Place;
-use super::{Peer, Server};
+use super::Peer;
 use crate::Api;
-use crate::core::{Caller, Seen, access};
+use crate::authenticators::AUTHENTICATED;
+use crate::core::Caller;
 use bytes::{Bytes, BytesMut};
 use codec::Decoded;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use kinds::Registry;
 use kinds::review::Extra;
 use meta::client::FieldValidation;
-use meta::{Snapshot, Status, Verb};
+use meta::{Status, Verb};
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use x509_parser::der_parser::oid;
 
 const BODY_LIMIT: Duration = Duration::from_secs(60);
-/// The group of all who are known.
-pub const AUTHENTICATED: &str = "system:authenticated";
+/// Who sends a request without credentials.
+pub const ANONYMOUS: &str = "system:anonymous";
+pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// What a client may still send after it was answered. Most clients read no answer before they have sent all.
 const UNREAD_MAX_BYTES: usize = 8 << 20;
@@ -107,7 +108,7 @@ impl Body for RequestBody {
     }
 }
 
-/// The caller that a client certificate names: CN is the user, each O a group.
+/// The caller that a client certificate names: CN is the user, each O a group, and an attribute of Kubernetes' own the uid.
 pub fn caller_of_certificate(certificate: &CertificateDer<'_>) -> Option<Caller> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let subject = parsed.subject();
@@ -116,31 +117,34 @@ pub fn caller_of_certificate(certificate: &CertificateDer<'_>) -> Option<Caller>
         .iter_organization()
         .filter_map(|o| o.as_str().ok().map(str::to_string));
     let groups = groups.chain([AUTHENTICATED.to_string()]).collect();
+    // Source: KEP-4827's OID of a user's uid.
+    let uid = subject.iter_by_oid(&oid!(1.3.6.1.4.1.57683.2)).next();
+    let uid = uid.and_then(|uid| uid.as_str().ok()).unwrap_or_default();
     let print = format!("X509SHA256={:x}", Sha256::digest(certificate));
     Some(Caller {
         name,
+        uid: uid.to_string(),
         groups,
         extra: Extra::from([("authentication.kubernetes.io/credential-id".into(), vec![print])]),
         ..Caller::default()
     })
 }
 
-/// Who sends this request; `None` is nobody that we know, an error somebody who claims to be known.
-pub fn authenticate(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<Option<Caller>, Status> {
+/// Who sends this request: somebody who proves it, or nobody in particular. An error is somebody who claims to be known
+/// and is not.
+pub fn authenticate(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Status> {
     let mut caller = match (&peer.caller, bearer(headers)) {
         (Some(caller), _) => caller.clone(),
-        (None, None) => return Ok(None),
+        (None, None) => anonymous(),
         (None, Some(token)) => {
             let parts = api.parts();
             let authenticator = parts.authenticator.as_ref().ok_or_else(Status::unauthorized)?;
-            let mut caller = authenticator
-                .authenticate(token, &[], &parts.store.snapshot(), parts.env.now())
-                .ok_or_else(Status::unauthorized)?
-                .caller;
-            if !caller.groups.iter().any(|g| g == AUTHENTICATED) {
-                caller.groups.push(AUTHENTICATED.to_string());
-            }
-            caller
+            let found = authenticator.authenticate(token, &[], &parts.store.snapshot(), parts.env.now());
+            let holder = found.map_err(|unknown| {
+                tracing::debug!(?unknown, "a bearer token is not believed");
+                Status::unauthorized()
+            })?;
+            holder.caller
         }
     };
     let agent = headers
@@ -149,7 +153,15 @@ pub fn authenticate(api: &Api, peer: &Peer, headers: &HeaderMap) -> Result<Optio
         .unwrap_or_default();
     let agent = agent.split('/').next().unwrap_or_default();
     caller.agent = agent.chars().filter(|c| !c.is_control()).take(128).collect();
-    Ok(Some(caller))
+    Ok(caller)
+}
+
+fn anonymous() -> Caller {
+    Caller {
+        name: ANONYMOUS.to_string(),
+        groups: vec![UNAUTHENTICATED.to_string()],
+        ..Caller::default()
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -271,31 +283,4 @@ pub fn judge(
         }
     }
     Ok(())
-}
-
-/// Whether the caller may do this there: 403 if not.
-pub fn authorize(
-    server: &Server,
-    caller: &Caller,
-    registry: &Registry,
-    snapshot: &Snapshot,
-    place: &Place,
-    verb: &str,
-) -> Result<(), Status> {
-    let seen = Seen {
-        registry,
-        snapshot,
-        authorizer: &*server.api().parts().authorizer,
-        signer: None,
-        authenticator: None,
-    };
-    let ask = access::Ask {
-        verb,
-        group: place.row.res.group,
-        resource: place.row.res.plural,
-        subresource: place.subresource,
-        namespace: &place.namespace,
-        name: &place.name,
-    };
-    access::require(&seen, caller, place.row.res, &ask)
 }

@@ -152,17 +152,17 @@ async fn scale_is_a_view_on_the_object() {
 
 #[tokio::test]
 async fn strangers_see_probes_only() {
-    let world = World::new().await;
+    let world = World::new().await.with_roles().await;
     let stranger = std::sync::Arc::new(apiserver::http::Peer::default());
     for (path, wanted) in [
         ("/healthz", 200),
         ("/livez", 200),
         ("/readyz?verbose", 200),
         ("/version", 200),
-        ("/api", 401),
-        ("/apis", 401),
-        ("/metrics", 401),
-        ("/api/v1/pods", 401),
+        ("/api", 403),
+        ("/apis", 403),
+        ("/metrics", 403),
+        ("/api/v1/pods", 403),
     ] {
         let request = http::Request::get(path)
             .body(bytes::Bytes::new())
@@ -177,7 +177,10 @@ async fn tokens_are_believed_while_their_account_lives() {
     let key = rcgen::KeyPair::generate().expect("a key");
     let audience = vec!["isopod".to_string()];
     let tokens = apiserver::Tokens::new(&key.serialize_der(), key.public_key_raw(), "issuer", audience);
-    let world = World::with_tokens(std::sync::Arc::new(tokens)).await;
+    let world = World::with_tokens(std::sync::Arc::new(tokens))
+        .await
+        .with_roles()
+        .await;
     let accounts = "/api/v1/namespaces/default/serviceaccounts";
     world
         .json(
@@ -340,7 +343,10 @@ async fn a_token_of_a_secret_is_believed_while_the_secret_lives() {
     let key = rcgen::KeyPair::generate().expect("a key");
     let audience = vec!["isopod".to_string()];
     let tokens = apiserver::Tokens::new(&key.serialize_der(), key.public_key_raw(), "issuer", audience);
-    let world = World::with_tokens(std::sync::Arc::new(tokens)).await;
+    let world = World::with_tokens(std::sync::Arc::new(tokens))
+        .await
+        .with_roles()
+        .await;
     let of = |kind: &str| format!("/api/v1/namespaces/default/{kind}");
     let robot = serde_json::json!({"metadata": {"name": "robot"}});
     let (_, account) = world.json("POST", &of("serviceaccounts"), &robot).await;
@@ -473,7 +479,7 @@ async fn each_warning_is_told_once() {
 
 #[tokio::test]
 async fn one_may_act_as_another_who_may() {
-    let world = World::new().await;
+    let world = World::new().await.with_roles().await;
     let whoami = async |headers: &[(&str, &str)]| {
         let headers = [&[("content-type", "application/json")], headers].concat();
         let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";

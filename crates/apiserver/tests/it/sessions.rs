@@ -330,7 +330,7 @@ async fn who_is_answered_early_may_still_send() {
         ),
         (&*world.admin, path, "text/plain", 300_000, 415),
         (&*world.admin, path, "application/json", 4_000_000, 413),
-        (&Peer::default(), path, "application/json", 300_000, 401),
+        (&Peer::default(), path, "application/json", 300_000, 403),
     ] {
         let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
         tokio::spawn(world.server.clone().serve_stream(theirs, peer.clone()));

@@ -1,7 +1,7 @@
 //! A server over memory with a clock and randomness that repeat, and a way to send it requests.
 
 use apiserver::http::{Body, Config, Peer, Server};
-use apiserver::{Api, Caller, NodeOps, Parts, Tokens};
+use apiserver::{Api, Authenticator, Authenticators, Caller, NodeOps, Parts, Tokens};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -64,6 +64,14 @@ impl World {
         Self::of(parts).await
     }
 
+    /// A server that signs with the first and believes all.
+    pub async fn with_authenticators(tokens: Arc<Tokens>, all: Vec<Arc<dyn Authenticator>>) -> Self {
+        let mut parts = Self::parts();
+        parts.signer = Some(tokens);
+        parts.authenticator = Some(Arc::new(Authenticators(all)));
+        Self::of(parts).await.with_roles().await
+    }
+
     async fn of(parts: Parts) -> Self {
         let api = Api::new(parts);
         let client = api.client(admin());
@@ -84,6 +92,23 @@ impl World {
             server: Server::new(api, Config::default()),
             admin: Arc::new(peer),
         }
+    }
+
+    /// The roles and bindings that every cluster has.
+    pub async fn with_roles(self) -> Self {
+        let client = self.server.api().client(admin());
+        for name in ["kube-system", "kube-public"] {
+            let namespace = json!({"metadata": {"name": name}});
+            let call = Call::create(kinds::lifecycle::NAMESPACES, "", namespace);
+            client.call(call).await.expect("a namespace");
+        }
+        for call in kinds::rbac::policy::calls(&client.snapshot())
+            .into_iter()
+            .flatten()
+        {
+            client.call(call).await.expect("a default role");
+        }
+        self
     }
 
     pub fn with_node(self, node: Arc<dyn NodeOps>) -> Self {

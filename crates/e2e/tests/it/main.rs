@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod access;
 mod corpus;
 mod custom;
 mod deployment;
@@ -15,6 +16,7 @@ mod host;
 mod hostnetwork;
 mod images;
 mod interactive;
+mod issuer;
 mod kubectl;
 mod lifecycle;
 mod probes;

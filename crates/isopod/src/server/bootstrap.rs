@@ -43,9 +43,11 @@ pub async fn first(client: &dyn Client) -> Result<()> {
 pub async fn run(client: &dyn Client, ca: &str, addresses: &Addresses) -> Result<()> {
     let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease"].map(namespace);
     ensure_all(client, namespaces.map(|n| (NAMESPACES, "", n))).await?;
-    let ca = (CONFIGMAPS, ROOT_CA_SOURCE, root_ca(ca));
+    let authorities = [root_ca(ca), client_ca(ca)].map(|object| (CONFIGMAPS, ROOT_CA_SOURCE, object));
     let range = (SERVICECIDRS, "", service_range());
-    ensure_all(client, own_services(addresses).into_iter().chain([ca, range]).chain(initial())).await?;
+    let own = own_services(addresses).into_iter().chain(authorities).chain([range]);
+    let objects = ensure_all(client, own.chain(initial()));
+    futures::future::try_join(objects, reconcile_policy(client)).await?;
     range_is_ready(client).await
 }
 
@@ -95,6 +97,20 @@ fn initial() -> impl Iterator<Item = (Res, &'static str, Value)> {
         .chain(kinds::prioritylevelconfiguration::initial().map(of(PRIORITYLEVELCONFIGURATIONS)))
         .chain(kinds::flowschema::initial().map(of(FLOWSCHEMAS)))
         .chain(own.into_iter().map(of(APISERVICES)))
+}
+
+/// Default roles and bindings: what is missing of them.
+async fn reconcile_policy(client: &dyn Client) -> Result<()> {
+    let calls = kinds::rbac::policy::calls(&client.snapshot());
+    let each = calls.into_iter().map(|calls| async move {
+        for call in calls {
+            let what = format!("{} {}", call.res.qualified(), call.name);
+            let written = client.call(call.manager("isopod")).await;
+            written.map_err(|status| anyhow!("cannot reconcile {what}: {status}"))?;
+        }
+        Ok(())
+    });
+    futures::future::try_join_all(each).await.map(|_| ())
 }
 
 /// The API and DNS, as pods find them.
@@ -196,6 +212,14 @@ fn root_ca(ca: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap", "data": {"ca.crt": ca},
         "metadata": {"name": ROOT_CA_NAME, "namespace": ROOT_CA_SOURCE},
+    })
+}
+
+/// Whose client certificates are believed, for API servers that extend this one.
+fn client_ca(ca: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "data": {"client-ca-file": ca},
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
     })
 }
 

@@ -5,6 +5,7 @@ mod bootstrap;
 mod env;
 mod hostports;
 mod node;
+mod oidc;
 mod proxy;
 mod sessions;
 mod tokens;
@@ -109,11 +110,8 @@ async fn serve(place: &Place) -> Result<()> {
     let pki = Pki::open(place, &[addresses.service, addresses.endpoint])?;
     let env: Arc<dyn Env> = Arc::new(env::RealEnv);
     let tokens = Arc::new(tokens::open(&pki.token_key)?);
-    let api = Api::new(Parts {
-        signer: Some(tokens.clone()),
-        authenticator: Some(tokens),
-        ..Parts::new(store.clone(), env.clone())
-    });
+    let oidc = issuer(&settings, &tokens)?;
+    let api = api(&store, &env, tokens, oidc.clone());
     let listener = listen(&settings, &place.name).await?;
     let acceptor = tls(tls_parts(&pki)?)
         .with_context(|| format!("the certificates in {} do not fit", place.pki().display()))?;
@@ -132,6 +130,9 @@ async fn serve(place: &Place) -> Result<()> {
     node::forget_gone(place, &settings, own.as_ref()).await;
     start_controllers(&api, &env, &stop, &tasks);
     tasks.spawn(bootstrap::keep(own, addresses.clone(), stop.clone()));
+    if let Some(oidc) = oidc {
+        tasks.spawn(oidc::keep_keys(oidc, stop.clone()));
+    }
 
     let net = Arc::new(ClusterNet::open(net_config).await?);
     let inner = net
@@ -167,6 +168,41 @@ async fn serve(place: &Place) -> Result<()> {
     store.close().await;
     std::fs::remove_file(place.pid_file()).or_else(ignore_missing)?;
     Ok(())
+}
+
+fn api(
+    store: &Store,
+    env: &Arc<dyn Env>,
+    tokens: Arc<apiserver::Tokens>,
+    oidc: Option<Arc<apiserver::oidc::Oidc>>,
+) -> Api {
+    Api::new(Parts {
+        signer: Some(tokens.clone()),
+        authenticator: Some(authenticators(tokens, oidc)),
+        ..Parts::new(store.clone(), env.clone())
+    })
+}
+
+/// Whose tokens are believed.
+fn authenticators(
+    tokens: Arc<apiserver::Tokens>,
+    oidc: Option<Arc<apiserver::oidc::Oidc>>,
+) -> Arc<dyn apiserver::Authenticator> {
+    let bootstrap = apiserver::BootstrapTokens {
+        audiences: apiserver::Signer::audiences(&*tokens),
+    };
+    let mut all: Vec<Arc<dyn apiserver::Authenticator>> = vec![tokens, Arc::new(bootstrap)];
+    all.extend(oidc.map(|oidc| oidc as Arc<dyn apiserver::Authenticator>));
+    Arc::new(apiserver::Authenticators(all))
+}
+
+/// The OpenID Connect issuer of the settings.
+fn issuer(settings: &Settings, tokens: &apiserver::Tokens) -> Result<Option<Arc<apiserver::oidc::Oidc>>> {
+    let made = settings.oidc.clone().map(|oidc| {
+        let audiences = apiserver::Signer::audiences(tokens);
+        apiserver::oidc::Oidc::new(oidc, audiences).map(Arc::new)
+    });
+    Ok(made.transpose()?)
 }
 
 fn open_store(place: &Place) -> Result<Store> {

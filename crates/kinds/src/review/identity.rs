@@ -37,10 +37,10 @@ impl Rules for Token {
         let audiences = list(spec, "audiences").iter().filter_map(Value::as_str);
         let audiences: Vec<String> = audiences.map(str::to_string).collect();
         let status = match asks.holder(token, &audiences) {
-            Some((user, audiences)) => {
+            Ok((user, audiences)) => {
                 json!({"authenticated": true, "user": user.to_value(), "audiences": audiences})
             }
-            None => json!({"user": {}, "error": "[invalid bearer token]"}),
+            Err(why) => json!({"user": {}, "error": why}),
         };
         put(question, "status", status);
         Ok(())

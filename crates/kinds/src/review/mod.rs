@@ -4,7 +4,9 @@
 
 mod access;
 mod identity;
+mod selector;
 
+use crate::rbac::Held;
 use crate::{Column, Row, Rules};
 use meta::Res;
 use serde_json::{Value, json};
@@ -25,16 +27,22 @@ pub trait Asks {
     /// The resource of a kind that is served.
     fn resource_of(&self, api_version: &str, kind: &str) -> Option<Res>;
 
-    /// Who holds a token that is meant for one of these audiences (none: the server's own), and for which of them.
-    fn holder(&self, token: &str, audiences: &[String]) -> Option<(User, Vec<String>)>;
+    /// Who holds a token that is meant for one of these audiences (none: the server's own), and for which of them; or
+    /// why nobody does.
+    fn holder(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), String>;
 
-    fn allows(&self, user: &User, attributes: &Attributes) -> bool;
+    fn verdict(&self, user: &User, asked: &Attributes) -> Verdict;
 
-    /// A path that is no resource.
-    fn allows_path(&self, user: &User, verb: &str, path: &str) -> bool;
+    /// All rules that hold for a user in a namespace (empty: in the cluster as a whole).
+    fn held(&self, user: &User, namespace: &str) -> Held;
+}
 
-    /// All that a user may do in a namespace: `resourceRules` and `nonResourceRules`.
-    fn rules(&self, user: &User, namespace: &str) -> (Value, Value);
+/// What an authorizer says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    pub allowed: bool,
+    /// For people: which binding allowed it, or what was not found while looking for one.
+    pub reason: String,
 }
 
 /// What else is known of somebody: pod and node of a service account's token, which credential it was.
@@ -49,14 +57,30 @@ pub struct User {
 }
 
 /// What is to be done to what.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
-    pub verb: String,
-    pub group: String,
-    pub resource: String,
-    pub subresource: String,
-    pub namespace: String,
-    pub name: String,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes<'a> {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`, or a word of its own.
+    pub verb: &'a str,
+    pub group: &'a str,
+    pub version: &'a str,
+    pub resource: &'a str,
+    pub subresource: &'a str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    /// The text of the field selector of a list, a watch or a deletion of many.
+    pub field_selector: &'a str,
+    /// A path that is no resource: `/metrics`, `/openapi/v3`. The rest is empty then, but for the verb.
+    pub path: Option<&'a str>,
+}
+
+impl<'a> Attributes<'a> {
+    pub fn of_path(verb: &'a str, path: &'a str) -> Self {
+        Self {
+            verb,
+            path: Some(path),
+            ..Self::default()
+        }
+    }
 }
 
 impl User {

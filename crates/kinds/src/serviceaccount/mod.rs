@@ -12,6 +12,13 @@ use std::sync::Arc;
 
 pub const SERVICEACCOUNTS: Res = Res::new("", "serviceaccounts");
 
+/// What a token can be bound to: its kind (of the core group), where it is, and the claim that names it.
+pub const BINDABLE: [(&str, Res, &str); 3] = [
+    ("Pod", crate::pod::PODS, "pod"),
+    ("Node", crate::node::NODES, "node"),
+    ("Secret", crate::secret::SECRETS, "secret"),
+];
+
 pub fn row() -> Row {
     Row {
         res: SERVICEACCOUNTS,

@@ -32,6 +32,7 @@ pub use archive::Loaded;
 pub use build::{Build, Source};
 pub use defined_volumes::{DefinedVolume, fill_volumes};
 pub use error::{Error, Result};
+pub use trust::client_config as trust_with;
 pub use hosts::{HostConfig, RegistryConfig};
 pub use layer::Limits;
 pub use mount_points::MountPoints;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A client's side of TLS. Blocks (it reads the trust store). The error is one message for the user.
-pub(super) fn client_config(ca: Option<&Path>) -> Result<rustls::ClientConfig, String> {
+pub fn client_config(ca: Option<&Path>) -> Result<rustls::ClientConfig, String> {
     let mut certificates = ca.map(self::certificates).transpose()?.unwrap_or_default();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
