@@ -2,6 +2,7 @@
 
 mod cluster_kinds;
 mod customresourcedefinitions;
+mod customresourceschemas;
 mod defaults;
 mod helpers;
 mod invalid;
