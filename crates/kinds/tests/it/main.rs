@@ -5,6 +5,7 @@ mod cases;
 mod classes;
 mod cluster_kinds;
 mod customresourcedefinitions;
+mod customresourceschemas;
 mod defaults;
 mod devices;
 mod flows;

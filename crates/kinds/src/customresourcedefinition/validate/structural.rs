@@ -318,6 +318,17 @@ fn nested(schema: Schema, skip_any_of: bool, at: &At, found: &mut Found) {
     for (name, property) in schema.named("properties") {
         nested(property, false, &properties.key(name), found);
     }
+    no_shape(schema, at, found);
+    if schema.property("metadata").is_some() {
+        found.forbidden(
+            &properties.key("metadata"),
+            "must not be specified in a nested context",
+        );
+    }
+}
+
+/// What shapes an object has no place under a quantifier.
+fn no_shape(schema: Schema, at: &At, found: &mut Found) {
     let additional = schema.additional("additionalProperties");
     let allows = !matches!(additional, None | Some(Additional::Allowed(false)));
     let text = |field| !schema.text(field).is_empty();
@@ -374,12 +385,6 @@ fn nested(schema: Schema, skip_any_of: bool, at: &At, found: &mut Found) {
     ];
     for (field, _, detail) in forbidden.into_iter().filter(|(_, wrong, _)| *wrong) {
         found.forbidden(&at.child(field), detail);
-    }
-    if schema.property("metadata").is_some() {
-        found.forbidden(
-            &properties.key("metadata"),
-            "must not be specified in a nested context",
-        );
     }
 }
 
