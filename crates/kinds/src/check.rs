@@ -5,7 +5,7 @@ use meta::field::Shown;
 use meta::selector::LabelSelector;
 use meta::{Errors, Path, Quantity, name};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 pub(crate) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
@@ -483,59 +483,6 @@ pub(crate) fn immutable_selector(object: &Value, old: &Value, errors: &mut Error
             true => errors.invalid(&path, Value::Null, IMMUTABLE),
             false => errors.invalid(&path, selector_shown(new), IMMUTABLE),
         }
-    }
-}
-
-/// Conditions in the form that all kinds share since there is one (`metav1.Condition`).
-pub(crate) fn conditions(all: &[Value], path: &Path, errors: &mut Errors) {
-    let mut types = BTreeSet::new();
-    for (i, condition) in all.iter().enumerate() {
-        let (kind, path) = (string(condition, "type"), path.index(i));
-        if !types.insert(kind) {
-            errors.duplicate(&path.child("type"), kind);
-        }
-        one_condition(condition, &path, errors);
-    }
-}
-
-fn one_condition(condition: &Value, path: &Path, errors: &mut Errors) {
-    const REASON_MAX: usize = 1024;
-    const MESSAGE_MAX: usize = 32 * 1024;
-    qualified_name(&path.child("type"), string(condition, "type"), errors);
-    let status = string(condition, "status");
-    if !matches!(status, "True" | "False" | "Unknown") {
-        errors.not_supported(&path.child("status"), status, &["False", "True", "Unknown"]);
-    }
-    let seen = crate::json::number(condition, "observedGeneration");
-    if seen < 0 {
-        let detail = "must be greater than or equal to zero";
-        errors.invalid(&path.child("observedGeneration"), seen, detail);
-    }
-    required(condition, "lastTransitionTime", path, errors);
-    let (reason, at) = (string(condition, "reason"), path.child("reason"));
-    let inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if reason.is_empty() {
-        errors.required(&at, "");
-    } else if !(reason.starts_with(|c: char| c.is_ascii_alphabetic())
-        && reason.ends_with(inner)
-        && reason.chars().all(|c| inner(c) || matches!(c, ',' | ':')))
-    {
-        let why = "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'";
-        let examples = [
-            "my_name",
-            "MY_NAME",
-            "MyName",
-            "ReasonA,ReasonB",
-            "ReasonA:ReasonB",
-        ];
-        let why = name::regex_error(why, "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", &examples);
-        errors.invalid(&at, reason, &why);
-    }
-    if reason.len() > REASON_MAX {
-        errors.too_long(&at, REASON_MAX);
-    }
-    if string(condition, "message").len() > MESSAGE_MAX {
-        errors.too_long(&path.child("message"), MESSAGE_MAX);
     }
 }
 

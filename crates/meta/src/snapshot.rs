@@ -85,11 +85,6 @@ impl Snapshot {
         range.into_iter().flatten()
     }
 
-    /// All objects of a resource, if it has any.
-    pub fn table(&self, res: Res) -> Option<&Table> {
-        self.tables.get(&res)
-    }
-
     pub fn count(&self, res: Res) -> usize {
         self.tables.get(&res).map_or(0, OrdMap::len)
     }

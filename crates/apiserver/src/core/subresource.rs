@@ -129,4 +129,4 @@ pub fn add_condition(pod: &mut Value, mut condition: Value, now: &str) {
         list.retain(|c| c.get("type") != condition.get("type"));
         list.push(condition);
     }
-}}
+}

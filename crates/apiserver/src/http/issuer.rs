@@ -29,7 +29,7 @@ pub fn answer(signer: Option<&dyn Signer>, path: &str) -> Option<Response<Body>>
 }
 
 fn response(value: &Value, media_type: &'static str) -> Response<Body> {
-    let mut response = super::respond_json(value);
+    let mut response = super::respond::encoded(http::StatusCode::OK, value, super::negotiate::Form::JSON);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));

@@ -361,14 +361,14 @@ fn may_read(
     let known = kind.and_then(|(version, kind)| within.asks.resource_of(version, kind));
     let group = kind.map(|(version, _)| version.split_once('/').map_or("", |(group, _)| group));
     let attributes = Attributes {
-        verb: verb.into(),
-        group: group.unwrap_or("*").into(),
-        resource: known.map_or("*", |res| res.plural).into(),
-        name: name.into(),
-        namespace: namespace.into(),
+        verb,
+        group: group.unwrap_or("*"),
+        resource: known.map_or("*", |res| res.plural),
+        name,
+        namespace,
         ..Attributes::default()
     };
-    let allowed = within.asks.allows(&within.asks.caller(), &attributes);
+    let allowed = within.asks.verdict(&within.asks.caller(), &attributes).allowed;
     (allowed, known.is_some())
 }
 
