@@ -1,5 +1,6 @@
 //! Requests in: who sends them, and bodies within limits, decoded by their content type.
 
+use super::negotiate::MEDIA_TYPES;
 use super::route::Place;
 use super::{Peer, Server};
 use crate::Api;
@@ -225,22 +226,25 @@ pub fn patch_verb(media_type: &str) -> Result<Verb, Status> {
     }
 }
 
-/// A body as a value.
-pub fn decode(bytes: &[u8], media_type: &str, kind: &str) -> Result<Decoded, Status> {
+/// A body as a value; `default` is the version and kind of one that says nothing of it.
+pub fn decode(bytes: &[u8], media_type: &str, default: (&str, &str)) -> Result<Decoded, Status> {
+    let kind = default.1;
     let malformed = |e: codec::Malformed| {
-        let shown: String = bytes.iter().take(64).map(|b| format!("{b:02x}")).collect();
-        let more = if bytes.len() > 64 { "…" } else { "" };
         Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {e} ({shown}{more})"
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {e} ({})",
+            shown(bytes)
         ))
     };
     match media_type {
-        "" | "application/json" | "text/json" => codec::from_json(bytes).map_err(malformed),
+        "" | "application/json" => codec::from_json(bytes).map_err(malformed),
         "application/yaml" | "application/apply-patch+yaml" => {
             codec::from_yaml(bytes).map_err(|e| Status::bad_request(e.to_string()))
         }
         "application/vnd.kubernetes.protobuf" => {
-            let value = kinds::wire::decode(bytes).map_err(|e| Status::bad_request(e.to_string()))?;
+            let value = kinds::wire::decode(bytes, default).map_err(|e| {
+                let what = "the object provided is unrecognized (must be of type";
+                Status::bad_request(format!("{what} {kind}): {e} ({})", shown(bytes)))
+            })?;
             Ok(Decoded {
                 value,
                 duplicates: Vec::new(),
@@ -249,10 +253,23 @@ pub fn decode(bytes: &[u8], media_type: &str, kind: &str) -> Result<Decoded, Sta
         other if other.ends_with("-patch+json") => {
             codec::from_json(bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
         }
-        _ => Err(Status::unsupported_media_type(
-            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
-        )),
+        _ => Err(Status::unsupported_media_type(MEDIA_TYPES)),
     }
+}
+
+/// The beginning of a body that is not understood, as text where it looks like JSON.
+fn shown(bytes: &[u8]) -> String {
+    const MAX_BYTES: usize = 30;
+    let start = &bytes[..bytes.len().min(MAX_BYTES)];
+    let mut text = match start.first() {
+        None => "<empty>".to_string(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => start.iter().map(|b| format!("{b:02x}")).collect(),
+    };
+    if bytes.len() > MAX_BYTES {
+        text += " ...";
+    }
+    text
 }
 
 /// Duplicate fields of a body that no schema describes: warnings or an error, as `strictness` says.
