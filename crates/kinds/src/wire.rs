@@ -99,7 +99,11 @@ mod tests {
             ("apps.example.com/v1", "Deployment", false),
             ("example.com/v1", "Status", false),
         ] {
-            assert_eq!(Wire::of(api_version, kind).is_some(), known, "{api_version} {kind}");
+            assert_eq!(
+                Wire::of(api_version, kind).is_some(),
+                known,
+                "{api_version} {kind}"
+            );
         }
     }
 }

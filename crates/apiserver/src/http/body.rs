@@ -162,7 +162,8 @@ impl ListBody {
             out.put_slice(&head);
         }
         // A chunk that had to grow would be copied once more.
-        let fits = |out: &BytesMut, item: &Item| out.is_empty() || out.len() + item.size_bytes() < CHUNK_BYTES;
+        let fits =
+            |out: &BytesMut, item: &Item| out.is_empty() || out.len() + item.size_bytes() < CHUNK_BYTES;
         while let Some(item) = self.items.next_if(|item| fits(&out, item)) {
             if let Err(why) = self.put(item, &mut out) {
                 return Some(Err(why));

@@ -206,7 +206,7 @@ async fn resource(
         include,
         now: api.parts().env.now(),
     };
-    Ok(respond::reply(&wanted, reply, &warnings))
+    respond::reply(&wanted, reply, &warnings)
 }
 
 /// What upstream calls the options of a method.

@@ -18,6 +18,7 @@ mod table;
 mod watch;
 
 pub use body::Body;
+pub(crate) use negotiate::{Encoding, MEDIA_TYPES, Range, pick};
 
 use crate::core::Caller;
 use crate::{Api, discovery, openapi};

@@ -254,7 +254,9 @@ pub fn pick<T>(accept: &str, judge: impl Fn(&Range, Encoding) -> Option<T>) -> O
         let encodings = Encoding::ALL.into_iter().filter(|e| range.takes(*e));
         encodings.map(move |encoding| (range, encoding))
     });
-    forms.into_iter().find_map(|(range, encoding)| judge(range, encoding))
+    forms
+        .into_iter()
+        .find_map(|(range, encoding)| judge(range, encoding))
 }
 
 /// What a range means for objects.

@@ -7,6 +7,7 @@ use crate::Api;
 use crate::core::{Caller, Seen, access};
 use bytes::{Bytes, BytesMut};
 use codec::Decoded;
+use codec::protobuf::ProtobufError;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http_body_util::BodyExt;
@@ -241,10 +242,7 @@ pub fn decode(bytes: &[u8], media_type: &str, default: (&str, &str)) -> Result<D
             codec::from_yaml(bytes).map_err(|e| Status::bad_request(e.to_string()))
         }
         "application/vnd.kubernetes.protobuf" => {
-            let value = kinds::wire::decode(bytes, default).map_err(|e| {
-                let what = "the object provided is unrecognized (must be of type";
-                Status::bad_request(format!("{what} {kind}): {e} ({})", shown(bytes)))
-            })?;
+            let value = kinds::wire::decode(bytes, default).map_err(|e| not_read(e, bytes, default))?;
             Ok(Decoded {
                 value,
                 duplicates: Vec::new(),
@@ -255,6 +253,28 @@ pub fn decode(bytes: &[u8], media_type: &str, default: (&str, &str)) -> Result<D
         }
         _ => Err(Status::unsupported_media_type(MEDIA_TYPES)),
     }
+}
+
+/// Of custom resources.
+const NO_PROTOBUF: &str = "object *unstructured.Unstructured does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message";
+
+/// What is wrong with a protobuf body, in upstream's words.
+fn not_read(error: ProtobufError, bytes: &[u8], default: (&str, &str)) -> Status {
+    let expected = default.1;
+    Status::bad_request(match &error {
+        ProtobufError::UnknownType { api_version, kind } => {
+            let version = api_version.rsplit('/').next().unwrap_or_default();
+            let why = match (api_version.as_str(), kind.as_str()) == default {
+                true => NO_PROTOBUF.to_string(),
+                false => error.to_string(),
+            };
+            format!("{kind} in version {version:?} cannot be handled as a {expected}: {why}")
+        }
+        _ => format!(
+            "the object provided is unrecognized (must be of type {expected}): {error} ({})",
+            shown(bytes)
+        ),
+    })
 }
 
 /// The beginning of a body that is not understood, as text where it looks like JSON.

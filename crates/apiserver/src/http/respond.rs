@@ -33,7 +33,7 @@ impl Wanted<'_> {
     }
 }
 
-pub fn reply(wanted: &Wanted, reply: Reply, warnings: &[String]) -> Response<Body> {
+pub fn reply(wanted: &Wanted, reply: Reply, warnings: &[String]) -> Result<Response<Body>, Status> {
     let made = match reply {
         Reply::Object { object, created } => one(wanted, &object, code(created)),
         Reply::Value { value, created } => {
@@ -70,10 +70,9 @@ pub fn reply(wanted: &Wanted, reply: Reply, warnings: &[String]) -> Response<Bod
             list(wanted, objects, metadata)
         }
     };
-    let failed = |why: Status| status(&why, Form::plain(wanted.form.encoding));
-    let mut response = made.unwrap_or_else(failed);
+    let mut response = made?;
     warn(&mut response, warnings.iter().map(String::as_str));
-    response
+    Ok(response)
 }
 
 fn code(created: bool) -> StatusCode {
@@ -111,7 +110,9 @@ impl Wanted<'_> {
     fn internal_type(&self) -> String {
         let row = self.row;
         let package = match row.res.group.split('.').next() {
-            _ if Wire::of(&row.api_version(), row.kind).is_none() => return "unstructured.Unstructured".into(),
+            _ if Wire::of(&row.api_version(), row.kind).is_none() => {
+                return "unstructured.Unstructured".into();
+            }
             Some("" | "events") | None => "core",
             Some(group) => group,
         };
@@ -176,7 +177,11 @@ fn list(wanted: &Wanted, objects: Vec<Object>, metadata: Value) -> Result<Respon
             let items = items.collect::<Result<Vec<_>, _>>().map_err(unencodable)?;
             let parts = outer.list(&metadata.to_string()).map_err(unencodable)?;
             let parts = parts.ok_or_else(|| Status::internal("a list without items"))?;
-            let pieces = Pieces::Protobuf { wire, outer: outer.envelope, parts };
+            let pieces = Pieces::Protobuf {
+                wire,
+                outer: outer.envelope,
+                parts,
+            };
             let body = Body::List(ListBody::new(pieces, items));
             Ok(respond(StatusCode::OK, body, form))
         }

@@ -10,9 +10,9 @@ use crate::core::select::Filter;
 use crate::options::Query;
 use crate::views;
 use bytes::{BufMut, Bytes, BytesMut};
+use codec::protobuf::ProtobufError;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use codec::protobuf::ProtobufError;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use kinds::Row;
@@ -413,10 +413,16 @@ impl Watcher {
             Shape::Table => self.table(object, revision, include),
         };
         let json = object.to_string();
-        match self.wire.as_ref().map(|wire| (wire, wire.encode(json.as_bytes()))) {
+        match self
+            .wire
+            .as_ref()
+            .map(|wire| (wire, wire.encode(json.as_bytes())))
+        {
             None => json_event(out, "BOOKMARK", json.as_bytes()),
             Some((wire, Ok(message))) => wire.envelope.event("BOOKMARK", &message, out),
-            Some((_, Err(error))) => tracing::error!(%error, "a bookmark has no protobuf form; this is a bug"),
+            Some((_, Err(error))) => {
+                tracing::error!(%error, "a bookmark has no protobuf form; this is a bug")
+            }
         }
     }
 }

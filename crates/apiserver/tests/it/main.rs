@@ -6,6 +6,7 @@ mod discovery;
 mod golden;
 mod manners;
 mod properties;
+mod protobuf;
 mod proxy;
 mod sessions;
 mod strict;

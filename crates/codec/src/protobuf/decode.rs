@@ -199,7 +199,9 @@ impl Reader<'_> {
                 None => "0".into(),
             },
             Special::Raw => match first_bytes(bytes)? {
-                Some(b) if !b.is_empty() => serde_json::from_slice(b).map_err(|e| bad(name, &e.to_string()))?,
+                Some(b) if !b.is_empty() => {
+                    serde_json::from_slice(b).map_err(|e| bad(name, &e.to_string()))?
+                }
                 _ => Value::Null,
             },
             Special::IntOrString => int_or_string(name, bytes)?,
@@ -375,8 +377,7 @@ impl<'a> Items<'a> {
             }
             2 => {
                 let length = varint(self.bytes, &mut self.at)?;
-                let length =
-                    usize::try_from(length).map_err(|_| ProtobufError::Truncated)?;
+                let length = usize::try_from(length).map_err(|_| ProtobufError::Truncated)?;
                 Item::Bytes(self.take(length)?)
             }
             5 => {
@@ -414,4 +415,3 @@ fn varint(bytes: &[u8], at: &mut usize) -> Result<u64> {
     }
     Err(ProtobufError::Truncated)
 }
-

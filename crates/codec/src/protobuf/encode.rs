@@ -286,7 +286,9 @@ impl<'de> Visitor<'de> for Put<'_, '_> {
 
     fn visit_str<E: Error>(self, text: &str) -> Read<(), E> {
         match self.kind {
-            _ if self.shape != Shape::One => return Err(E::invalid_type(serde::de::Unexpected::Str(text), &self)),
+            _ if self.shape != Shape::One => {
+                return Err(E::invalid_type(serde::de::Unexpected::Str(text), &self));
+            }
             Kind::Text => self.message(text.as_bytes()),
             Kind::Bytes => self.message(&STANDARD.decode(text).map_err(E::custom)?),
             Kind::Special(Special::Quantity) => {
@@ -335,7 +337,9 @@ impl<'de> Visitor<'de> for Put<'_, '_> {
         match (self.shape, self.kind) {
             (Shape::One, Kind::Double) => {
                 put_tag(self.number, 1, self.encoder.out);
-                self.encoder.out.extend_from_slice(&number.to_bits().to_le_bytes());
+                self.encoder
+                    .out
+                    .extend_from_slice(&number.to_bits().to_le_bytes());
                 Ok(())
             }
             _ => Err(E::invalid_type(serde::de::Unexpected::Float(number), &self)),

@@ -81,8 +81,16 @@ impl Table {
             return Ok(None);
         };
         let mut rest = Vec::new();
-        self.encode(message, format!("{{\"metadata\":{metadata}}}").as_bytes(), &mut rest)?;
-        let (before, after) = if own < items { (rest, Vec::new()) } else { (Vec::new(), rest) };
+        self.encode(
+            message,
+            format!("{{\"metadata\":{metadata}}}").as_bytes(),
+            &mut rest,
+        )?;
+        let (before, after) = if own < items {
+            (rest, Vec::new())
+        } else {
+            (Vec::new(), rest)
+        };
         Ok(Some(List {
             before,
             after,

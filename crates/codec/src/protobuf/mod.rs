@@ -7,6 +7,8 @@ mod encode;
 mod frame;
 mod layout;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use frame::{ENVELOPE_END, Envelope, List};
 pub use layout::Message;

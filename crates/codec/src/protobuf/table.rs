@@ -138,14 +138,15 @@ impl Table {
     }
 
     /// The message that a kind is. Options of requests are meta/v1 under whatever version they come, as are the answers
-    /// that belong to no group under `v1`.
+    /// that belong to no group under `v1` (or none: `APIVersions`), and what an older version of meta/v1 has not changed.
     pub fn message(&self, api_version: &str, kind: &str) -> Option<Message> {
         let own = || {
             let package = self.packages.get(api_version)?;
             self.by_name.get(format!("{package}.{kind}").as_str())
         };
         let common = || {
-            let common = api_version == "v1" || kind.ends_with("Options");
+            let common =
+                matches!(api_version, "v1" | "" | "meta.k8s.io/v1beta1") || kind.ends_with("Options");
             common
                 .then(|| self.by_name.get(format!("meta.v1.{kind}").as_str()))
                 .flatten()

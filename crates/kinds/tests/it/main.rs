@@ -11,6 +11,7 @@ mod services;
 mod sources;
 mod storage;
 mod updates;
+mod wire;
 
 use kinds::{Registry, Rules, Write};
 use meta::{Draft, Errors, Res, Snapshot, Timestamp};
