@@ -18,7 +18,7 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 
 pub enum Body {
     Full(Option<Bytes>),
-    List(ListBody),
+    List(Box<ListBody>),
     Stream(BoxStream<'static, Bytes>),
     Relay(Box<Relay>),
 }

@@ -182,7 +182,7 @@ fn list(wanted: &Wanted, objects: Vec<Object>, metadata: Value) -> Result<Respon
                 outer: outer.envelope,
                 parts,
             };
-            let body = Body::List(ListBody::new(pieces, items));
+            let body = Body::List(Box::new(ListBody::new(pieces, items)));
             Ok(respond(StatusCode::OK, body, form))
         }
         (shape, Encoding::Json) if !form.pretty => {
@@ -195,7 +195,7 @@ fn list(wanted: &Wanted, objects: Vec<Object>, metadata: Value) -> Result<Respon
             });
             let pieces = Pieces::Json { head };
             let body = ListBody::new(pieces, items.collect::<Result<_, Status>>()?);
-            Ok(respond(StatusCode::OK, Body::List(body), form))
+            Ok(respond(StatusCode::OK, Body::List(Box::new(body)), form))
         }
         (shape, _) => {
             let shaped = |object: &Object| match shape {

@@ -242,65 +242,68 @@ async fn events_are_frames() {
     );
 }
 
+/// What follows the path of the ConfigMaps, and `Accept`.
+const ACCEPTED: &[(&str, &str)] = &[
+    ("/a", "application/vnd.kubernetes.protobuf,application/json"),
+    ("/a", "application/json;q=0.5,application/vnd.kubernetes.protobuf"),
+    (
+        "/a",
+        "application/vnd.kubernetes.protobuf;q=0.5, application/yaml;q=0.9, */*;q=0.1",
+    ),
+    ("/a", "*/*, application/yaml"),
+    ("/a", "application/*"),
+    ("/a", "*"),
+    ("/a", "application/cbor"),
+    ("/a", "application/cbor, application/json"),
+    ("/a", "text/html, image/png; q=0.8"),
+    ("/a", "application/vnd.kubernetes.protobuf;stream=watch"),
+    ("/a", "application/json;stream=other"),
+    ("/a", "application/json;sv=v1"),
+    ("/a", "application/json;sv=v2, application/yaml"),
+    ("/a", "application/json;charset=utf-8"),
+    ("/a", "application/json;pretty=1"),
+    (
+        "/a",
+        "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json",
+    ),
+    (
+        "/a",
+        "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io",
+    ),
+    ("", "TABLE,application/json"),
+    ("", "application/yaml;as=Table;v=v1;g=meta.k8s.io"),
+    (
+        "",
+        "application/json;as=Table;v=v2;g=meta.k8s.io,application/json",
+    ),
+    ("", "application/json;as=Widget;v=v1;g=meta.k8s.io"),
+    ("", "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"),
+    (
+        "/a",
+        "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+    ),
+    ("/missing", "application/vnd.kubernetes.protobuf,application/json"),
+    ("/missing", "application/yaml"),
+    ("/missing", "TABLE,application/json"),
+    ("/missing", "TABLE"),
+    ("/missing", "application/cbor"),
+    ("?watch=true&timeoutSeconds=1", "application/yaml"),
+    ("?watch=true&timeoutSeconds=1", "application/cbor"),
+    (
+        "?watch=true&timeoutSeconds=1&resourceVersion=1",
+        "application/json",
+    ),
+];
+
 /// `Accept`, code, and the form of what comes.
 #[tokio::test]
 async fn the_best_of_what_is_accepted_is_sent() {
     let world = World::new().await;
     world.json("POST", CONFIGMAPS, &configmap("a")).await;
-    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
     let mut told = String::new();
-    for (path, accept) in [
-        ("/a", "application/vnd.kubernetes.protobuf,application/json"),
-        ("/a", "application/json;q=0.5,application/vnd.kubernetes.protobuf"),
-        (
-            "/a",
-            "application/vnd.kubernetes.protobuf;q=0.5, application/yaml;q=0.9, */*;q=0.1",
-        ),
-        ("/a", "*/*, application/yaml"),
-        ("/a", "application/*"),
-        ("/a", "*"),
-        ("/a", "application/cbor"),
-        ("/a", "application/cbor, application/json"),
-        ("/a", "text/html, image/png; q=0.8"),
-        ("/a", "application/vnd.kubernetes.protobuf;stream=watch"),
-        ("/a", "application/json;stream=other"),
-        ("/a", "application/json;sv=v1"),
-        ("/a", "application/json;sv=v2, application/yaml"),
-        ("/a", "application/json;charset=utf-8"),
-        ("/a", "application/json;pretty=1"),
-        (
-            "/a",
-            "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json",
-        ),
-        (
-            "/a",
-            "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io",
-        ),
-        ("", &format!("{table},application/json")),
-        ("", &table.replace("json", "yaml")),
-        (
-            "",
-            "application/json;as=Table;v=v2;g=meta.k8s.io,application/json",
-        ),
-        ("", "application/json;as=Widget;v=v1;g=meta.k8s.io"),
-        ("", "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"),
-        (
-            "/a",
-            "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
-        ),
-        ("/missing", "application/vnd.kubernetes.protobuf,application/json"),
-        ("/missing", "application/yaml"),
-        ("/missing", &format!("{table},application/json")),
-        ("/missing", table),
-        ("/missing", "application/cbor"),
-        ("?watch=true&timeoutSeconds=1", "application/yaml"),
-        ("?watch=true&timeoutSeconds=1", "application/cbor"),
-        (
-            "?watch=true&timeoutSeconds=1&resourceVersion=1",
-            "application/json",
-        ),
-    ] {
-        let answer = get(&world, &format!("{CONFIGMAPS}{path}"), accept).await;
+    for (path, accept) in ACCEPTED {
+        let accept = accept.replace("TABLE", "application/json;as=Table;v=v1;g=meta.k8s.io");
+        let answer = get(&world, &format!("{CONFIGMAPS}{path}"), &accept).await;
         let body = match media(&answer) {
             PROTOBUF => decoded(answer.body()),
             "application/yaml" => codec::from_yaml(answer.body()).expect("YAML").value,

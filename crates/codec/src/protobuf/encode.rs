@@ -286,9 +286,7 @@ impl<'de> Visitor<'de> for Put<'_, '_> {
 
     fn visit_str<E: Error>(self, text: &str) -> Read<(), E> {
         match self.kind {
-            _ if self.shape != Shape::One => {
-                return Err(E::invalid_type(serde::de::Unexpected::Str(text), &self));
-            }
+            _ if self.shape != Shape::One => Err(E::invalid_type(serde::de::Unexpected::Str(text), &self)),
             Kind::Text => self.message(text.as_bytes()),
             Kind::Bytes => self.message(&STANDARD.decode(text).map_err(E::custom)?),
             Kind::Special(Special::Quantity) => {
