@@ -50,6 +50,20 @@ impl Wire {
         object.encoded(|json| self.encode(json).map(Into::into))
     }
 
+    /// The metadata of an object as `PartialObjectMetadata` (which this is): cut out of the encoding of the whole, which is
+    /// of the kind `of`, where that is kept.
+    pub fn encode_metadata(&self, of: Option<&Self>, object: &Object) -> Result<bytes::Bytes, ProtobufError> {
+        let cut = |of: &Self| {
+            let whole = object.kept()?;
+            let size = table().metadata_bytes(of.message, &whole)?;
+            Some(whole.slice(..size))
+        };
+        match of.and_then(cut) {
+            Some(metadata) => Ok(metadata),
+            None => self.encode(object.json()).map(Into::into),
+        }
+    }
+
     /// A list of this kind, which is one of lists, without its items.
     pub fn list(&self, metadata: &str) -> Result<Option<List>, ProtobufError> {
         table().list(self.message, metadata)
@@ -78,6 +92,23 @@ pub(crate) fn written(type_name: &str) -> HashMap<&'static str, (Written, Option
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metadata_is_the_same_cut_out_or_encoded() {
+        let partial = Wire::of("meta.k8s.io/v1", "PartialObjectMetadata").expect("known");
+        for (api_version, kind) in [("v1", "ConfigMap"), ("apps/v1", "Deployment")] {
+            let wire = Wire::of(api_version, kind).expect("known");
+            let value = serde_json::json!({"apiVersion": api_version, "kind": kind,
+                "metadata": {"name": "a", "uid": "u", "annotations": {"b": "x".repeat(300)}}});
+            let object = meta::Draft::new(value).expect("an object").seal(7);
+            let encoded = partial.encode_metadata(Some(&wire), &object).expect("encodes");
+            assert!(wire.encode_stored(&object).expect("encodes").len() > encoded.len());
+            assert_eq!(
+                partial.encode_metadata(Some(&wire), &object).expect("encodes"),
+                encoded
+            );
+        }
+    }
 
     #[test]
     fn every_built_in_kind_has_a_protobuf_form() {

@@ -349,8 +349,8 @@ impl Object {
     /// The object in its other encoding (protobuf), made from its JSON at the first call and kept with this revision as
     /// long as there is room: all who list and watch it share it. `make` must be the same at each call.
     pub fn encoded<E>(&self, make: impl FnOnce(&[u8]) -> Result<Bytes, E>) -> Result<Bytes, E> {
-        if let Some(kept) = self.0.encoded.get() {
-            return Ok(kept.0.clone());
+        if let Some(kept) = self.kept() {
+            return Ok(kept);
         }
         let bytes = make(&self.0.json)?;
         if let Some(kept) = Kept::new(bytes.clone()) {
@@ -358,6 +358,11 @@ impl Object {
             self.0.encoded.set(kept).ok();
         }
         Ok(bytes)
+    }
+
+    /// What `encoded` has made, as far as it is kept.
+    pub fn kept(&self) -> Option<Bytes> {
+        self.0.encoded.get().map(|kept| kept.0.clone())
     }
 
     /// The same object under another revision: what a DELETED event carries.
@@ -449,5 +454,24 @@ mod tests {
             again.at_revision(1234).value()["metadata"]["annotations"],
             object.value()["metadata"]["annotations"]
         );
+    }
+
+    #[test]
+    fn another_encoding_is_made_once_unless_there_is_no_room() {
+        let object = || {
+            let value = json!({"metadata": {"name": "a"}});
+            Draft::new(value).expect("valid").seal(1)
+        };
+        let small = object();
+        let make = |bytes: usize| move |_: &[u8]| Ok::<_, ()>(Bytes::from(vec![1; bytes]));
+        assert_eq!(small.encoded(make(3)).map(|b| b.len()), Ok(3));
+        assert_eq!(small.clone().encoded(|_| Err(())).map(|b| b.len()), Ok(3));
+        let large = object();
+        assert_eq!(
+            large.encoded(make(KEPT_MAX_BYTES + 1)).map(|b| b.len()),
+            Ok(KEPT_MAX_BYTES + 1)
+        );
+        assert_eq!(large.kept(), None);
+        assert_eq!(large.encoded(make(4)).map(|b| b.len()), Ok(4));
     }
 }

@@ -170,8 +170,9 @@ fn list(wanted: &Wanted, objects: Vec<Object>, metadata: Value) -> Result<Respon
         (shape, Encoding::Protobuf) => {
             let wire = wire_of(&api_version, kind)?;
             let outer = wire_of(&api_version, &format!("{kind}List"))?;
+            let whole = Wire::of(&row.api_version(), row.kind);
             let items = objects.into_iter().map(|object| match shape {
-                Shape::Partial => wire.encode(object.json()).map(|made| Item::Made(made.into())),
+                Shape::Partial => wire.encode_metadata(whole.as_ref(), &object).map(Item::Made),
                 _ => Item::stored(&wire, object),
             });
             let items = items.collect::<Result<Vec<_>, _>>().map_err(unencodable)?;

@@ -362,7 +362,10 @@ impl Watcher {
             }
             (Shape::Partial, None) => json_event(out, kind, &table::partial_json(object, version)?),
             (Shape::Partial, Some(wire)) => {
-                let message = wire.encode(object.json()).map_err(unencodable)?;
+                let whole = Wire::of(&self.row.api_version(), self.row.kind);
+                let message = wire
+                    .encode_metadata(whole.as_ref(), object)
+                    .map_err(unencodable)?;
                 wire.envelope.event(kind, &message, out);
             }
             (Shape::Table, _) => {

@@ -403,7 +403,7 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
-fn varint(bytes: &[u8], at: &mut usize) -> Result<u64> {
+pub(super) fn varint(bytes: &[u8], at: &mut usize) -> Result<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let byte = *bytes.get(*at).ok_or(ProtobufError::Truncated)?;

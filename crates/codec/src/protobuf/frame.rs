@@ -1,5 +1,6 @@
 //! What stands around messages: the envelope of bodies, the parts of lists that are sent in pieces, the frames of a watch.
 
+use super::decode::varint;
 use super::encode::{put_tag, put_varint, varint_len};
 use super::layout::{Message, put_bytes};
 use super::table::Table;
@@ -73,6 +74,18 @@ pub struct List {
 }
 
 impl Table {
+    /// How much of an encoded object is its metadata, as `PartialObjectMetadata` has it too: the first field of both.
+    pub fn metadata_bytes(&self, message: Message, encoded: &[u8]) -> Option<usize> {
+        let first = self.structs[message.0 as usize].fields.first()?;
+        if (first.number, &*first.name) != (1, "metadata") || encoded.first() != Some(&(1 << 3 | 2)) {
+            return None;
+        }
+        let mut at = 1;
+        let length = varint(encoded, &mut at).ok()?;
+        at.checked_add(usize::try_from(length).ok()?)
+            .filter(|end| *end <= encoded.len())
+    }
+
     /// A list with this `metadata` (JSON); `None` if the message is none.
     pub fn list(&self, message: Message, metadata: &str) -> Result<Option<List>> {
         let fields = &self.structs[message.0 as usize].fields;
