@@ -99,7 +99,7 @@ mod tests {
         for (api_version, kind) in [("v1", "ConfigMap"), ("apps/v1", "Deployment")] {
             let wire = Wire::of(api_version, kind).expect("known");
             let value = serde_json::json!({"apiVersion": api_version, "kind": kind,
-                "metadata": {"name": "a", "uid": "u", "annotations": {"b": "x".repeat(300)}}});
+                "spec": {"replicas": 1}, "data": {"k": "v"}, "metadata": {"name": "a", "uid": "u", "annotations": {"b": "x".repeat(300)}}});
             let object = meta::Draft::new(value).expect("an object").seal(7);
             let encoded = partial.encode_metadata(Some(&wire), &object).expect("encodes");
             assert!(wire.encode_stored(&object).expect("encodes").len() > encoded.len());
