@@ -15,7 +15,7 @@ const MODULES: [&str; 4] = [
     "k8s.io/kube-aggregator",
 ];
 /// Packages with stable types: folder within the module, and our name for it.
-const PACKAGES: [(usize, &str, &str); 27] = [
+const PACKAGES: [(usize, &str, &str); 30] = [
     (0, "core/v1", "core.v1"),
     (0, "apps/v1", "apps.v1"),
     (0, "batch/v1", "batch.v1"),
@@ -36,7 +36,10 @@ const PACKAGES: [(usize, &str, &str); 27] = [
     (0, "authorization/v1", "authorization.v1"),
     (0, "flowcontrol/v1", "flowcontrol.v1"),
     (0, "resource/v1", "resource.v1"),
+    (0, "apidiscovery/v2", "apidiscovery.v2"),
+    (0, "apidiscovery/v2beta1", "apidiscovery.v2beta1"),
     (1, "pkg/apis/meta/v1", "meta.v1"),
+    (1, "pkg/apis/meta/v1beta1", "meta.v1beta1"),
     (1, "pkg/api/resource", "resource"),
     (1, "pkg/util/intstr", "intstr"),
     (1, "pkg/runtime", "runtime"),
@@ -51,6 +54,8 @@ type Imports = BTreeMap<String, String>;
 /// Structs and other named types of one package.
 #[derive(Default)]
 struct Package {
+    /// The API group, where the package is a version of one.
+    group: Option<String>,
     structs: BTreeMap<String, Vec<GoField>>,
     /// What it stands for, and the imports of its file.
     named: BTreeMap<String, (String, Imports)>,
@@ -110,8 +115,14 @@ fn table() -> Result<String> {
     let mut out = String::from(
         "# Protobuf field numbers of the stable API. Written by `cargo xtask gen`; not to be edited.\n\
          # type: field=number kind; kinds: s string, y bytes, i integer, b boolean, d double, m TYPE message;\n\
-         # before the kind: + list, % map of, ~ inline; after it: * pointer, ! always written.\n",
+         # before the kind: + list, % map of, ~ inline; after it: * pointer, ! always written.\n\
+         # @package group: what stands for a version of an API group.\n",
     );
+    for (name, package) in &packages {
+        if let Some(group) = &package.group {
+            writeln!(out, "@{name} {group}")?;
+        }
+    }
     for (name, package) in &packages {
         for (go_name, fields) in &package.structs {
             let mut parts = Vec::new();
@@ -151,7 +162,10 @@ fn read_package(folder: &Path) -> Result<Package> {
             || name.starts_with("zz_")
             || name.ends_with(".pb.go");
         if !skipped {
-            read_file(&std::fs::read_to_string(&file)?, &mut package);
+            let text = std::fs::read_to_string(&file)?;
+            let group = text.lines().find_map(|l| l.strip_prefix("const GroupName = "));
+            package.group = group.map(|g| g.trim_matches('"').to_string()).or(package.group);
+            read_file(&text, &mut package);
         }
     }
     Ok(package)

@@ -20,6 +20,7 @@ const CALLS: usize = 5_000;
 const LISTS: usize = 50;
 const DECISIONS: usize = 200_000;
 const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// Time stands still and randomness counts: neither is measured here.
@@ -51,9 +52,14 @@ struct Bench {
 
 impl Bench {
     async fn ask(&self, method: &str, path: &str, media: &str, body: String) -> usize {
+        self.ask_for(JSON, method, path, media, body).await
+    }
+
+    async fn ask_for(&self, accept: &str, method: &str, path: &str, media: &str, body: String) -> usize {
         let request = Request::builder()
             .method(method)
             .uri(path)
+            .header("accept", accept)
             .header("content-type", media);
         let Ok(request) = request.body(Bytes::from(body)) else {
             return 0;
@@ -78,7 +84,7 @@ impl Bench {
             bytes += call(i).await;
         }
         let each = start.elapsed().as_secs_f64() * 1e6 / count as f64;
-        eprintln!("{what:<28} {each:>9.1} µs  {:>9} bytes", bytes / count);
+        eprintln!("{what:<40} {each:>9.1} µs  {:>9} bytes", bytes / count);
     }
 }
 
@@ -211,6 +217,9 @@ impl Bench {
         self.measure("create 1 kB", CALLS, create).await;
         let get = async |i: usize| self.ask("GET", &path(i), JSON, String::new()).await;
         self.measure("get", CALLS, get).await;
+        let get = async |i: usize| self.ask_for(PROTOBUF, "GET", &path(i), JSON, String::new()).await;
+        self.measure("get, protobuf, first", CALLS, get).await;
+        self.measure("get, protobuf, again", CALLS, get).await;
         let update = async |i: usize| self.ask("PUT", &path(i), JSON, body(i, 1)).await;
         self.measure("update", CALLS, update).await;
         let patch = async |i: usize| {
@@ -233,6 +242,15 @@ impl Bench {
             let path = format!("{CONFIGMAPS}?{query}");
             let list = async |_: usize| self.ask("GET", &path, JSON, String::new()).await;
             self.measure(what, LISTS, list).await;
+            let list = async |_: usize| self.ask_for(PROTOBUF, "GET", &path, JSON, String::new()).await;
+            self.measure(&format!("{what}, protobuf, first"), 1, list).await;
+            self.measure(&format!("{what}, protobuf"), LISTS, list).await;
+        }
+        let path = format!("{CONFIGMAPS}?limit=2200");
+        for (what, accept) in [("metadata", JSON), ("metadata, protobuf", PROTOBUF)] {
+            let accept = format!("{accept};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+            let list = async |_: usize| self.ask_for(&accept, "GET", &path, JSON, String::new()).await;
+            self.measure(&format!("list 2,200, {what}"), LISTS, list).await;
         }
     }
 }

@@ -3,7 +3,7 @@
 
 pub mod describe;
 
-use crate::http::Body;
+use crate::http::{Body, Encoding, MEDIA_TYPES, Range, pick};
 use ::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use ::http::{HeaderMap, Response, StatusCode};
 use base64::Engine;
@@ -44,12 +44,12 @@ enum Form {
 }
 
 impl Form {
-    fn content_type(self) -> &'static str {
+    fn content_type(self, encoding: Encoding) -> String {
+        let media = encoding.media_type();
         match self {
-            Self::Plain => "application/json",
-            Self::Aggregated("v2") => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
-            Self::Aggregated(_) => {
-                "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+            Self::Plain => media.into(),
+            Self::Aggregated(version) => {
+                format!("{media};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList")
             }
         }
     }
@@ -68,24 +68,33 @@ pub fn answer(
         return None;
     }
     let aggregates = matches!(path, "/api" | "/apis");
-    let Some(form) = negotiate(headers, aggregates) else {
-        return Some(Err(Status::not_acceptable("application/json")));
+    let negotiated = match path {
+        // The list of paths is no object of the API.
+        "" => Some((Form::Plain, Encoding::Json)),
+        _ => negotiate(headers, aggregates),
+    };
+    let Some((form, encoding)) = negotiated else {
+        return Some(Err(Status::not_acceptable(MEDIA_TYPES)));
     };
     let document = documents.get(&(path.to_string(), form))?;
-    Some(Ok(respond(document, form, headers)))
+    Some(respond(document, form, encoding, headers))
 }
 
-fn respond(document: &Document, form: Form, headers: &HeaderMap) -> Response<Body> {
+fn respond(
+    document: &Document,
+    form: Form,
+    encoding: Encoding,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, Status> {
     let known = headers
         .get_all(IF_NONE_MATCH)
         .iter()
         .filter_map(|v| v.to_str().ok())
         .flat_map(|v| v.split(','))
         .any(|tag| matches!(tag.trim().trim_start_matches("W/"), tag if tag.as_bytes() == document.etag.as_bytes() || tag == "*"));
-    let body = if known {
-        Bytes::new()
-    } else {
-        document.body.clone()
+    let body = match known {
+        true => Bytes::new(),
+        false => document.encoded(encoding)?,
     };
     let mut response = Response::new(Body::from(body));
     let out = response.headers_mut();
@@ -95,49 +104,52 @@ fn respond(document: &Document, form: Form, headers: &HeaderMap) -> Response<Bod
     if known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
-        out.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+        let media = HeaderValue::from_str(&form.content_type(encoding));
+        out.insert(CONTENT_TYPE, media.map_err(|e| Status::internal(e.to_string()))?);
     }
-    response
+    Ok(response)
 }
 
-/// The first form in `Accept` that there is; no `Accept` is plain JSON.
-fn negotiate(headers: &HeaderMap, aggregates: bool) -> Option<Form> {
-    let mut given = false;
-    for value in headers.get_all(ACCEPT) {
-        let Ok(text) = value.to_str() else { continue };
-        for range in text.split(',').map(str::trim).filter(|r| !r.is_empty()) {
-            given = true;
-            if let Some(form) = one(range, aggregates) {
-                return Some(form);
+impl Document {
+    fn encoded(&self, encoding: Encoding) -> Result<Bytes, Status> {
+        if encoding == Encoding::Json {
+            return Ok(self.body.clone());
+        }
+        let internal = |e: &dyn std::fmt::Display| Status::internal(e.to_string());
+        let value: Value = serde_json::from_slice(&self.body).map_err(|e| internal(&e))?;
+        if encoding == Encoding::Yaml {
+            return codec::to_yaml(&value).map(Into::into).map_err(|e| internal(&e));
+        }
+        let body = kinds::wire::body(&value).map_err(|e| internal(&e))?;
+        body.map(Into::into)
+            .ok_or_else(|| Status::not_acceptable(MEDIA_TYPES))
+    }
+}
+
+/// The form in `Accept` that there is; all groups in one list come before what is plain, wherever they stand.
+fn negotiate(headers: &HeaderMap, aggregates: bool) -> Option<(Form, Encoding)> {
+    let accept = headers
+        .get(ACCEPT)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    let form = |range: &Range| match range.convert() {
+        None => Some(Form::Plain),
+        Some(to) if (to.group, to.kind) == ("apidiscovery.k8s.io", "APIGroupDiscoveryList") => {
+            match to.version {
+                "v2" => Some(Form::Aggregated("v2")),
+                "v2beta1" => Some(Form::Aggregated("v2beta1")),
+                _ => None,
             }
         }
-    }
-    (!given).then_some(Form::Plain)
-}
-
-fn one(range: &str, aggregates: bool) -> Option<Form> {
-    let mut parts = range.split(';').map(str::trim);
-    if !matches!(parts.next()?, "application/json" | "application/*" | "*/*") {
-        return None;
-    }
-    let (mut group, mut version, mut target) = ("", "", "");
-    for part in parts {
-        match part.split_once('=') {
-            Some(("g", v)) => group = v,
-            Some(("v", v)) => version = v,
-            Some(("as", v)) => target = v,
-            Some(("q", "0" | "0.0" | "0.00" | "0.000")) => return None,
-            _ => {}
-        }
-    }
-    match (group, version, target) {
-        ("", "", "") => Some(Form::Plain),
-        ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList") if aggregates => Some(Form::Aggregated("v2")),
-        ("apidiscovery.k8s.io", "v2beta1", "APIGroupDiscoveryList") if aggregates => {
-            Some(Form::Aggregated("v2beta1"))
-        }
-        _ => None,
-    }
+        Some(_) => None,
+    };
+    let of = |plain: bool| {
+        pick(accept, |range, encoding| {
+            let form = form(range).filter(|f| (*f == Form::Plain) == plain && range.streams(encoding))?;
+            Some((form, encoding))
+        })
+    };
+    aggregates.then(|| of(false)).flatten().or_else(|| of(true))
 }
 
 impl Cache {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::any::Any;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// One object at one revision. Cloning costs a reference count.
@@ -19,6 +20,30 @@ struct Inner {
     revision_at: u32,
     meta: Meta,
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
+    encoded: OnceLock<Kept>,
+}
+
+/// Another encoding of an object, counted among all that are kept.
+struct Kept(Bytes);
+
+/// How many bytes of other encodings all objects of the process keep.
+static KEPT_BYTES: AtomicUsize = AtomicUsize::new(0);
+/// More are not kept but made anew each time: they would cost more memory than they save work.
+const KEPT_MAX_BYTES: usize = 32 << 20;
+
+impl Kept {
+    fn new(bytes: Bytes) -> Option<Self> {
+        let before = KEPT_BYTES.fetch_add(bytes.len(), Ordering::Relaxed);
+        // Dropped where it is over the limit, which takes it from the count again.
+        let kept = Self(bytes);
+        (before + kept.0.len() <= KEPT_MAX_BYTES).then_some(kept)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        KEPT_BYTES.fetch_sub(self.0.len(), Ordering::Relaxed);
+    }
 }
 
 /// An object that is ready to be stored, but for its revision, which the sequencer gives it.
@@ -226,6 +251,7 @@ impl Draft {
             revision_at: self.head.len() as u32,
             meta,
             typed: OnceLock::new(),
+            encoded: OnceLock::new(),
         }))
     }
 }
@@ -264,6 +290,7 @@ impl Object {
             revision_at,
             meta,
             typed: OnceLock::new(),
+            encoded: OnceLock::new(),
         }))
     }
 
@@ -328,6 +355,25 @@ impl Object {
         Ok(typed)
     }
 
+    /// The object in its other encoding (protobuf), made from its JSON at the first call and kept with this revision as
+    /// long as there is room: all who list and watch it share it. `make` must be the same at each call.
+    pub fn encoded<E>(&self, make: impl FnOnce(&[u8]) -> Result<Bytes, E>) -> Result<Bytes, E> {
+        if let Some(kept) = self.kept() {
+            return Ok(kept);
+        }
+        let bytes = make(&self.0.json)?;
+        if let Some(kept) = Kept::new(bytes.clone()) {
+            // A lost race only means that the other thread's equal bytes are kept.
+            self.0.encoded.set(kept).ok();
+        }
+        Ok(bytes)
+    }
+
+    /// What `encoded` has made, as far as it is kept.
+    pub fn kept(&self) -> Option<Bytes> {
+        self.0.encoded.get().map(|kept| kept.0.clone())
+    }
+
     /// The same object under another revision: what a DELETED event carries.
     pub fn at_revision(&self, revision: u64) -> Self {
         let at = self.0.revision_at as usize;
@@ -345,6 +391,7 @@ impl Object {
             revision_at: self.0.revision_at,
             meta,
             typed: OnceLock::new(),
+            encoded: OnceLock::new(),
         }))
     }
 
@@ -423,5 +470,24 @@ mod tests {
             again.at_revision(1234).value()["metadata"]["annotations"],
             object.value()["metadata"]["annotations"]
         );
+    }
+
+    #[test]
+    fn another_encoding_is_made_once_unless_there_is_no_room() {
+        let object = || {
+            let value = json!({"metadata": {"name": "a"}});
+            Draft::new(value).expect("valid").seal(1)
+        };
+        let small = object();
+        let make = |bytes: usize| move |_: &[u8]| Ok::<_, ()>(Bytes::from(vec![1; bytes]));
+        assert_eq!(small.encoded(make(3)).map(|b| b.len()), Ok(3));
+        assert_eq!(small.clone().encoded(|_| Err(())).map(|b| b.len()), Ok(3));
+        let large = object();
+        assert_eq!(
+            large.encoded(make(KEPT_MAX_BYTES + 1)).map(|b| b.len()),
+            Ok(KEPT_MAX_BYTES + 1)
+        );
+        assert_eq!(large.kept(), None);
+        assert_eq!(large.encoded(make(4)).map(|b| b.len()), Ok(4));
     }
 }

@@ -161,7 +161,11 @@ impl Status {
     }
 
     pub fn not_acceptable(accepted: &str) -> Self {
-        let message = format!("only the following media types are accepted: {accepted}");
+        Self::of_other_form(format!("only the following media types are accepted: {accepted}"))
+    }
+
+    /// What there is has no such form: 406, in words of its own.
+    pub fn of_other_form(message: impl Into<String>) -> Self {
         Self::new(406, "NotAcceptable", message)
     }
 

@@ -2,9 +2,11 @@
 
 use super::proxy::links::Page;
 use bytes::{BufMut, Bytes, BytesMut};
+use codec::protobuf::{ENVELOPE_END, Envelope, ProtobufError};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use hyper::body::{Frame, Incoming, SizeHint};
+use kinds::wire::Wire;
 use meta::Object;
 use std::iter::Peekable;
 use std::pin::Pin;
@@ -16,7 +18,7 @@ pub const CHUNK_BYTES: usize = 64 * 1024;
 
 pub enum Body {
     Full(Option<Bytes>),
-    List(ListBody),
+    List(Box<ListBody>),
     Stream(BoxStream<'static, Bytes>),
     Relay(Box<Relay>),
 }
@@ -80,58 +82,128 @@ impl Relay {
     }
 }
 
-/// A list from stored bytes: nothing is decoded or encoded, and only one chunk is held at a time.
+/// A list from what is stored: nothing is decoded or encoded as long as it is there in that form, and only one chunk is
+/// held at a time.
 pub struct ListBody {
     head: Option<Bytes>,
-    objects: Peekable<std::vec::IntoIter<Object>>,
+    items: Peekable<std::vec::IntoIter<Item>>,
+    pieces: Pieces,
     first: bool,
-    tail: Option<&'static [u8]>,
+    tail: Option<Bytes>,
     left: u64,
 }
 
+/// How a list is put together.
+pub enum Pieces {
+    /// `head` ends where the items begin.
+    Json { head: String },
+    Protobuf {
+        /// Of the items.
+        wire: Wire,
+        outer: Envelope,
+        parts: codec::protobuf::List,
+    },
+}
+
+/// One item of a list.
+pub enum Item {
+    Made(Bytes),
+    /// To be had from the object when it is its turn, of this length.
+    Stored(Object, usize),
+}
+
+impl Item {
+    /// A stored object whose protobuf form is kept, or made again when it is sent.
+    pub fn stored(wire: &Wire, object: Object) -> Result<Self, ProtobufError> {
+        let size = wire.encode_stored(&object)?.len();
+        Ok(Self::Stored(object, size))
+    }
+
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::Made(bytes) => bytes.len(),
+            Self::Stored(_, size) => *size,
+        }
+    }
+}
+
 impl ListBody {
-    pub fn new(head: Bytes, objects: Vec<Object>, tail: &'static [u8]) -> Self {
-        let items: usize = objects.iter().map(|o| o.json().len() + 1).sum();
-        let left = head.len() + items.saturating_sub(1) + tail.len();
+    pub fn new(pieces: Pieces, items: Vec<Item>) -> Self {
+        let (head, tail, sum) = match &pieces {
+            Pieces::Json { head } => {
+                let sum: usize = items.iter().map(|i| i.size_bytes() + 1).sum();
+                let (head, tail) = (Bytes::from(head.clone()), Bytes::from_static(b"]}\n"));
+                (head, tail, sum.saturating_sub(1))
+            }
+            Pieces::Protobuf { outer, parts, .. } => {
+                let sizes = items.iter().map(|i| parts.item_size_bytes(i.size_bytes()));
+                let sum: usize = sizes.sum();
+                let mut head = outer.head(parts.before.len() + sum + parts.after.len());
+                head.extend_from_slice(&parts.before);
+                let tail = [&parts.after, ENVELOPE_END].concat();
+                (head.into(), tail.into(), sum)
+            }
+        };
+        let left = head.len() + sum + tail.len();
         Self {
             head: Some(head),
-            objects: objects.into_iter().peekable(),
+            items: items.into_iter().peekable(),
+            pieces,
             first: true,
             tail: Some(tail),
             left: left as u64,
         }
     }
 
-    fn next_chunk(&mut self) -> Option<Bytes> {
-        self.tail?;
+    fn next_chunk(&mut self) -> Option<Result<Bytes, Broken>> {
+        self.tail.as_ref()?;
         let mut out = BytesMut::with_capacity(CHUNK_BYTES.min(self.left as usize));
         if let Some(head) = self.head.take() {
             out.put_slice(&head);
         }
         // A chunk that had to grow would be copied once more.
         let fits =
-            |out: &BytesMut, object: &Object| out.is_empty() || out.len() + object.json().len() < CHUNK_BYTES;
-        while let Some(object) = self.objects.next_if(|object| fits(&out, object)) {
-            if !self.first {
-                out.put_u8(b',');
+            |out: &BytesMut, item: &Item| out.is_empty() || out.len() + item.size_bytes() < CHUNK_BYTES;
+        while let Some(item) = self.items.next_if(|item| fits(&out, item)) {
+            if let Err(why) = self.put(item, &mut out) {
+                return Some(Err(why));
             }
-            self.first = false;
-            out.put_slice(object.json());
         }
-        if self.objects.peek().is_none() {
-            out.put_slice(self.tail.take().unwrap_or_default());
+        if self.items.peek().is_none() {
+            out.put_slice(&self.tail.take().unwrap_or_default());
         }
         self.left -= out.len() as u64;
-        Some(out.freeze())
+        Some(Ok(out.freeze()))
+    }
+
+    fn put(&mut self, item: Item, out: &mut BytesMut) -> Result<(), Broken> {
+        match &self.pieces {
+            Pieces::Json { .. } if self.first => self.first = false,
+            Pieces::Json { .. } => out.put_u8(b','),
+            Pieces::Protobuf { parts, .. } => out.put_slice(&parts.item_head(item.size_bytes())),
+        }
+        match (item, &self.pieces) {
+            (Item::Made(bytes), _) => out.put_slice(&bytes),
+            (Item::Stored(object, size), Pieces::Protobuf { wire, .. }) => {
+                let bytes = wire.encode_stored(&object)?;
+                // The lengths around it are sent already.
+                if bytes.len() != size {
+                    return Err("an object was encoded in two ways".into());
+                }
+                out.put_slice(&bytes);
+            }
+            (Item::Stored(object, _), Pieces::Json { .. }) => out.put_slice(object.json()),
+        }
+        Ok(())
     }
 
     /// The whole list at once.
-    pub fn into_bytes(mut self) -> Bytes {
+    pub fn into_bytes(mut self) -> Result<Bytes, Broken> {
         let mut out = BytesMut::with_capacity(self.left as usize);
         while let Some(chunk) = self.next_chunk() {
-            out.put_slice(&chunk);
+            out.put_slice(&chunk?);
         }
-        out.freeze()
+        Ok(out.freeze())
     }
 
     pub fn size_bytes(&self) -> u64 {
@@ -146,7 +218,7 @@ impl hyper::body::Body for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let piece = match self.get_mut() {
             Self::Full(bytes) => bytes.take(),
-            Self::List(list) => list.next_chunk(),
+            Self::List(list) => return Poll::Ready(list.next_chunk().map(|p| p.map(Frame::data))),
             Self::Stream(stream) => match stream.poll_next_unpin(cx) {
                 Poll::Ready(piece) => piece,
                 Poll::Pending => return Poll::Pending,

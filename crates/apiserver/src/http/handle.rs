@@ -2,7 +2,7 @@
 
 use super::asked::Asked;
 use super::body::{Body, CHUNK_BYTES};
-use super::negotiate::{self, Form, Offer};
+use super::negotiate::{self, Asked, Form, Offer};
 use super::request::{self, RequestBody};
 use super::respond::{self, Wanted};
 use super::route::{self, Place, Route};
@@ -16,6 +16,7 @@ use flate2::write::GzEncoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, VARY};
 use http::request::Parts;
 use http::{Method, Request, Response};
+use kinds::wire::Wire;
 use kinds::{Registry, Row};
 use meta::client::{FieldValidation, Sent};
 use meta::{Call, Options, Status, Verb};
@@ -42,9 +43,10 @@ pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<Reque
     let (parts, body) = request.into_parts();
     let compress = compresses(&server, &peer, &parts);
     let head = parts.method == Method::HEAD;
+    let asked = Asked::of(&parts);
     let response = match answer(&server, &peer, parts, body).await {
         Ok(response) => response,
-        Err(status) => respond::status(&status),
+        Err(status) => respond::status(&status, asked.of_failure()),
     };
     let response = if compress { compressed(response) } else { response };
     if head { without_body(response) } else { response }
@@ -146,6 +148,7 @@ async fn resource(
     let offer = Offer {
         watch: watching && reading,
         tables: has_tables(&place),
+        protobuf: has_protobuf(&place),
     };
     let form = negotiate::negotiate(&parts.headers, query, offer)?;
     if reading && watching && place.row.rules.shows().is_some() {
@@ -197,7 +200,7 @@ async fn resource(
         include,
         now: api.parts().env.now(),
     };
-    Ok(respond::reply(&wanted, reply, &warnings))
+    respond::reply(&wanted, reply, &warnings)
 }
 
 /// What upstream calls the options of a method.
@@ -215,6 +218,12 @@ fn options_kind(method: &Method, place: &Place) -> &'static str {
 /// Whether there are tables of what stands there: of objects, not of questions and tokens.
 fn has_tables(place: &Place) -> bool {
     matches!(place.subresource, "" | "status" | "scale" | "approval") && !place.row.rules.is_question()
+}
+
+/// Whether its answers are of kinds that have a protobuf form: not those of custom resources.
+fn has_protobuf(place: &Place) -> bool {
+    let row = &place.row;
+    place.subresource == "scale" || Wire::of(&row.api_version(), row.kind).is_some()
 }
 
 fn named_in_body(call: &Call) -> Result<String, Status> {
@@ -243,8 +252,11 @@ fn take_body(
             "the request has no body: an object or a patch is expected",
         ));
     }
-    let kind = if deletes { "DeleteOptions" } else { place.row.kind };
-    let decoded = request::decode(&bytes, media_type, kind)?;
+    let default = match deletes {
+        true => ("v1".to_string(), "DeleteOptions"),
+        false => (place.row.api_version(), place.row.kind),
+    };
+    let decoded = request::decode(&bytes, media_type, (&default.0, default.1))?;
     if deletes {
         request::judge(decoded.duplicates, strictness, warnings)?;
         call.options = options::of_delete_body(&decoded.value, std::mem::take(&mut call.options))?;
@@ -344,7 +356,10 @@ fn compressed(response: Response<Body>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     let bytes = match body {
         Body::Full(Some(bytes)) if bytes.len() as u64 >= COMPRESS_FROM_BYTES => bytes,
-        Body::List(list) if list.size_bytes() >= COMPRESS_FROM_BYTES => list.into_bytes(),
+        Body::List(list) if list.size_bytes() >= COMPRESS_FROM_BYTES => match list.into_bytes() {
+            Ok(bytes) => bytes,
+            Err(why) => return respond::status(&Status::internal(why.to_string()), Form::JSON),
+        },
         other => return Response::from_parts(parts, other),
     };
     let mut encoder = GzEncoder::new(Vec::with_capacity(CHUNK_BYTES), Compression::fast());

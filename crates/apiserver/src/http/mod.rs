@@ -20,6 +20,7 @@ mod table;
 mod watch;
 
 pub use body::Body;
+pub(crate) use negotiate::{Encoding, MEDIA_TYPES, Range, pick};
 
 use crate::core::Caller;
 use crate::{Api, discovery, openapi};
@@ -298,7 +299,8 @@ impl Server {
             Ok(response) => response,
             Err(_) => {
                 tracing::error!(path, "a request made the API server panic; this is a bug");
-                respond::status(&meta::Status::internal("the request could not be processed"))
+                let status = meta::Status::internal("the request could not be processed");
+                respond::status(&status, negotiate::Form::JSON)
             }
         }
     }
@@ -329,7 +331,7 @@ impl Server {
         let _place = Place::take(count);
         if count.load(Ordering::Relaxed) > limit {
             let text = "Too many requests, please try again later.";
-            return respond::status(&meta::Status::too_many_requests(text, 1));
+            return respond::status(&meta::Status::too_many_requests(text, 1), negotiate::Form::JSON);
         }
         handle::handle(self.clone(), peer, request).await
     }

@@ -1,11 +1,13 @@
 //! Requests in: who sends them, and bodies within limits, decoded by their content type.
 
 use super::Peer;
+use super::negotiate::MEDIA_TYPES;
 use crate::Api;
 use crate::authenticators::AUTHENTICATED;
 use crate::core::Caller;
 use bytes::{Bytes, BytesMut};
 use codec::Decoded;
+use codec::protobuf::ProtobufError;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http_body_util::BodyExt;
@@ -237,22 +239,22 @@ pub fn patch_verb(media_type: &str) -> Result<Verb, Status> {
     }
 }
 
-/// A body as a value.
-pub fn decode(bytes: &[u8], media_type: &str, kind: &str) -> Result<Decoded, Status> {
+/// A body as a value; `default` is the version and kind of one that says nothing of it.
+pub fn decode(bytes: &[u8], media_type: &str, default: (&str, &str)) -> Result<Decoded, Status> {
+    let kind = default.1;
     let malformed = |e: codec::Malformed| {
-        let shown: String = bytes.iter().take(64).map(|b| format!("{b:02x}")).collect();
-        let more = if bytes.len() > 64 { "…" } else { "" };
         Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {e} ({shown}{more})"
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {e} ({})",
+            shown(bytes)
         ))
     };
     match media_type {
-        "" | "application/json" | "text/json" => codec::from_json(bytes).map_err(malformed),
+        "" | "application/json" => codec::from_json(bytes).map_err(malformed),
         "application/yaml" | "application/apply-patch+yaml" => {
             codec::from_yaml(bytes).map_err(|e| Status::bad_request(e.to_string()))
         }
         "application/vnd.kubernetes.protobuf" => {
-            let value = kinds::wire::decode(bytes).map_err(|e| Status::bad_request(e.to_string()))?;
+            let value = kinds::wire::decode(bytes, default).map_err(|e| not_read(e, bytes, default))?;
             Ok(Decoded {
                 value,
                 duplicates: Vec::new(),
@@ -261,10 +263,45 @@ pub fn decode(bytes: &[u8], media_type: &str, kind: &str) -> Result<Decoded, Sta
         other if other.ends_with("-patch+json") => {
             codec::from_json(bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
         }
-        _ => Err(Status::unsupported_media_type(
-            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
-        )),
+        _ => Err(Status::unsupported_media_type(MEDIA_TYPES)),
     }
+}
+
+/// Of custom resources.
+const NO_PROTOBUF: &str = "object *unstructured.Unstructured does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message";
+
+/// What is wrong with a protobuf body, in upstream's words.
+fn not_read(error: ProtobufError, bytes: &[u8], default: (&str, &str)) -> Status {
+    let expected = default.1;
+    Status::bad_request(match &error {
+        ProtobufError::UnknownType { api_version, kind } => {
+            let version = api_version.rsplit('/').next().unwrap_or_default();
+            let why = match (api_version.as_str(), kind.as_str()) == default {
+                true => NO_PROTOBUF.to_string(),
+                false => error.to_string(),
+            };
+            format!("{kind} in version {version:?} cannot be handled as a {expected}: {why}")
+        }
+        _ => format!(
+            "the object provided is unrecognized (must be of type {expected}): {error} ({})",
+            shown(bytes)
+        ),
+    })
+}
+
+/// The beginning of a body that is not understood, as text where it looks like JSON.
+fn shown(bytes: &[u8]) -> String {
+    const MAX_BYTES: usize = 30;
+    let start = &bytes[..bytes.len().min(MAX_BYTES)];
+    let mut text = match start.first() {
+        None => "<empty>".to_string(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => start.iter().map(|b| format!("{b:02x}")).collect(),
+    };
+    if bytes.len() > MAX_BYTES {
+        text += " ...";
+    }
+    text
 }
 
 /// Duplicate fields of a body that no schema describes: warnings or an error, as `strictness` says.

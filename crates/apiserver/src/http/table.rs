@@ -2,8 +2,11 @@
 
 use super::negotiate::{Form, Shape};
 use crate::options::Query;
+use bytes::Bytes;
 use kinds::Row;
 use meta::{Errors, Object, Path, Status, Timestamp};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// How much of each object a table carries along (`includeObject`).
@@ -93,4 +96,19 @@ pub fn partial(mut object: Value, version: &str) -> Value {
         .map(Value::take)
         .unwrap_or_else(|| json!({}));
     json!({"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": metadata})
+}
+
+/// `partial` of a stored object, whose metadata is copied as it stands.
+pub fn partial_json(object: &Object, version: &str) -> Result<Bytes, Status> {
+    #[derive(Deserialize)]
+    struct Outer<'a> {
+        #[serde(borrow)]
+        metadata: &'a RawValue,
+    }
+    let outer: Outer = serde_json::from_slice(object.json()).map_err(|e| Status::internal(e.to_string()))?;
+    let metadata = outer.metadata.get();
+    let text = format!(
+        "{{\"apiVersion\":\"{version}\",\"kind\":\"PartialObjectMetadata\",\"metadata\":{metadata}}}"
+    );
+    Ok(text.into())
 }

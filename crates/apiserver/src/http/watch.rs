@@ -1,8 +1,8 @@
-//! WATCH: the changes of one resource as a stream of JSON lines, from a revision or from the state at the start.
+//! WATCH: the changes of one resource as lines of JSON or frames of protobuf, from a revision or from the state at the start.
 //! A watcher holds a place in the store's history and no queue: one that does not read costs nothing and gets 410 later.
 
 use super::body::{Body, CHUNK_BYTES};
-use super::negotiate::{Form, Shape};
+use super::negotiate::{Encoding, Form, MEDIA_TYPES, Shape};
 use super::table::{self, Include, Layout};
 use super::{Server, respond};
 use crate::core::page;
@@ -10,11 +10,14 @@ use crate::core::select::Filter;
 use crate::options::Query;
 use crate::views;
 use bytes::{BufMut, Bytes, BytesMut};
+use codec::protobuf::ProtobufError;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use kinds::Row;
 use kinds::custom::DEFINITIONS;
+use kinds::wire::Wire;
 use meta::{Change, ChangeKind, Errors, Object, Options, Path, Res, Snapshot, Status};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -26,6 +29,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// Watches without a timeout end after this and up to twice this, as upstream's.
 const MIN_SECONDS: u64 = 1800;
+
+/// What stands around an object in a frame, at most, but for the names of unusually long kinds.
+const FRAME_BYTES: usize = 160;
 
 /// Where a watch begins.
 struct Start {
@@ -42,6 +48,8 @@ struct Watcher {
     res: Res,
     filter: Filter,
     form: Form,
+    /// How events are written, if not as lines of JSON.
+    wire: Option<Wire>,
     include: Include,
     /// State that is still to be sent, and the last key that was.
     initial: Option<(Snapshot, String)>,
@@ -65,6 +73,7 @@ pub async fn watch(
     form: Form,
 ) -> Result<Response<Body>, Status> {
     let include = Include::asked(form, query)?;
+    let wire = wire(&row, form)?;
     let filter = Filter::new(&row, namespace, options)?;
     let start = start(options, query)?;
     if let Some(revision) = start.revision
@@ -97,6 +106,7 @@ pub async fn watch(
         row,
         filter,
         form,
+        wire,
         include,
         initial: start.initial.then(|| (snapshot, String::new())),
         mark_end: start.mark_end && bookmarks.is_some(),
@@ -109,7 +119,29 @@ pub async fn watch(
         server,
     };
     let stream = futures::stream::unfold(watcher, Watcher::next).boxed();
-    Ok(respond::respond(StatusCode::OK, Body::Stream(stream), form))
+    Ok(respond_stream(Body::Stream(stream), form))
+}
+
+/// The kind whose messages the events carry; `None` for JSON.
+fn wire(row: &Row, form: Form) -> Result<Option<Wire>, Status> {
+    let wire = match (form.encoding, form.shape) {
+        (Encoding::Protobuf, Shape::Partial) => Wire::of(form.version, "PartialObjectMetadata"),
+        (Encoding::Protobuf, _) => Wire::of(&row.api_version(), row.kind),
+        _ => return Ok(None),
+    };
+    match wire {
+        Some(wire) => Ok(Some(wire)),
+        None => Err(Status::not_acceptable(MEDIA_TYPES)),
+    }
+}
+
+fn respond_stream(body: Body, form: Form) -> Response<Body> {
+    let mut response = respond::respond(StatusCode::OK, body, form);
+    if form.encoding == Encoding::Protobuf {
+        let stream = HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch");
+        response.headers_mut().insert(CONTENT_TYPE, stream);
+    }
+    response
 }
 
 /// One future for the whole watch: to wait anew for each piece would cost more than most pieces.
@@ -162,20 +194,28 @@ fn start(options: &Options, query: &Query) -> Result<Start, Status> {
 /// A watch that starts too far back: one ERROR event, as upstream's watch cache answers.
 fn expired_at_once(why: &str, form: Form) -> Response<Body> {
     let mut out = BytesMut::new();
-    error_event(&mut out, why);
-    respond::respond(
-        StatusCode::OK,
-        out.freeze().into(),
-        Form {
-            pretty: false,
-            ..form
-        },
-    )
+    error_event(&mut out, &Status::expired(why), form);
+    respond_stream(out.freeze().into(), form)
 }
 
-fn error_event(out: &mut BytesMut, why: &str) {
-    let status = Status::expired(why).to_value();
-    out.put_slice(format!("{{\"type\":\"ERROR\",\"object\":{status}}}\n").as_bytes());
+fn error_event(out: &mut BytesMut, why: &Status, form: Form) {
+    let status = why.to_value();
+    if form.encoding == Encoding::Protobuf
+        && let Some(wire) = Wire::of("v1", "Status")
+        && let Ok(message) = wire.encode(status.to_string().as_bytes())
+    {
+        return wire.envelope.event("ERROR", &message, out);
+    }
+    json_event(out, "ERROR", status.to_string().as_bytes());
+}
+
+fn json_event(out: &mut BytesMut, kind: &str, object: &[u8]) {
+    out.reserve(object.len() + 40);
+    out.put_slice(b"{\"type\":\"");
+    out.put_slice(kind.as_bytes());
+    out.put_slice(b"\",\"object\":");
+    out.put_slice(object);
+    out.put_slice(b"}\n");
 }
 
 impl Watcher {
@@ -243,7 +283,7 @@ impl Watcher {
                 self.seen = changes.last().map_or(self.seen, |c| c.revision);
             }
             Some(Err(gone)) => {
-                error_event(out, &gone.to_string());
+                error_event(out, &Status::expired(gone.to_string()), self.form);
                 self.changes = None;
             }
             None => self.changes = None,
@@ -316,22 +356,37 @@ impl Watcher {
 
     fn event(&mut self, out: &mut BytesMut, kind: &str, object: &Object) {
         self.told = object.revision();
-        out.reserve(object.json().len() + 40);
-        out.put_slice(b"{\"type\":\"");
-        out.put_slice(kind.as_bytes());
-        out.put_slice(b"\",\"object\":");
-        match self.form.shape {
-            Shape::Plain => out.put_slice(object.json()),
-            Shape::Partial => {
-                let partial = table::partial(object.value(), self.form.version);
-                out.put_slice(partial.to_string().as_bytes());
+        if let Err(why) = self.put_event(out, kind, object) {
+            tracing::error!(%why, "a watch ends at an object that it cannot send");
+            error_event(out, &why, self.form);
+            self.changes = None;
+        }
+    }
+
+    fn put_event(&mut self, out: &mut BytesMut, kind: &str, object: &Object) -> Result<(), Status> {
+        let version = self.form.version;
+        let unencodable = |why: ProtobufError| Status::internal(why.to_string());
+        match (self.form.shape, &self.wire) {
+            (Shape::Plain, None) => json_event(out, kind, object.json()),
+            (Shape::Plain, Some(wire)) => {
+                let message = wire.encode_stored(object).map_err(unencodable)?;
+                out.reserve(message.len() + FRAME_BYTES);
+                wire.envelope.event(kind, &message, out);
             }
-            Shape::Table => {
+            (Shape::Partial, None) => json_event(out, kind, &table::partial_json(object, version)?),
+            (Shape::Partial, Some(wire)) => {
+                let whole = Wire::of(&self.row.api_version(), self.row.kind);
+                let message = wire
+                    .encode_metadata(whole.as_ref(), object)
+                    .map_err(unencodable)?;
+                wire.envelope.event(kind, &message, out);
+            }
+            (Shape::Table, _) => {
                 let table = self.table(object.value(), object.revision(), self.include);
-                out.put_slice(table.to_string().as_bytes());
+                json_event(out, kind, table.to_string().as_bytes());
             }
         }
-        out.put_slice(b"}\n");
+        Ok(())
     }
 
     /// A table of one object; only the first of a watch names the columns.
@@ -373,6 +428,17 @@ impl Watcher {
             Shape::Partial => table::partial(object, self.form.version),
             Shape::Table => self.table(object, revision, include),
         };
-        out.put_slice(format!("{{\"type\":\"BOOKMARK\",\"object\":{object}}}\n").as_bytes());
+        let json = object.to_string();
+        match self
+            .wire
+            .as_ref()
+            .map(|wire| (wire, wire.encode(json.as_bytes())))
+        {
+            None => json_event(out, "BOOKMARK", json.as_bytes()),
+            Some((wire, Ok(message))) => wire.envelope.event("BOOKMARK", &message, out),
+            Some((_, Err(error))) => {
+                tracing::error!(%error, "a bookmark has no protobuf form; this is a bug")
+            }
+        }
     }
 }

@@ -5,7 +5,15 @@ use super::schemas::{Edition, Gvk, Wanted, meta_type, reference};
 use crate::discovery::describe::{Group, Resource, Subresource, Version};
 use serde_json::{Map, Value, json};
 
-const PRODUCES: [&str; 2] = ["application/json", "application/yaml"];
+const PRODUCES: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
+const STREAMS: [&str; 2] = [
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
 const PATCHES: [&str; 4] = [
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -461,10 +469,7 @@ fn produces(operation: &Operation) -> Vec<&'static str> {
     match operation.answer {
         "" if operation.action == "connect" => vec!["*/*"],
         "" => vec!["text/plain"],
-        _ if operation.watches => PRODUCES
-            .into_iter()
-            .chain(["application/json;stream=watch"])
-            .collect(),
+        _ if operation.watches => PRODUCES.into_iter().chain(STREAMS).collect(),
         _ => PRODUCES.to_vec(),
     }
 }

@@ -91,8 +91,8 @@ async fn kubectls_accept_gets_the_aggregated_form_and_an_etag_that_holds() {
     let tag = first.headers()["etag"].to_str().expect("text").to_string();
     assert_eq!(world.send(request(&tag)).await.status(), 304);
     assert_eq!(world.send(request("\"other\"")).await.status(), 200);
-    let protobuf = [("accept", "application/vnd.kubernetes.protobuf")];
-    assert_eq!(world.ask("GET", "/apis", &protobuf, b"").await.0, 406);
+    let cbor = [("accept", "application/cbor")];
+    assert_eq!(world.ask("GET", "/apis", &cbor, b"").await.0, 406);
     assert_eq!(world.ask("GET", "/apis/nothing.example", &[], b"").await.0, 404);
 }
 

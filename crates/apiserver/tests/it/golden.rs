@@ -94,7 +94,7 @@ async fn what_is_wrong_is_said_in_upstreams_words() {
         -
         GET /api/v1/configmaps?continue=xyz
         -
-        GET /api/v1/configmaps application/json application/vnd.kubernetes.protobuf
+        GET /api/v1/configmaps application/json application/cbor
         -
         GET /api/v1/nonsense
         -

@@ -10,6 +10,7 @@ mod golden;
 mod identity;
 mod manners;
 mod properties;
+mod protobuf;
 mod proxy;
 mod sessions;
 mod strict;

@@ -24,6 +24,7 @@ mod services;
 mod sources;
 mod storage;
 mod updates;
+mod wire;
 mod workloads;
 
 use kinds::{Registry, Rules, Write};
