@@ -112,7 +112,11 @@ impl Registry {
     /// One row for all that is stored under each resource.
     pub fn stored(&self) -> impl Iterator<Item = &Arc<Row>> {
         let mut last = None;
-        let each = self.rows.keys().map(|(res, _)| *res).filter(move |res| last.replace(*res) != Some(*res));
+        let each = self
+            .rows
+            .keys()
+            .map(|(res, _)| *res)
+            .filter(move |res| last.replace(*res) != Some(*res));
         let rows = each.filter_map(|res| self.by_res(res));
         rows.filter(|row| row.rules.version_of().is_none_or(|of| of == row.res))
     }

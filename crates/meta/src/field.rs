@@ -108,7 +108,11 @@ impl Errors {
     }
 
     pub fn invalid(&mut self, field: &Path, value: impl Shows, detail: &str) {
-        self.push(Cause::Invalid, field, with_detail(&valued("Invalid value", value), detail));
+        self.push(
+            Cause::Invalid,
+            field,
+            with_detail(&valued("Invalid value", value), detail),
+        );
     }
 
     /// Of something whose value says nothing.

@@ -29,8 +29,7 @@ pub fn body(
             row.kind, row.version, row.kind
         ))
     };
-    let unknown =
-        conform(cx, &mut body, sent.map(|sent| &*sent.json)).map_err(|why| handled(&why))?;
+    let unknown = conform(cx, &mut body, sent.map(|sent| &*sent.json)).map_err(|why| handled(&why))?;
     let told = told(cx, unknown, sent);
     judge(cx, told, strictness).map_err(|why| handled(&why))?;
     set_namespace(cx, &mut body, namespace)?;
@@ -63,7 +62,9 @@ pub fn patched(
 /// Unknown and duplicate fields together, in the order of the text where that is at hand.
 fn told(cx: &Cx, unknown: Vec<String>, sent: Option<&Sent>) -> Vec<String> {
     match sent {
-        Some(sent) if cx.row.rules.made_of().is_some() => sent.duplicates.iter().cloned().chain(unknown).collect(),
+        Some(sent) if cx.row.rules.made_of().is_some() => {
+            sent.duplicates.iter().cloned().chain(unknown).collect()
+        }
         Some(sent) if !(unknown.is_empty() && sent.duplicates.is_empty()) => {
             let schema = cx.row.schema();
             match schema.kind() {

@@ -2,7 +2,7 @@
 
 use super::asked::Asked;
 use super::body::{Body, CHUNK_BYTES};
-use super::negotiate::{self, Asked, Form, Offer};
+use super::negotiate::{self, Accepts, Form, Offer};
 use super::request::{self, RequestBody};
 use super::respond::{self, Wanted};
 use super::route::{self, Place, Route};
@@ -43,10 +43,10 @@ pub async fn handle(server: Arc<Server>, peer: Arc<Peer>, request: Request<Reque
     let (parts, body) = request.into_parts();
     let compress = compresses(&server, &peer, &parts);
     let head = parts.method == Method::HEAD;
-    let asked = Asked::of(&parts);
+    let accepts = Accepts::of(&parts);
     let response = match answer(&server, &peer, parts, body).await {
         Ok(response) => response,
-        Err(status) => respond::status(&status, asked.of_failure()),
+        Err(status) => respond::status(&status, accepts.of_failure()),
     };
     let response = if compress { compressed(response) } else { response };
     if head { without_body(response) } else { response }

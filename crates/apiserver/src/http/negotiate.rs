@@ -106,13 +106,13 @@ fn header(value: Option<&HeaderValue>) -> &str {
 }
 
 /// What says in which form a failure is told: kept from a request that is about to be taken apart.
-pub struct Asked {
+pub struct Accepts {
     accept: Option<HeaderValue>,
     agent: Option<HeaderValue>,
     uri: http::Uri,
 }
 
-impl Asked {
+impl Accepts {
     pub fn of(parts: &Parts) -> Self {
         Self {
             accept: parts.headers.get(ACCEPT).cloned(),

@@ -116,7 +116,9 @@ fn forget_nullable(map: &mut Map<String, Value>) {
     if let Some(items) = map.get_mut("items").and_then(Value::as_object_mut) {
         items.remove(NULLABLE);
     }
-    let Some(Value::Array(required)) = map.get_mut("required") else { return };
+    let Some(Value::Array(required)) = map.get_mut("required") else {
+        return;
+    };
     required.retain(|name| !all && !nullable.iter().any(|n| name == n));
     if required.is_empty() {
         map.remove("required");

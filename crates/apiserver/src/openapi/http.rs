@@ -269,7 +269,8 @@ impl Made {
     /// The documents of single group versions that are the same under another index.
     fn same_in(self, index: &[(String, String)]) -> HashMap<Document, Bytes> {
         let is_same = |key: &String| {
-            let of = |list: &[(String, String)]| list.iter().find(|(k, _)| k == key).map(|(_, hash)| hash.clone());
+            let of =
+                |list: &[(String, String)]| list.iter().find(|(k, _)| k == key).map(|(_, hash)| hash.clone());
             of(&self.index).is_some_and(|hash| of(index) == Some(hash))
         };
         let documents = self.documents.into_iter();

@@ -19,7 +19,9 @@ async fn define(world: &World, definition: Value) {
     made["status"]["conditions"] = json!([{"type": "Established", "status": "True", "reason": "InitialNamesAccepted",
         "message": "", "lastTransitionTime": "2026-01-02T03:04:05Z"}]);
     let name = made["metadata"]["name"].as_str().expect("a name");
-    let (code, answer) = world.json("PUT", &format!("{DEFINITIONS}/{name}/status"), &made).await;
+    let (code, answer) = world
+        .json("PUT", &format!("{DEFINITIONS}/{name}/status"), &made)
+        .await;
     assert_eq!(code, 200, "{answer}");
 }
 
@@ -153,7 +155,11 @@ async fn what_does_not_fit_the_schema_is_said_in_upstreams_words() {
         let path = format!("{OBJECTS}?dryRun=All");
         let (code, answer) = world.ask("POST", &path, &headers, body.as_bytes()).await;
         let answer: Value = serde_json::from_slice(&answer).expect("an answer");
-        let said = if code < 300 { &answer["spec"] } else { &answer["message"] };
+        let said = if code < 300 {
+            &answer["spec"]
+        } else {
+            &answer["message"]
+        };
         out += &format!("{spec}\n  {code} {said}\n");
     }
     insta::assert_snapshot!(out);
@@ -167,7 +173,9 @@ async fn discovery_and_openapi_know_it_at_once() {
     define(&world, widgets()).await;
     let (_, resources) = world.json("GET", "/apis/example.com/v1", &Value::Null).await;
     let (_, index) = world.json("GET", "/openapi/v3", &Value::Null).await;
-    let url = index["paths"]["apis/example.com/v1"]["serverRelativeURL"].as_str().expect("a path");
+    let url = index["paths"]["apis/example.com/v1"]["serverRelativeURL"]
+        .as_str()
+        .expect("a path");
     let (_, v3) = world.json("GET", url, &Value::Null).await;
     let (_, v2) = world.json("GET", "/openapi/v2", &Value::Null).await;
     insta::assert_json_snapshot!(json!({
@@ -184,12 +192,16 @@ async fn what_was_stored_before_a_change_of_the_schema_gets_its_new_form() {
     let object = json!({"metadata": {"name": "a"}, "spec": {"size": 3, "name": "old"}});
     let (code, _) = world.json("POST", OBJECTS, &object).await;
     assert_eq!(code, 201);
-    let (_, mut definition) = world.json("GET", &format!("{DEFINITIONS}/widgets.example.com"), &Value::Null).await;
+    let (_, mut definition) = world
+        .json("GET", &format!("{DEFINITIONS}/widgets.example.com"), &Value::Null)
+        .await;
     let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let properties = &mut schema["properties"]["spec"]["properties"];
     properties["mode"] = json!({"type": "string", "default": "auto"});
     properties.as_object_mut().expect("properties").remove("name");
-    let (code, answer) = world.json("PUT", &format!("{DEFINITIONS}/widgets.example.com"), &definition).await;
+    let (code, answer) = world
+        .json("PUT", &format!("{DEFINITIONS}/widgets.example.com"), &definition)
+        .await;
     assert_eq!(code, 200, "{answer}");
     let (_, one) = world.json("GET", &format!("{OBJECTS}/a"), &Value::Null).await;
     let (_, all) = world.json("GET", OBJECTS, &Value::Null).await;
@@ -207,16 +219,30 @@ async fn versions_are_views_on_what_is_stored() {
     let mut second = definition["spec"]["versions"][0].clone();
     second["name"] = "v2".into();
     second["storage"] = false.into();
-    second["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["extra"] = json!({"type": "string", "default": "e"});
-    definition["spec"]["versions"].as_array_mut().expect("versions").push(second);
+    second["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["extra"] =
+        json!({"type": "string", "default": "e"});
+    definition["spec"]["versions"]
+        .as_array_mut()
+        .expect("versions")
+        .push(second);
     let world = with(definition).await;
     let object = json!({"metadata": {"name": "a"}, "spec": {"size": 3}});
     let (code, made) = world.json("POST", &OBJECTS.replace("v1", "v2"), &object).await;
-    assert_eq!((code, &made["apiVersion"]), (201, &json!("example.com/v2")), "{made}");
+    assert_eq!(
+        (code, &made["apiVersion"]),
+        (201, &json!("example.com/v2")),
+        "{made}"
+    );
     let (_, first) = world.json("GET", &format!("{OBJECTS}/a"), &Value::Null).await;
     assert_eq!(first["apiVersion"], "example.com/v1");
-    assert_eq!(first["spec"]["extra"], Value::Null, "v1 does not know it: {first}");
-    let (_, listed) = world.json("GET", &OBJECTS.replace("v1", "v2"), &Value::Null).await;
+    assert_eq!(
+        first["spec"]["extra"],
+        Value::Null,
+        "v1 does not know it: {first}"
+    );
+    let (_, listed) = world
+        .json("GET", &OBJECTS.replace("v1", "v2"), &Value::Null)
+        .await;
     assert_eq!(listed["items"][0]["apiVersion"], "example.com/v2");
     assert_eq!(listed["items"][0]["spec"]["extra"], "e");
     let (_, groups) = world.json("GET", "/apis/example.com", &Value::Null).await;
@@ -233,8 +259,7 @@ async fn rules_see_objects_and_what_they_were() {
         {"rule": "!has(self.name) || self.name != 'root'", "messageExpression": "'no ' + self.name", "reason": "FieldValueForbidden"},
     ]);
     spec["properties"]["size"]["x-kubernetes-validations"] = json!([{"rule": "self % 2 == 1"}]);
-    spec["properties"]["parts"]["items"]["x-kubernetes-validations"] =
-        json!([{"rule": "!oldSelf.hasValue() || self.count >= oldSelf.value().count", "optionalOldSelf": true, "message": "parts only grow"}]);
+    spec["properties"]["parts"]["items"]["x-kubernetes-validations"] = json!([{"rule": "!oldSelf.hasValue() || self.count >= oldSelf.value().count", "optionalOldSelf": true, "message": "parts only grow"}]);
     let world = with(definition).await;
     let text = talk(
         &world,

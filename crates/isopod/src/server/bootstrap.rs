@@ -45,7 +45,10 @@ pub async fn run(client: &dyn Client, ca: &str, addresses: &Addresses) -> Result
     ensure_all(client, namespaces.map(|n| (NAMESPACES, "", n))).await?;
     let authorities = [root_ca(ca), client_ca(ca)].map(|object| (CONFIGMAPS, ROOT_CA_SOURCE, object));
     let range = (SERVICECIDRS, "", service_range());
-    let own = own_services(addresses).into_iter().chain(authorities).chain([range]);
+    let own = own_services(addresses)
+        .into_iter()
+        .chain(authorities)
+        .chain([range]);
     let objects = ensure_all(client, own.chain(initial()));
     futures::future::try_join(objects, reconcile_policy(client)).await?;
     range_is_ready(client).await

@@ -21,8 +21,10 @@ pub fn columns(version: &Value) -> Vec<Printed> {
         Some(list) if !list.is_empty() => list.iter().map(column).collect(),
         _ => {
             let described = crate::Column::AGE.description();
-            vec![column(&json!({"name": "Age", "type": "date", "description": described,
-                "jsonPath": ".metadata.creationTimestamp"}))]
+            vec![column(
+                &json!({"name": "Age", "type": "date", "description": described,
+                "jsonPath": ".metadata.creationTimestamp"}),
+            )]
         }
     }
 }
@@ -30,7 +32,10 @@ pub fn columns(version: &Value) -> Vec<Printed> {
 fn column(column: &Value) -> Printed {
     let get = |name: &str| column.get(name).and_then(Value::as_str).unwrap_or_default();
     let described = match get("description") {
-        "" => format!("Custom resource definition column (in JSONPath format): {}", get("jsonPath")),
+        "" => format!(
+            "Custom resource definition column (in JSONPath format): {}",
+            get("jsonPath")
+        ),
         text => text.to_string(),
     };
     Printed {
@@ -54,7 +59,10 @@ pub fn definitions(columns: &[Printed]) -> Vec<Value> {
 pub fn cells(columns: &[Printed], object: &Value, now: Timestamp) -> Vec<Value> {
     let name = Value::from(text(object, "/metadata/name"));
     let others = columns.iter().map(|column| {
-        let found = column.path.as_ref().and_then(|path| path.find(object).into_iter().next());
+        let found = column
+            .path
+            .as_ref()
+            .and_then(|path| path.find(object).into_iter().next());
         found.map_or(Value::Null, |value| cell(&column.kind, value, object, now))
     });
     std::iter::once(name).chain(others).collect()
@@ -68,12 +76,17 @@ fn cell(kind: &str, value: &Value, object: &Value, now: Timestamp) -> Value {
             let whole = n.as_i64().or_else(|| n.as_f64().map(|n| n as i64));
             whole.map_or(Value::Null, Into::into)
         }
-        ("number", Value::Number(n)) => n.as_f64().map_or(Value::Null, |n| match n.fract() == 0.0 && n.abs() < 1e15 {
-            true => (n as i64).into(),
-            false => n.into(),
-        }),
+        ("number", Value::Number(n)) => {
+            n.as_f64()
+                .map_or(Value::Null, |n| match n.fract() == 0.0 && n.abs() < 1e15 {
+                    true => (n as i64).into(),
+                    false => n.into(),
+                })
+        }
         ("boolean", Value::Bool(_)) => value.clone(),
-        ("date", Value::String(date)) if *date == text(object, "/metadata/creationTimestamp") => age(object, now).into(),
+        ("date", Value::String(date)) if *date == text(object, "/metadata/creationTimestamp") => {
+            age(object, now).into()
+        }
         ("date", Value::String(date)) => match Timestamp::parse(date) {
             Some(then) if then >= now.plus_seconds(2) => "<invalid>".into(),
             Some(then) => duration(now.since(then)).into(),

@@ -8,7 +8,9 @@ pub fn fill(value: &mut Value, structure: &Structure) {
     match value {
         Value::Object(map) => {
             for (name, property) in &structure.properties {
-                let Some(default) = &property.default else { continue };
+                let Some(default) = &property.default else {
+                    continue;
+                };
                 let missing = map.get(&**name).is_none_or(|v| v.is_null() && !property.nullable);
                 if missing {
                     map.insert(name.to_string(), default.clone());

@@ -19,7 +19,9 @@ pub fn validate(structure: &Structure, at: &Path, value: &Value, errors: &mut Er
             }
         }
         Value::Array(items) => {
-            let Some(of) = structure.items.as_deref() else { return };
+            let Some(of) = structure.items.as_deref() else {
+                return;
+            };
             for (i, item) in items.iter().enumerate() {
                 inside(of, &at.index(i), item, errors);
             }
@@ -60,7 +62,10 @@ fn object(map: &Map<String, Value>, at: &Path, errors: &mut Errors) {
             Some(text) => {
                 let wrong = name::check_dns1035_label(&text.to_lowercase());
                 if !wrong.is_empty() {
-                    let why = format!("may have mixed case, but should otherwise match: {}", wrong.join(","));
+                    let why = format!(
+                        "may have mixed case, but should otherwise match: {}",
+                        wrong.join(",")
+                    );
                     errors.invalid(&field, text, &why);
                 }
             }

@@ -54,26 +54,40 @@ impl Ruled {
             let (said, node) = (said?, node?);
             Self::of(said, node, embedded(node)).map(Box::new)
         };
-        let properties = said.get("properties").and_then(Value::as_object).into_iter().flatten();
+        let properties = said
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
         let properties = properties.filter_map(|(name, said)| {
             let ruled = inner(Some(said), node.pointer("/properties").and_then(|p| p.get(name)))?;
             Some((name.as_str().into(), *ruled))
         });
         let properties: Vec<(Box<str>, Self)> = properties.collect();
         let items = inner(said.get("items"), node.get("items"));
-        let of = |schema: &'_ Value| schema.get("additionalProperties").filter(|p| p.is_object()).cloned();
+        let of = |schema: &'_ Value| {
+            schema
+                .get("additionalProperties")
+                .filter(|p| p.is_object())
+                .cloned()
+        };
         let each = inner(of(said).as_ref(), of(node).as_ref());
         let all_of = said.get("allOf").and_then(Value::as_array).into_iter().flatten();
         let all_of: Vec<Self> = all_of.filter_map(|part| Self::of(part, node, root)).collect();
         let rules = said.get("x-kubernetes-validations").and_then(Value::as_array);
         let rules: &[Value] = rules.map_or(&[], Vec::as_slice);
-        if rules.is_empty() && properties.is_empty() && items.is_none() && each.is_none() && all_of.is_empty() {
+        if rules.is_empty() && properties.is_empty() && items.is_none() && each.is_none() && all_of.is_empty()
+        {
             return None;
         }
         let decl = Arc::new(Decl::from_json_schema(node, "selfType", root));
         let map_type = node.get("x-kubernetes-map-type").and_then(Value::as_str);
         Some(Self {
-            kind: node.get("type").and_then(Value::as_str).unwrap_or_default().into(),
+            kind: node
+                .get("type")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .into(),
             rules: rules.iter().map(|rule| Rule::read(rule, node, &decl)).collect(),
             decl,
             correlatable: map_type.is_none_or(|kind| matches!(kind, "granular" | "atomic")),
@@ -111,7 +125,12 @@ impl Rule {
         Self {
             program,
             message_program,
-            shown: if text("message").is_empty() { text("rule") } else { text("message") }.into(),
+            shown: if text("message").is_empty() {
+                text("rule")
+            } else {
+                text("message")
+            }
+            .into(),
             message: text("message").into(),
             message_expression: expression.into(),
             reason: match text("reason") {
@@ -128,14 +147,26 @@ impl Rule {
 }
 
 /// Runs all rules over an object. Those of values that are as they were are let pass.
-pub fn validate(ruled: &Ruled, structure: &Structure, object: &Value, old: Option<&Value>, errors: &mut Errors) {
+pub fn validate(
+    ruled: &Ruled,
+    structure: &Structure,
+    object: &Value,
+    old: Option<&Value>,
+    errors: &mut Errors,
+) {
     let mut run = Run {
         budget: Budget::default(),
         errors,
         over: false,
     };
     let same = old == Some(object);
-    run.value(ruled, structure, &Path::root(), object, Older { value: old, same });
+    run.value(
+        ruled,
+        structure,
+        &Path::root(),
+        object,
+        Older { value: old, same },
+    );
 }
 
 /// What is known of a value's past.
@@ -173,7 +204,9 @@ impl Run<'_> {
         }
         match value {
             Value::Array(items) => {
-                let (Some(of), Some(shape)) = (&ruled.items, structure.items.as_deref()) else { return };
+                let (Some(of), Some(shape)) = (&ruled.items, structure.items.as_deref()) else {
+                    return;
+                };
                 for (i, item) in items.iter().enumerate() {
                     let before = old.value.and_then(|old| same_item(structure, old, item));
                     self.value(of, shape, &at.index(i), item, old.member(before, item));
@@ -181,9 +214,14 @@ impl Run<'_> {
             }
             Value::Object(map) => {
                 for (name, member) in map {
-                    let before = old.value.filter(|_| ruled.correlatable).and_then(|old| old.get(name));
+                    let before = old
+                        .value
+                        .filter(|_| ruled.correlatable)
+                        .and_then(|old| old.get(name));
                     let before = old.member(before, member);
-                    let place = ruled.properties.binary_search_by(|(own, _)| (**own).cmp(name.as_str()));
+                    let place = ruled
+                        .properties
+                        .binary_search_by(|(own, _)| (**own).cmp(name.as_str()));
                     if let (Ok(i), Some(shape)) = (place, structure.property(name)) {
                         self.value(&ruled.properties[i].1, shape, &at.child(name), member, before);
                     } else if let (Some(of), Additional::Each(shape)) = (&ruled.each, &structure.additional) {
@@ -296,11 +334,15 @@ fn failure(why: &EvalError, rule: &str) -> (String, bool) {
     match why {
         EvalError::BudgetExceeded => (why.to_string(), true),
         EvalError::CostExceeded => (
-            format!("'{why}': no further validation rules will be run due to call cost exceeds limit for rule: {rule}"),
+            format!(
+                "'{why}': no further validation rules will be run due to call cost exceeds limit for rule: {rule}"
+            ),
             true,
         ),
         EvalError::Failed(text) if text.starts_with("no such overload") => (
-            format!("'{text}': call arguments did not match a supported operator, function or macro signature for rule: {rule}"),
+            format!(
+                "'{text}': call arguments did not match a supported operator, function or macro signature for rule: {rule}"
+            ),
             false,
         ),
         EvalError::Failed(text) => (format!("{text} evaluating rule: {rule}"), false),

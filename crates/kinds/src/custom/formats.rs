@@ -8,9 +8,33 @@ use std::sync::OnceLock;
 
 /// Those for texts, without dashes.
 const TEXTS: [&str; 27] = [
-    "bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5", "isbn",
-    "isbn10", "isbn13", "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "password", "date", "duration", "datetime",
-    "k8sshortname", "k8slongname", "date-time",
+    "bsonobjectid",
+    "uri",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "cidr",
+    "mac",
+    "uuid",
+    "uuid3",
+    "uuid4",
+    "uuid5",
+    "isbn",
+    "isbn10",
+    "isbn13",
+    "creditcard",
+    "ssn",
+    "hexcolor",
+    "rgbcolor",
+    "byte",
+    "password",
+    "date",
+    "duration",
+    "datetime",
+    "k8sshortname",
+    "k8slongname",
+    "date-time",
 ];
 
 /// The format as far as it counts for values of this type; empty when it does not.
@@ -105,7 +129,9 @@ fn has_good_escapes(text: &str) -> bool {
 }
 
 fn has_good_port(rest: &str) -> bool {
-    let Some(authority) = rest.strip_prefix("//") else { return true };
+    let Some(authority) = rest.strip_prefix("//") else {
+        return true;
+    };
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
     match (host.rsplit_once(':'), host.ends_with(']')) {
@@ -120,9 +146,14 @@ fn is_email(text: &str) -> bool {
         (Some(from), true) => &text[from + 1..text.len() - 1],
         _ => text.trim(),
     };
-    let Some((local, host)) = address.rsplit_once('@') else { return false };
+    let Some((local, host)) = address.rsplit_once('@') else {
+        return false;
+    };
     let atom = |c: char| c.is_alphanumeric() || "!#$%&'*+/=?^_`{|}~-".contains(c) || !c.is_ascii();
-    let dotted = |part: &str| part.split('.').all(|word| !word.is_empty() && word.chars().all(atom));
+    let dotted = |part: &str| {
+        part.split('.')
+            .all(|word| !word.is_empty() && word.chars().all(atom))
+    };
     let quoted = local.len() > 2 && local.starts_with('"') && local.ends_with('"');
     (quoted || dotted(local)) && (dotted(host) || (host.starts_with('[') && host.ends_with(']')))
 }
@@ -147,7 +178,9 @@ fn is_hostname(text: &str) -> bool {
 }
 
 fn is_cidr(text: &str) -> bool {
-    let Some((address, bits)) = text.split_once('/') else { return false };
+    let Some((address, bits)) = text.split_once('/') else {
+        return false;
+    };
     let most = match (address.parse::<Ipv4Addr>(), address.parse::<Ipv6Addr>()) {
         (Ok(_), _) => 32,
         (_, Ok(_)) => 128,
@@ -206,7 +239,12 @@ fn is_isbn10(text: &str) -> bool {
 fn is_isbn13(text: &str) -> bool {
     let digits = digits_of(text);
     let values: Option<Vec<u32>> = digits.chars().map(|c| c.to_digit(10)).collect();
-    let sum = |v: Vec<u32>| v.iter().zip([1, 3].iter().cycle()).map(|(d, w)| d * w).sum::<u32>();
+    let sum = |v: Vec<u32>| {
+        v.iter()
+            .zip([1, 3].iter().cycle())
+            .map(|(d, w)| d * w)
+            .sum::<u32>()
+    };
     digits.len() == 13 && values.is_some_and(|v| sum(v) % 10 == 0)
 }
 
@@ -233,8 +271,7 @@ fn is_rgb(text: &str) -> bool {
 }
 
 fn is_date_time(text: &str) -> bool {
-    const SHAPE: &str =
-        r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:?[0-9]{2})?$";
+    const SHAPE: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:?[0-9]{2})?$";
     if !matches(&TIME, SHAPE, text) {
         return false;
     }
@@ -248,7 +285,6 @@ fn is_date_time(text: &str) -> bool {
 /// As Go writes durations, or as Scala does.
 fn is_duration(text: &str) -> bool {
     const OF_GO: &str = r"^[+-]?(0|(([0-9]+([.][0-9]*)?|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$";
-    const OF_SCALA: &str =
-        r"^\s*[0-9]+([.][0-9]+)?\s*(nanoseconds?|nanos?|ns|microseconds?|micros?|us|µs|milliseconds?|millis?|ms|seconds?|sec|s|minutes?|min|m|hours?|hr|h|days?|d|weeks?|w)\s*$";
+    const OF_SCALA: &str = r"^\s*[0-9]+([.][0-9]+)?\s*(nanoseconds?|nanos?|ns|microseconds?|micros?|us|µs|milliseconds?|millis?|ms|seconds?|sec|s|minutes?|min|m|hours?|hr|h|days?|d|weeks?|w)\s*$";
     matches(&GO, OF_GO, text) || matches(&SCALA, OF_SCALA, text)
 }

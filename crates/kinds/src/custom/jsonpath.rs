@@ -132,15 +132,21 @@ impl Slice {
         }
         let to = self.to.map_or(size, at).min(size);
         let step = usize::try_from(self.step.unwrap_or(1)).unwrap_or(1).max(1);
-        let (Ok(from), Ok(to)) = (usize::try_from(from), usize::try_from(to)) else { return };
+        let (Ok(from), Ok(to)) = (usize::try_from(from), usize::try_from(to)) else {
+            return;
+        };
         found.extend(items.iter().take(to).skip(from).step_by(step));
     }
 }
 
 impl Filter {
     fn holds(&self, item: &Value) -> bool {
-        let Some(left) = self.left.value(item) else { return false };
-        let Some((compare, right)) = &self.compare else { return true };
+        let Some(left) = self.left.value(item) else {
+            return false;
+        };
+        let Some((compare, right)) = &self.compare else {
+            return true;
+        };
         right.value(item).is_some_and(|right| compare.holds(left, right))
     }
 }
@@ -240,7 +246,10 @@ impl<'a> Reader<'a> {
                     self.rest = &self.rest[c.len_utf8()..];
                 }
                 _ if name.is_empty() => {
-                    return Err(NotAPath(format!("unrecognized character in action: {:?}", self.rest)));
+                    return Err(NotAPath(format!(
+                        "unrecognized character in action: {:?}",
+                        self.rest
+                    )));
                 }
                 _ => return Ok(Step::Member(name)),
             }
@@ -273,7 +282,9 @@ impl<'a> Reader<'a> {
         }
         match parts.len() {
             1 => Ok(parts.remove(0)),
-            _ => Ok(Step::Union(parts.into_iter().map(|s| JsonPath { steps: vec![s] }).collect())),
+            _ => Ok(Step::Union(
+                parts.into_iter().map(|s| JsonPath { steps: vec![s] }).collect(),
+            )),
         }
     }
 
@@ -359,11 +370,16 @@ impl<'a> Reader<'a> {
             Some(quote @ ('\'' | '"')) => Ok(Operand::Constant(self.quoted(quote)?.into())),
             Some('@' | '$' | '.') => Ok(Operand::Path(self.path()?)),
             _ => {
-                let end = self.rest.find([')', ' ', '=', '!', '<', '>']).unwrap_or(self.rest.len());
+                let end = self
+                    .rest
+                    .find([')', ' ', '=', '!', '<', '>'])
+                    .unwrap_or(self.rest.len());
                 let text = &self.rest[..end];
                 self.rest = &self.rest[end..];
                 match serde_json::from_str(text) {
-                    Ok(value @ (Value::Bool(_) | Value::Number(_) | Value::Null)) => Ok(Operand::Constant(value)),
+                    Ok(value @ (Value::Bool(_) | Value::Number(_) | Value::Null)) => {
+                        Ok(Operand::Constant(value))
+                    }
                     _ => Err(NotAPath(format!("unrecognized identifier {text}"))),
                 }
             }
@@ -396,7 +412,9 @@ mod tests {
         let found = |path: &str| -> String {
             let path = JsonPath::parse(path).map_err(|e| e.to_string());
             match path {
-                Ok(path) => Value::from(path.find(&object).into_iter().cloned().collect::<Vec<_>>()).to_string(),
+                Ok(path) => {
+                    Value::from(path.find(&object).into_iter().cloned().collect::<Vec<_>>()).to_string()
+                }
                 Err(why) => why,
             }
         };

@@ -43,12 +43,18 @@ fn keyed(keys: &[Box<str>], at: &Path, items: &[Value], errors: &mut Errors) {
         return errors.invalid(&at.index(i), items[i].clone(), detail);
     }
     let named = |item: &Value| -> Value {
-        let given = keys.iter().filter_map(|k| Some((k.to_string(), item.get(&**k)?.clone())));
+        let given = keys
+            .iter()
+            .filter_map(|k| Some((k.to_string(), item.get(&**k)?.clone())));
         Value::Object(given.collect::<Map<String, Value>>())
     };
     let names: Vec<Value> = items.iter().map(named).collect();
     for i in repeated(names.iter()) {
-        let shown = if names[i].as_object().is_some_and(Map::is_empty) { json!({}) } else { names[i].clone() };
+        let shown = if names[i].as_object().is_some_and(Map::is_empty) {
+            json!({})
+        } else {
+            names[i].clone()
+        };
         errors.duplicate(&at.index(i), shown);
     }
 }

@@ -43,7 +43,10 @@ pub fn condition<'a>(definition: &'a Value, kind: &str) -> Option<&'a Value> {
 
 /// The resource that a definition is about.
 pub fn resource(definition: &Value) -> Res {
-    Res::interned(text(definition, "/spec/group"), text(definition, "/spec/names/plural"))
+    Res::interned(
+        text(definition, "/spec/group"),
+        text(definition, "/spec/names/plural"),
+    )
 }
 
 /// The rows of a definition: one a served version; none before it is established. `before` are the rows that were made of
@@ -83,11 +86,18 @@ fn row(definition: &Object, value: &Value, version: &Value, before: &Registry) -
         namespaced: text(value, "/spec/scope") == "Namespaced",
         type_name: intern(&type_name(res.group, name, kind)),
         generation: true,
-        status: version.pointer("/subresources/status").is_some_and(Value::is_object),
+        status: version
+            .pointer("/subresources/status")
+            .is_some_and(Value::is_object),
         scale: version.pointer("/subresources/scale").and_then(scale),
         selectable: &[],
         columns: &[],
-        rules: Arc::new(Custom::new(definition, value, version, older.map(|row| &*row.rules))),
+        rules: Arc::new(Custom::new(
+            definition,
+            value,
+            version,
+            older.map(|row| &*row.rules),
+        )),
     }
 }
 

@@ -82,7 +82,11 @@ fn not_multiple(n: &Number, factor: f64) -> Option<String> {
                 return Some(positive(go_float(factor)));
             }
             let value = n.as_f64()?;
-            let times = if factor < 1.0 { 1.0 / factor * value } else { value / factor };
+            let times = if factor < 1.0 {
+                1.0 / factor * value
+            } else {
+                value / factor
+            };
             (!is_whole(times)).then(|| format!("should be a multiple of {}", go_float(factor)))
         }
     }
@@ -90,12 +94,18 @@ fn not_multiple(n: &Number, factor: f64) -> Option<String> {
 
 fn out_of_range(format: &str, kind: Kind, n: &Number, path: &str) -> Option<String> {
     let fits = match (kind, format) {
-        (Kind::Integer, "int32") => n.as_i64().is_some_and(|v| i32::try_from(v).is_ok()) || whole_in(n, 2_147_483_648.0),
+        (Kind::Integer, "int32") => {
+            n.as_i64().is_some_and(|v| i32::try_from(v).is_ok()) || whole_in(n, 2_147_483_648.0)
+        }
         (Kind::Integer, _) => n.is_i64() || whole_in(n, 9_223_372_036_854_775_808.0),
         (Kind::Number, "float") => n.as_f64().is_some_and(|v| v.abs() <= f64::from(f32::MAX)),
         _ => true,
     };
-    let name = if kind == Kind::Integer { "integer" } else { "number" };
+    let name = if kind == Kind::Integer {
+        "integer"
+    } else {
+        "number"
+    };
     let said = match format {
         "" => format!("Checked value must be of type {name} (default format) in {path}"),
         format => format!("Checked value must be of type {name} with format {format} in {path}"),
@@ -110,7 +120,11 @@ fn whole_in(n: &Number, limit: f64) -> bool {
 /// A float as Go's `%v` prints it: the shortest digits, with an exponent below 1e-4 and from 1e6 on.
 pub fn go_float(n: f64) -> String {
     let plain = format!("{n}");
-    let exponent = if n == 0.0 { 0 } else { n.abs().log10().floor() as i32 };
+    let exponent = if n == 0.0 {
+        0
+    } else {
+        n.abs().log10().floor() as i32
+    };
     if (-4..6).contains(&exponent) {
         return plain;
     }

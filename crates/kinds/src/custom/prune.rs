@@ -57,7 +57,9 @@ impl Walk {
         match value {
             Value::Object(map) => self.kept(map, structure),
             Value::Array(items) => {
-                let Some(of) = structure.items.as_deref() else { return };
+                let Some(of) = structure.items.as_deref() else {
+                    return;
+                };
                 for (i, item) in items.iter_mut().enumerate() {
                     let from = self.enter_index(i);
                     self.skip(item, of);
@@ -166,7 +168,10 @@ pub fn conform_embedded(value: &mut Value, structure: &Structure) -> Result<Vec<
         }
     }
     if let Additional::Each(each) = &structure.additional {
-        for (name, member) in members.iter_mut().filter(|(n, _)| structure.property(n).is_none()) {
+        for (name, member) in members
+            .iter_mut()
+            .filter(|(n, _)| structure.property(n).is_none())
+        {
             embedded(member, each, &format!("[{name}]"), &mut found)?;
         }
     }
@@ -192,7 +197,8 @@ fn embedded(
                 let shown = shown.unwrap_or_default();
                 format!("{at}.metadata: Invalid value: {shown}: {}", why.told(None))
             })?;
-            let inside = |told: String| told.replacen("unknown field \"", &format!("unknown field \"{at}."), 1);
+            let inside =
+                |told: String| told.replacen("unknown field \"", &format!("unknown field \"{at}."), 1);
             found.extend(unknown.into_iter().map(inside));
             if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut)
                 && metadata.get("creationTimestamp").is_some_and(Value::is_null)
@@ -205,12 +211,7 @@ fn embedded(
     }
 }
 
-fn inner(
-    value: &mut Value,
-    structure: &Structure,
-    at: &str,
-    found: &mut Vec<String>,
-) -> Result<(), String> {
+fn inner(value: &mut Value, structure: &Structure, at: &str, found: &mut Vec<String>) -> Result<(), String> {
     match value {
         Value::Object(map) => map.iter_mut().try_for_each(|(name, member)| {
             match (structure.property(name), &structure.additional) {

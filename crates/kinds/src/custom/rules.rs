@@ -2,9 +2,9 @@
 //! does here. Source: KEP-693, KEP-2885 (validation), KEP-4358 (selectable fields), KEP-4008 (ratcheting).
 
 use super::cells::{self, Printed};
+use super::expressions::{self, Ruled};
 use super::jsonpath::JsonPath;
 use super::structure::Structure;
-use super::expressions::{self, Ruled};
 use super::{defaults, embedded, lists, prune, shape, validate};
 use crate::row::{MadeOf, Rules, Write, text};
 use crate::{Check, schema};
@@ -71,7 +71,9 @@ impl Custom {
             }),
             storage: stored.map_or(own, |v| meta::res::intern(text(v, "/name"))),
             several: versions.len() > 1 || ever_stored.is_some_and(|list| list.len() > 1),
-            has_status: version.pointer("/subresources/status").is_some_and(Value::is_object),
+            has_status: version
+                .pointer("/subresources/status")
+                .is_some_and(Value::is_object),
             scale_selector: version
                 .pointer("/subresources/scale/labelSelectorPath")
                 .and_then(Value::as_str)
@@ -88,7 +90,9 @@ impl Custom {
             let value = self.definition.value();
             let version = self.version_of_definition(&value);
             let null = Value::Null;
-            let own = version.and_then(|v| v.pointer("/schema/openAPIV3Schema")).unwrap_or(&null);
+            let own = version
+                .and_then(|v| v.pointer("/schema/openAPIV3Schema"))
+                .unwrap_or(&null);
             let mut structure = Structure::of_resource(own);
             if value.pointer("/spec/preserveUnknownFields") == Some(&Value::Bool(true)) {
                 structure.preserve_unknown = true;
@@ -133,7 +137,10 @@ impl Custom {
         let Some(ruled) = &self.known().ruled else { return };
         let blocks = |error: &FieldError| {
             use meta::field::Cause::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
-            matches!(error.cause, NotSupported | Required | TooLong | TooMany | TypeInvalid)
+            matches!(
+                error.cause,
+                NotSupported | Required | TooLong | TooMany | TypeInvalid
+            )
         };
         if errors.0.iter().any(blocks) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
@@ -172,7 +179,10 @@ impl Custom {
         if let Some(path) = self.scale_selector.as_deref()
             && let Some(found) = at(object, path).filter(|v| !v.is_string())
         {
-            let why = format!("{path} accessor error: {found} is of the type {}, expected string", go_type(found));
+            let why = format!(
+                "{path} accessor error: {found} is of the type {}, expected string",
+                go_type(found)
+            );
             errors.invalid(&Path::new(path), "", &why);
         }
     }
@@ -183,12 +193,19 @@ fn check_replicas(object: &Value, path: &str, errors: &mut Errors) {
     let field = Path::new(path);
     match found.as_i64() {
         None => {
-            let why = format!("{path} accessor error: {found} is of the type {}, expected int64", go_type(found));
+            let why = format!(
+                "{path} accessor error: {found} is of the type {}, expected int64",
+                go_type(found)
+            );
             errors.invalid(&field, 0, &why);
         }
         Some(n) if n < 0 => errors.invalid(&field, n, "should be a non-negative integer"),
         Some(n) if n > i64::from(i32::MAX) => {
-            errors.invalid(&field, n, &format!("should be less than or equal to {}", i32::MAX));
+            errors.invalid(
+                &field,
+                n,
+                &format!("should be less than or equal to {}", i32::MAX),
+            );
         }
         Some(_) => {}
     }
@@ -219,7 +236,10 @@ fn deprecation(definition: &Value, version: &Value, versions: &[&Value]) -> Opti
     if let Some(own) = version.get("deprecationWarning").and_then(Value::as_str) {
         return Some(meta::res::intern(own));
     }
-    let (group, kind) = (text(definition, "/spec/group"), text(definition, "/spec/names/kind"));
+    let (group, kind) = (
+        text(definition, "/spec/group"),
+        text(definition, "/spec/names/kind"),
+    );
     let name = |version: &Value| text(version, "/name").to_string();
     let own = name(version);
     let mut said = format!("{group}/{own} {kind} is deprecated");
@@ -296,7 +316,13 @@ impl Rules for Custom {
     }
 
     fn status_keeps(&self) -> &'static [&'static str] {
-        &["labels", "annotations", "ownerReferences", "finalizers", "generateName"]
+        &[
+            "labels",
+            "annotations",
+            "ownerReferences",
+            "finalizers",
+            "generateName",
+        ]
     }
 
     fn checks_finalizer_names(&self) -> bool {
@@ -375,7 +401,9 @@ impl Rules for Custom {
     fn document(&self) -> Option<Value> {
         let value = self.definition.value();
         let own = Self::document_of(&value, self.version);
-        Some(own.unwrap_or_else(|| serde_json::json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})))
+        Some(own.unwrap_or_else(
+            || serde_json::json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
+        ))
     }
 }
 
@@ -400,7 +428,11 @@ fn finalizer_warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
     const KNOWN: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
     let of = |object: &Value| -> Vec<String> {
         let list = object.pointer("/metadata/finalizers").and_then(Value::as_array);
-        list.into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect()
+        list.into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(Into::into)
+            .collect()
     };
     let before = old.map(of).unwrap_or_default();
     let mut added: Vec<String> = of(object).into_iter().filter(|f| !before.contains(f)).collect();
@@ -409,9 +441,17 @@ fn finalizer_warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
     let mut said = Vec::new();
     for finalizer in added {
         let at = format!("metadata.finalizers: {finalizer:?}");
-        said.extend(name::check_qualified_name(&finalizer).into_iter().map(|why| format!("{at}: {why}")));
+        said.extend(
+            name::check_qualified_name(&finalizer)
+                .into_iter()
+                .map(|why| format!("{at}: {why}")),
+        );
         if !finalizer.contains('/') && !KNOWN.contains(&finalizer.as_str()) {
-            let path = if finalizer.contains('.') { " including a path (/)" } else { "" };
+            let path = if finalizer.contains('.') {
+                " including a path (/)"
+            } else {
+                ""
+            };
             said.push(format!(
                 "{at}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other finalizer writers"
             ));

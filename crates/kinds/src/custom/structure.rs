@@ -111,7 +111,10 @@ impl Structure {
     }
 
     pub fn property(&self, name: &str) -> Option<&Self> {
-        let at = self.properties.binary_search_by(|(own, _)| (**own).cmp(name)).ok()?;
+        let at = self
+            .properties
+            .binary_search_by(|(own, _)| (**own).cmp(name))
+            .ok()?;
         Some(&self.properties[at].1)
     }
 

@@ -63,9 +63,25 @@ impl Checks {
     /// `None` where nothing is asked for.
     pub fn read(schema: &Map<String, Value>) -> Option<Self> {
         const NAMES: [&str; 19] = [
-            "format", "maximum", "minimum", "multipleOf", "maxLength", "minLength", "pattern", "maxItems",
-            "minItems", "uniqueItems", "maxProperties", "minProperties", "required", "anyOf", "oneOf", "allOf",
-            "not", "enum", "exclusiveMaximum",
+            "format",
+            "maximum",
+            "minimum",
+            "multipleOf",
+            "maxLength",
+            "minLength",
+            "pattern",
+            "maxItems",
+            "minItems",
+            "uniqueItems",
+            "maxProperties",
+            "minProperties",
+            "required",
+            "anyOf",
+            "oneOf",
+            "allOf",
+            "not",
+            "enum",
+            "exclusiveMaximum",
         ];
         if !NAMES.iter().any(|name| schema.contains_key(*name)) {
             return None;
@@ -74,7 +90,10 @@ impl Checks {
         let int = |name: &str| schema.get(name).and_then(Value::as_i64);
         let list = |name: &str| schema.get(name).and_then(Value::as_array).into_iter().flatten();
         let each = |name: &str| list(name).map(Structure::read).collect();
-        let pattern = schema.get("pattern").and_then(Value::as_str).filter(|p| !p.is_empty());
+        let pattern = schema
+            .get("pattern")
+            .and_then(Value::as_str)
+            .filter(|p| !p.is_empty());
         let format = schema.get("format").and_then(Value::as_str).unwrap_or_default();
         let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
         Some(Self {
@@ -92,7 +111,10 @@ impl Checks {
             unique_items: flag(schema, "uniqueItems"),
             max_properties: int("maxProperties"),
             min_properties: int("minProperties"),
-            required: list("required").filter_map(Value::as_str).map(Into::into).collect(),
+            required: list("required")
+                .filter_map(Value::as_str)
+                .map(Into::into)
+                .collect(),
             any_of: each("anyOf"),
             one_of: each("oneOf"),
             all_of: each("allOf"),
@@ -138,7 +160,11 @@ pub(super) enum Why {
 impl Problem {
     fn tell(self, at: &Path, errors: &mut Errors) {
         let name = self.path.trim_start_matches('.');
-        let field = if name.is_empty() { at.clone() } else { at.child(name) };
+        let field = if name.is_empty() {
+            at.clone()
+        } else {
+            at.child(name)
+        };
         match self.why {
             Why::Required => errors.required(&field, ""),
             Why::NotSupported(value, list) => {
@@ -221,7 +247,10 @@ impl<'a> Spot<'a> {
     }
 
     fn invalid(&self, value: impl Into<Value>, said: &str) -> Problem {
-        self.problem(Why::Invalid(value.into(), format!("{} in body {said}", self.path)))
+        self.problem(Why::Invalid(
+            value.into(),
+            format!("{} in body {said}", self.path),
+        ))
     }
 
     fn check(&self, value: &Value) -> Outcome {
@@ -388,7 +417,9 @@ impl<'a> Spot<'a> {
             0 => "Found none valid".to_string(),
             n => format!("Found {n} valid alternatives"),
         };
-        out.add(whole(format!("must validate one and only one schema (oneOf). {found}")));
+        out.add(whole(format!(
+            "must validate one and only one schema (oneOf). {found}"
+        )));
         if let Some(best) = best {
             out.merge(best);
         }
@@ -409,7 +440,9 @@ impl<'a> Spot<'a> {
 
     fn of_text(&self, text: &str) -> Outcome {
         let mut out = Outcome::default();
-        let Some(checks) = &self.structure.checks else { return out };
+        let Some(checks) = &self.structure.checks else {
+            return out;
+        };
         let length = text.chars().count() as i64;
         if let Some(limit) = checks.max_length.filter(|limit| length > *limit) {
             out.add(self.problem(Why::TooLong(limit)));
@@ -442,7 +475,9 @@ impl<'a> Spot<'a> {
             fits: 1,
             ..Outcome::default()
         };
-        let Some(checks) = &self.structure.checks else { return out };
+        let Some(checks) = &self.structure.checks else {
+            return out;
+        };
         for said in number::problems(checks, self.structure.kind, n, &self.path) {
             out.add(match said {
                 number::Said::OfValue(text) => self.invalid(n.clone(), &text),
@@ -519,7 +554,9 @@ impl<'a> Spot<'a> {
                 }
                 (None, _) => continue,
             };
-            let Some(of) = structure.member(name) else { continue };
+            let Some(of) = structure.member(name) else {
+                continue;
+            };
             let typed = self.top && matches!(name.as_str(), "kind" | "apiVersion");
             let spot = Spot {
                 structure: of,
@@ -551,7 +588,10 @@ pub(super) fn same_item<'a>(structure: &Structure, old: &'a Value, item: &Value)
         let given = item.get(name).cloned();
         given.or_else(|| of?.property(name)?.default.clone())
     };
-    let mut same = old.as_array()?.iter().filter(|one| keys.iter().all(|k| key(one, k) == key(item, k)));
+    let mut same = old
+        .as_array()?
+        .iter()
+        .filter(|one| keys.iter().all(|k| key(one, k) == key(item, k)));
     let found = same.next()?;
     // Keys that are there twice name nothing.
     same.next().is_none().then_some(found)

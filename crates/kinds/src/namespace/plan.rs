@@ -85,11 +85,7 @@ fn plan(seen: &Seen, key: &Key) -> Plan {
 
 /// Deletes what is of these rows and not on its way out yet, and counts all that is there.
 fn empty(seen: &Seen, namespace: &Object, plan: &mut Plan, left: &mut Left, chosen: impl Fn(&Row) -> bool) {
-    for row in seen
-        .rows
-        .stored()
-        .filter(|row| row.namespaced && chosen(row))
-    {
+    for row in seen.rows.stored().filter(|row| row.namespaced && chosen(row)) {
         for content in seen.snapshot.list(row.res, namespace.name()) {
             let name = format!("{}.{}", row.res.plural, row.res.group);
             *left.resources.entry(name).or_default() += 1;

@@ -32,7 +32,6 @@ pub use archive::Loaded;
 pub use build::{Build, Source};
 pub use defined_volumes::{DefinedVolume, fill_volumes};
 pub use error::{Error, Result};
-pub use trust::client_config as trust_with;
 pub use hosts::{HostConfig, RegistryConfig};
 pub use layer::Limits;
 pub use mount_points::MountPoints;
@@ -40,6 +39,7 @@ pub use policy::{PullDecision, PullPolicy, pull_decision};
 pub use pull::{PullError, PullProgress};
 pub use reference::{Digest, Reference, Version};
 pub use run::RunConfig;
+pub use trust::client_config as trust_with;
 pub use user::ProcessUser;
 pub use watch::IndexWatch;
 

@@ -233,5 +233,7 @@ fn one_of(value: &str, allowed: &[&str], at: &At, found: &mut Found) {
 /// What a rule's `fieldPath` names, as field errors write it.
 pub(crate) fn rule_path(path: &str, schema: &Value) -> Option<String> {
     let schema = schema::Schema(schema.as_object()?);
-    field_path::follow(path, Some(schema), true).ok().map(|place| place.text)
+    field_path::follow(path, Some(schema), true)
+        .ok()
+        .map(|place| place.text)
 }
