@@ -51,22 +51,43 @@ fn custom_resources() {
         return;
     };
     let said = cluster.apply(DEFINITION);
-    assert_eq!(said.trim(), "customresourcedefinition.apiextensions.k8s.io/crontabs.stable.example.com created");
+    assert_eq!(
+        said.trim(),
+        "customresourcedefinition.apiextensions.k8s.io/crontabs.stable.example.com created"
+    );
     cluster.wait("crd/crontabs.stable.example.com", "condition=Established");
     cluster.apply(OBJECT);
     let listed = cluster.kubectl("get ct");
     let mut lines = listed.lines().map(|l| l.split_whitespace().collect::<Vec<_>>());
-    assert_eq!(lines.next(), Some(vec!["NAME", "SPEC", "REPLICAS", "AGE"]), "{listed}");
+    assert_eq!(
+        lines.next(),
+        Some(vec!["NAME", "SPEC", "REPLICAS", "AGE"]),
+        "{listed}"
+    );
     let row = lines.next().expect("a row");
     assert_eq!(row[..2], ["mine", "*"], "{listed}");
-    assert_eq!(cluster.jsonpath("ct/mine", "{.spec.image} {.spec.replicas}"), "busybox 1");
-    assert!(cluster.kubectl("get all").contains("crontab.stable.example.com/mine"));
+    assert_eq!(
+        cluster.jsonpath("ct/mine", "{.spec.image} {.spec.replicas}"),
+        "busybox 1"
+    );
+    assert!(
+        cluster
+            .kubectl("get all")
+            .contains("crontab.stable.example.com/mine")
+    );
     let explained = cluster.kubectl("explain crontab.spec");
-    assert!(explained.contains("What the crontab is to do.") && explained.contains("cronSpec"), "{explained}");
+    assert!(
+        explained.contains("What the crontab is to do.") && explained.contains("cronSpec"),
+        "{explained}"
+    );
 
     cluster.kubectl("scale crontab/mine --replicas=3");
-    assert_eq!(cluster.jsonpath("ct/mine", "{.spec.replicas} {.metadata.generation}"), "3 2");
-    let refused = cluster.kubectl_fails("patch ct mine --type=merge -p '{\"spec\":{\"cronSpec\":\"never\",\"replicas\":11}}'");
+    assert_eq!(
+        cluster.jsonpath("ct/mine", "{.spec.replicas} {.metadata.generation}"),
+        "3 2"
+    );
+    let refused = cluster
+        .kubectl_fails("patch ct mine --type=merge -p '{\"spec\":{\"cronSpec\":\"never\",\"replicas\":11}}'");
     for part in [
         "The CronTab \"mine\" is invalid",
         "spec.cronSpec: Invalid value: \"never\": spec.cronSpec in body should match",
@@ -84,7 +105,10 @@ fn custom_resources() {
         .ok();
     assert!(applied.contains("serverside-applied"), "{applied}");
     cluster.kubectl("patch ct other --subresource=status --type=merge -p '{\"status\":{\"replicas\":2}}'");
-    assert_eq!(cluster.jsonpath("ct/other", "{.status.replicas} {.metadata.generation}"), "2 1");
+    assert_eq!(
+        cluster.jsonpath("ct/other", "{.status.replicas} {.metadata.generation}"),
+        "2 1"
+    );
 
     // With the definition go its objects; one that is held keeps it.
     cluster.kubectl("patch ct mine --type=merge -p '{\"metadata\":{\"finalizers\":[\"example.com/hold\"]}}'");
@@ -94,6 +118,9 @@ fn custom_resources() {
     cluster.kubectl("patch ct mine --type=merge -p '{\"metadata\":{\"finalizers\":null}}'");
     cluster.kubectl("wait --for=delete crd/crontabs.stable.example.com --timeout=20s");
     let gone = cluster.kubectl_fails("get ct");
-    assert!(gone.contains("the server d") || gone.contains("the server could not find"), "{gone}");
+    assert!(
+        gone.contains("the server d") || gone.contains("the server could not find"),
+        "{gone}"
+    );
     cluster.remove();
 }
