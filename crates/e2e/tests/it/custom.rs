@@ -110,7 +110,12 @@ fn custom_resources() {
         "2 1"
     );
 
-    // With the definition go its objects; one that is held keeps it.
+    goes_with_its_objects(&cluster);
+    cluster.remove();
+}
+
+/// With the definition go its objects; one that is held keeps it.
+fn goes_with_its_objects(cluster: &Cluster) {
     cluster.kubectl("patch ct mine --type=merge -p '{\"metadata\":{\"finalizers\":[\"example.com/hold\"]}}'");
     cluster.kubectl("delete crd crontabs.stable.example.com --wait=false");
     cluster.wait("crd/crontabs.stable.example.com", "condition=Terminating");
@@ -122,5 +127,4 @@ fn custom_resources() {
         gone.contains("the server d") || gone.contains("the server could not find"),
         "{gone}"
     );
-    cluster.remove();
 }

@@ -233,7 +233,7 @@ fn is_isbn10(text: &str) -> bool {
     };
     let values: Option<Vec<u32>> = digits.chars().enumerate().map(value).collect();
     let sum = |v: Vec<u32>| v.iter().zip(1_u32..).map(|(d, i)| d * i).sum::<u32>();
-    digits.len() == 10 && values.is_some_and(|v| sum(v) % 11 == 0)
+    digits.len() == 10 && values.is_some_and(|v| sum(v).is_multiple_of(11))
 }
 
 fn is_isbn13(text: &str) -> bool {
@@ -245,7 +245,7 @@ fn is_isbn13(text: &str) -> bool {
             .map(|(d, w)| d * w)
             .sum::<u32>()
     };
-    digits.len() == 13 && values.is_some_and(|v| sum(v) % 10 == 0)
+    digits.len() == 13 && values.is_some_and(|v| sum(v).is_multiple_of(10))
 }
 
 fn is_credit_card(text: &str) -> bool {
@@ -261,7 +261,7 @@ fn is_credit_card(text: &str) -> bool {
             _ => d * 2 / 10 + d * 2 % 10,
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 fn is_rgb(text: &str) -> bool {
