@@ -40,6 +40,8 @@ struct Target<'a> {
     namespaced: bool,
     /// `Pod`, or `PodLog` for a subresource.
     name: String,
+    /// A custom resource: it has neither protobuf nor strategic merge patches.
+    custom: bool,
 }
 
 /// One operation before it is written down.
@@ -125,6 +127,10 @@ impl Of<'_> {
             type_name: &type_name,
             namespaced: resource.namespaced,
             name: resource.kind.into(),
+            custom: resource
+                .row
+                .as_ref()
+                .is_some_and(|row| row.rules.made_of().is_some()),
         };
         let scope = if resource.namespaced {
             "/namespaces/{namespace}"
@@ -196,6 +202,7 @@ impl Of<'_> {
             type_name: &type_name,
             namespaced: of.namespaced,
             name: format!("{}{}", of.name, capital(sub.name)),
+            custom: of.custom,
         };
         if type_name != of.type_name {
             wanted.add(&type_name, Some(gvk.clone()));
@@ -457,24 +464,34 @@ impl Of<'_> {
             "x-kubernetes-group-version-kind": target.gvk.value(),
         });
         match self.edition {
-            Edition::V2 => v2(&mut value, &operation, parameters),
-            Edition::V3 => v3(&mut value, &operation, parameters),
+            Edition::V2 => v2(&mut value, &operation, parameters, target.custom),
+            Edition::V3 => v3(&mut value, &operation, parameters, target.custom),
         }
         (operation.method, value)
     }
 }
 
 /// The media types that an operation answers with.
-fn produces(operation: &Operation) -> Vec<&'static str> {
-    match operation.answer {
+fn produces(operation: &Operation, custom: bool) -> Vec<&'static str> {
+    let all: Vec<&'static str> = match operation.answer {
         "" if operation.action == "connect" => vec!["*/*"],
         "" => vec!["text/plain"],
         _ if operation.watches => PRODUCES.into_iter().chain(STREAMS).collect(),
         _ => PRODUCES.to_vec(),
-    }
+    };
+    all.into_iter()
+        .filter(|media| !(custom && media.contains("protobuf")))
+        .collect()
 }
 
-fn v2(value: &mut Value, operation: &Operation, mut parameters: Vec<Value>) {
+/// The forms of patches.
+fn patches(custom: bool) -> Vec<&'static str> {
+    let all = PATCHES.into_iter();
+    all.filter(|media| !(custom && media.contains("strategic")))
+        .collect()
+}
+
+fn v2(value: &mut Value, operation: &Operation, mut parameters: Vec<Value>, custom: bool) {
     if let Some(body) = operation.body {
         let required = operation.action != "delete" && operation.action != "deletecollection";
         let mut body = json!({"name": "body", "in": "body", "schema": reference(Edition::V2, body)});
@@ -496,20 +513,24 @@ fn v2(value: &mut Value, operation: &Operation, mut parameters: Vec<Value>) {
     value["parameters"] = parameters.into();
     value["responses"] = responses.into();
     value["schemes"] = json!(["https"]);
-    value["produces"] = json!(produces(operation));
+    value["produces"] = json!(produces(operation, custom));
     value["consumes"] = if operation.patch {
-        json!(PATCHES)
+        json!(patches(custom))
     } else {
         json!(["*/*"])
     };
 }
 
-fn v3(value: &mut Value, operation: &Operation, parameters: Vec<Value>) {
+fn v3(value: &mut Value, operation: &Operation, parameters: Vec<Value>, custom: bool) {
     if !parameters.is_empty() {
         value["parameters"] = parameters.into();
     }
     if let Some(body) = operation.body {
-        let types: &[&str] = if operation.patch { &PATCHES } else { &["*/*"] };
+        let types = if operation.patch {
+            patches(custom)
+        } else {
+            vec!["*/*"]
+        };
         let content: Map<String, Value> = types
             .iter()
             .map(|t| (t.to_string(), json!({"schema": reference(Edition::V3, body)})))
@@ -523,7 +544,7 @@ fn v3(value: &mut Value, operation: &Operation, parameters: Vec<Value>) {
         "" => json!({"type": "string"}),
         name => reference(Edition::V3, name),
     };
-    let content: Map<String, Value> = produces(operation)
+    let content: Map<String, Value> = produces(operation, custom)
         .into_iter()
         .map(|t| (t.to_string(), json!({"schema": answer})))
         .collect();

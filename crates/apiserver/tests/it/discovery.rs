@@ -257,20 +257,3 @@ fn varint(message: &mut &[u8]) -> u64 {
     }
     value
 }
-
-/// kubectl asks for it before it says that it does not know a kind; other clients are not told that it is there.
-#[tokio::test]
-async fn the_list_of_added_kinds_is_empty_and_not_advertised() {
-    let world = crate::world::World::new().await;
-    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    let (code, list) = world.json("GET", path, &Value::Null).await;
-    assert_eq!((code, &list["items"]), (200, &serde_json::json!([])));
-    for (method, path) in [
-        ("POST", path),
-        ("GET", "/apis/apiextensions.k8s.io/v1"),
-        ("GET", "/apis/apiextensions.k8s.io"),
-    ] {
-        let (code, _) = world.json(method, path, &Value::Null).await;
-        assert!(matches!(code, 404 | 405), "{method} {path}: {code}");
-    }
-}

@@ -32,6 +32,8 @@ pub struct Custom {
     /// The definition is on its way out: nothing new is made.
     ending: bool,
     known: OnceLock<Known>,
+    /// The schema of the storage version, where that is another one.
+    stored: OnceLock<Structure>,
 }
 
 /// What is read of the schema when it is first needed.
@@ -82,21 +84,17 @@ impl Custom {
             selectable: selectable.collect(),
             ending: definition.meta().is_deleting(),
             known: OnceLock::new(),
+            stored: OnceLock::new(),
         }
     }
 
     fn known(&self) -> &Known {
         self.known.get_or_init(|| {
             let value = self.definition.value();
-            let version = self.version_of_definition(&value);
-            let null = Value::Null;
-            let own = version
-                .and_then(|v| v.pointer("/schema/openAPIV3Schema"))
-                .unwrap_or(&null);
-            let mut structure = Structure::of_resource(own);
-            if value.pointer("/spec/preserveUnknownFields") == Some(&Value::Bool(true)) {
-                structure.preserve_unknown = true;
-            }
+            let (version, null) = (version_of(&value, self.version), Value::Null);
+            let own = version.and_then(|v| v.pointer("/schema/openAPIV3Schema"));
+            let own = own.unwrap_or(&null);
+            let structure = structure_of(&value, self.version);
             Known {
                 schema: shape::schema(&structure),
                 ruled: Ruled::read(own, true),
@@ -106,20 +104,8 @@ impl Custom {
         })
     }
 
-    fn version_of_definition<'a>(&self, definition: &'a Value) -> Option<&'a Value> {
-        let versions = definition.pointer("/spec/versions")?.as_array()?;
-        versions.iter().find(|v| text(v, "/name") == self.version)
-    }
-
     fn structure(&self) -> &Structure {
         &self.known().structure
-    }
-
-    /// The schema of this version.
-    pub fn document_of(definition: &Value, version: &str) -> Option<Value> {
-        let versions = definition.pointer("/spec/versions")?.as_array()?;
-        let own = versions.iter().find(|v| text(v, "/name") == version)?;
-        own.pointer("/schema/openAPIV3Schema").cloned()
     }
 
     /// Problems that a whole object has, whatever it was before.
@@ -164,8 +150,7 @@ impl Custom {
     /// The numbers that `scale` shows must be ones.
     fn check_scale(&self, object: &Value, with_spec: bool, errors: &mut Errors) {
         let value = self.definition.value();
-        let Some(scale) = self
-            .version_of_definition(&value)
+        let Some(scale) = version_of(&value, self.version)
             .and_then(|v| v.pointer("/subresources/scale"))
             .filter(|scale| scale.is_object())
         else {
@@ -367,6 +352,11 @@ impl Rules for Custom {
 
     fn stored(&self, object: &mut Value) {
         to_version(object, self.storage);
+        // What only this version knows is not kept.
+        let structure = self
+            .stored
+            .get_or_init(|| structure_of(&self.definition.value(), self.storage));
+        prune::prune(object, structure);
     }
 
     fn column_definitions(&self) -> Option<Vec<Value>> {
@@ -400,11 +390,27 @@ impl Rules for Custom {
 
     fn document(&self) -> Option<Value> {
         let value = self.definition.value();
-        let own = Self::document_of(&value, self.version);
-        Some(own.unwrap_or_else(
+        let own = version_of(&value, self.version).and_then(|v| v.pointer("/schema/openAPIV3Schema"));
+        Some(own.cloned().unwrap_or_else(
             || serde_json::json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
         ))
     }
+}
+
+fn version_of<'a>(definition: &'a Value, version: &str) -> Option<&'a Value> {
+    let versions = definition.pointer("/spec/versions")?.as_array()?;
+    versions.iter().find(|v| text(v, "/name") == version)
+}
+
+/// The schema of a version; without one every field is kept.
+fn structure_of(definition: &Value, version: &str) -> Structure {
+    let null = Value::Null;
+    let own = version_of(definition, version).and_then(|v| v.pointer("/schema/openAPIV3Schema"));
+    let mut structure = Structure::of_resource(own.unwrap_or(&null));
+    if definition.pointer("/spec/preserveUnknownFields") == Some(&Value::Bool(true)) {
+        structure.preserve_unknown = true;
+    }
+    structure
 }
 
 /// Takes out what the schema does not know, and brings metadata into form.
